@@ -1,0 +1,26 @@
+//! Cedar policies: loaded whole or not at all, evaluated without a second truth.
+//!
+//! This crate alone knows Cedar's types. It turns a folder into [`Policies`] (or a list of
+//! [`Problem`]s an author can act on), a file of entities into [`Directory`], and a question into
+//! a [`Climb`]: the lowest rung of the ladder that the policies accept.
+//!
+//! It never formats a caller's text into Cedar source, never reads an entity or an extension
+//! value out of a caller's JSON unless the schema says so there, and never lets a policy that
+//! failed count as one that did not apply.
+//!
+//! Start reading at [`ladder`].
+
+pub mod directory;
+pub mod evaluate;
+pub mod ladder;
+pub mod load;
+pub mod problem;
+mod shape;
+pub mod source;
+mod value;
+
+pub use directory::Directory;
+pub use ladder::{Climb, Question};
+pub use load::Policies;
+pub use problem::{Problem, Problems, Severity};
+pub use source::SourceFile;

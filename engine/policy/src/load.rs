@@ -1,0 +1,374 @@
+//! From a folder of text to a policy set that may decide: parsed, merged, validated strictly.
+
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator};
+use cedar_policy_core::ast::{self, EntityType, EntityUID};
+use cedar_policy_core::validator::ValidatorSchema;
+use cedar_policy_core::validator::types::Attributes as AttributeTypes;
+use domain::DecidingPolicy;
+use miette::Diagnostic as _;
+use smol_str::SmolStr;
+
+use crate::problem::{Problem, Problems};
+use crate::shape::ContextShape;
+use crate::source::{self, SourceFile};
+
+/// The annotation that makes an unknown id of an entity type a deny.
+const STORED: &str = "stored";
+
+/// A policy set with its schema: immutable, whole, of one revision.
+#[derive(Debug)]
+pub struct Policies {
+    schema: Schema,
+    /// By the action's id; several when namespaces share one.
+    actions: HashMap<SmolStr, Vec<ActionPlan>>,
+    stored_types: HashSet<EntityType>,
+    pub(crate) policies: Vec<Policy>,
+    set: PolicySet,
+    revision: String,
+    warnings: Problems,
+}
+
+/// One policy, ready to be evaluated.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) told: Arc<DecidingPolicy>,
+    pub(crate) effect: ast::Effect,
+    /// Scope and conditions as one expression, built once instead of on every request.
+    pub(crate) condition: ast::Expr,
+    pub(crate) policy: ast::Policy,
+}
+
+/// What the schema says of one action.
+#[derive(Debug)]
+pub(crate) struct ActionPlan {
+    pub(crate) action: EntityUID,
+    pub(crate) context: ContextShape,
+    principals: HashSet<EntityType>,
+    resources: HashSet<EntityType>,
+}
+
+impl ActionPlan {
+    pub(crate) fn applies_to(&self, principal: &EntityUID, resource: &EntityUID) -> bool {
+        self.principals.contains(principal.entity_type())
+            && self.resources.contains(resource.entity_type())
+    }
+}
+
+impl Policies {
+    /// Loads a set from the texts of its files.
+    ///
+    /// # Errors
+    /// Every problem found, when one of them is an error; the set is then not usable at all.
+    pub fn load(files: &[SourceFile]) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let fragments = parse_schemas(files, &mut problems);
+        let (set, places) = parse_policies(files, &mut problems);
+        let Some(schema) = merge_schemas(files, &fragments, &mut problems) else {
+            return Err(Problems(problems));
+        };
+        validate(&schema, &set, &places, &mut problems);
+        let core: &ValidatorSchema = schema.as_ref();
+        let stored_types = stored_types(core, &fragments);
+        let actions = plan_actions(core, files, &mut problems);
+        let policies = prepare(&set, &places);
+        problems.sort_by(|a, b| {
+            (b.severity, &a.file, a.place, &a.message)
+                .cmp(&(a.severity, &b.file, b.place, &b.message))
+        });
+        let problems = Problems(problems);
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        Ok(Self {
+            schema,
+            actions,
+            stored_types,
+            policies,
+            set,
+            revision: source::revision(files),
+            warnings: problems,
+        })
+    }
+
+    /// Content hash, as recorded with every decision.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// How many policies there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether there is none, so that everything is denied.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// What is odd about the set without keeping it from deciding.
+    #[must_use]
+    pub const fn warnings(&self) -> &Problems {
+        &self.warnings
+    }
+
+    /// The set as Cedar's own authorizer takes it: to compare, and to measure against.
+    #[must_use]
+    pub const fn as_cedar(&self) -> &PolicySet {
+        &self.set
+    }
+
+    /// The merged schema.
+    #[must_use]
+    pub const fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
+        self.actions.get(action).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_stored_type(&self, kind: &EntityType) -> bool {
+        self.stored_types.contains(kind)
+    }
+
+    pub(crate) fn attributes_of(&self, kind: &EntityType) -> Option<&AttributeTypes> {
+        let schema: &ValidatorSchema = self.schema.as_ref();
+        schema.get_entity_type(kind).map(|kind| kind.attributes())
+    }
+}
+
+/// Where each policy stands: file and byte offset.
+type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
+
+fn parse_schemas(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<SchemaFragment> {
+    let mut fragments = Vec::new();
+    for file in files.iter().filter(|file| file.is_schema()) {
+        match SchemaFragment::from_cedarschema_str(&file.text) {
+            Ok((fragment, warnings)) => {
+                problems.extend(
+                    warnings.map(|warning| Problem::from_cedar(file, &warning).as_warning()),
+                );
+                fragments.push(fragment);
+            }
+            Err(error) => problems.push(Problem::from_cedar(file, &error)),
+        }
+    }
+    fragments
+}
+
+fn merge_schemas(
+    files: &[SourceFile],
+    fragments: &[SchemaFragment],
+    problems: &mut Vec<Problem>,
+) -> Option<Schema> {
+    let schemas: Vec<&SourceFile> = files.iter().filter(|file| file.is_schema()).collect();
+    if schemas.is_empty() {
+        problems.push(
+            Problem::error("policies", "there is no schema")
+                .with_help("put a `*.cedarschema` file beside the policies"),
+        );
+        return None;
+    }
+    if fragments.len() < schemas.len() {
+        // Those that do not parse are reported; what is missing in the rest would mislead.
+        return None;
+    }
+    match Schema::from_schema_fragments(fragments.iter().cloned()) {
+        Ok(schema) => Some(schema),
+        Err(error) => {
+            let names: Vec<_> = schemas.iter().map(|file| file.name.as_str()).collect();
+            let problem = match schemas.as_slice() {
+                [only] => Problem::from_cedar(only, &error),
+                _ => {
+                    let problem = Problem::error(names.join(" + "), error.to_string());
+                    match error.help() {
+                        Some(help) => problem.with_help(help.to_string()),
+                        None => problem,
+                    }
+                }
+            };
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+fn parse_policies<'a>(
+    files: &'a [SourceFile],
+    problems: &mut Vec<Problem>,
+) -> (PolicySet, Places<'a>) {
+    let mut merged = PolicySet::new();
+    let mut places = Places::new();
+    for file in files.iter().filter(|file| !file.is_schema()) {
+        let set = match PolicySet::from_str(&file.text) {
+            Ok(set) => set,
+            Err(errors) => {
+                problems.extend(errors.iter().map(|error| Problem::from_cedar(file, error)));
+                continue;
+            }
+        };
+        for template in set.templates() {
+            let offset = offset_of(template.as_ref().loc());
+            problems.push(
+                Problem::error(
+                    &file.name,
+                    "templates have no links in a folder of policies",
+                )
+                .at(file, offset)
+                .with_help("write the principal or resource in place of the slot"),
+            );
+        }
+        for policy in set.policies() {
+            let core: &ast::Policy = policy.as_ref();
+            let offset = offset_of(core.template().loc());
+            let id = match policy.annotation("id") {
+                Some(id) if !id.trim().is_empty() => PolicyId::new(id),
+                _ => {
+                    let id = format!("{}#{}", base_name(&file.name), policy.id());
+                    problems.push(
+                        Problem::error(&file.name, "the policy has no `@id`")
+                            .at(file, offset)
+                            .with_help("begin it with `@id(\"what-it-is-for\")`: answers and records name it")
+                            .as_warning(),
+                    );
+                    PolicyId::new(id)
+                }
+            };
+            if let Some((other, at)) = places.get(&id) {
+                let first = Problem::error("", "")
+                    .at(other, *at)
+                    .place
+                    .unwrap_or_default();
+                problems.push(
+                    Problem::error(&file.name, format!("`@id(\"{id}\")` is taken"))
+                        .at(file, offset)
+                        .with_help(format!("it stands at {}:{} already", other.name, first.0)),
+                );
+                continue;
+            }
+            if merged.add(policy.new_id(id.clone())).is_ok() {
+                places.insert(id, (file, offset));
+            }
+        }
+    }
+    (merged, places)
+}
+
+fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    let validator = Validator::new(schema.clone());
+    let result = validator.validate(set, ValidationMode::Strict);
+    for error in result.validation_errors() {
+        if let Some((file, offset)) = places.get(error.policy_id()) {
+            let problem = Problem::from_cedar(file, error);
+            problems.push(if problem.place.is_none() {
+                problem.at(file, *offset)
+            } else {
+                problem
+            });
+        }
+    }
+    for warning in result.validation_warnings() {
+        if let Some((file, offset)) = places.get(warning.policy_id()) {
+            let problem = Problem::from_cedar(file, warning).as_warning();
+            problems.push(if problem.place.is_none() {
+                problem.at(file, *offset)
+            } else {
+                problem
+            });
+        }
+    }
+}
+
+fn stored_types(schema: &ValidatorSchema, fragments: &[SchemaFragment]) -> HashSet<EntityType> {
+    let is_stored = |kind: &EntityType| {
+        let name = kind.to_string();
+        let (namespace, base) = match name.rsplit_once("::") {
+            Some((namespace, base)) => (namespace.parse().ok(), base),
+            None => (None, name.as_str()),
+        };
+        fragments.iter().any(|fragment| {
+            fragment
+                .entity_type_annotations(namespace.clone(), base)
+                .is_some_and(|mut annotations| annotations.any(|(key, _)| key == STORED))
+        })
+    };
+    schema
+        .entity_type_names()
+        .filter(|kind| is_stored(kind))
+        .cloned()
+        .collect()
+}
+
+fn plan_actions(
+    schema: &ValidatorSchema,
+    files: &[SourceFile],
+    problems: &mut Vec<Problem>,
+) -> HashMap<SmolStr, Vec<ActionPlan>> {
+    let mut plans: HashMap<SmolStr, Vec<ActionPlan>> = HashMap::new();
+    let file = files.iter().find(|file| file.is_schema());
+    for action in schema.action_ids() {
+        match ContextShape::new(action.context_type()) {
+            Ok(context) => {
+                plans
+                    .entry(action.name().eid().clone().into_smolstr())
+                    .or_default()
+                    .push(ActionPlan {
+                        action: action.name().clone(),
+                        context,
+                        principals: action.applies_to_principals().cloned().collect(),
+                        resources: action.applies_to_resources().cloned().collect(),
+                    });
+            }
+            Err(messages) => problems.extend(messages.into_iter().map(|message| {
+                let name = file.map_or("schema", |file| &file.name);
+                Problem::error(name, format!("action {}: {message}", action.name())).with_help(
+                    "reserved names of `context` have the types that the engine gives them",
+                )
+            })),
+        }
+    }
+    plans
+}
+
+fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
+    let mut policies: Vec<Policy> = set
+        .policies()
+        .map(|policy| {
+            let core: &ast::Policy = policy.as_ref();
+            Policy {
+                told: Arc::new(DecidingPolicy {
+                    id: Arc::from(policy.id().to_string()),
+                    reason: policy.annotation("reason").map(Arc::from),
+                    severity: policy.annotation("severity").map(Arc::from),
+                }),
+                effect: core.effect(),
+                condition: core.condition(),
+                policy: core.clone(),
+            }
+        })
+        .collect();
+    // In the order in which they stand in the files, so that answers list them the same way
+    // each time.
+    policies.sort_by_key(|policy| {
+        let id = PolicyId::new(&*policy.told.id);
+        places
+            .get(&id)
+            .map(|(file, offset)| (file.name.clone(), *offset))
+    });
+    policies
+}
+
+fn offset_of(loc: Option<&cedar_policy_core::parser::Loc>) -> usize {
+    loc.map_or(0, |loc| loc.span.offset())
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}

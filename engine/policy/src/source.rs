@@ -1,0 +1,82 @@
+//! Policy files as they stand on disk, and the revision that names their content.
+
+use std::path::Path;
+use std::{fs, io};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// One file of a policy set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its name as messages show it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+impl SourceFile {
+    /// A file that exists only in memory.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
+    /// Whether it is a schema (`*.cedarschema`).
+    #[must_use]
+    pub fn is_schema(&self) -> bool {
+        self.name.ends_with(".cedarschema")
+    }
+}
+
+/// Reads the `*.cedarschema` and `*.cedar` files of a folder, in the order of their names.
+/// Folders inside it (`examples`, `tests`) are not part of the set.
+///
+/// # Errors
+/// When the folder or one of the files cannot be read.
+pub fn read_folder(folder: &Path) -> io::Result<Vec<SourceFile>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_source = path
+            .extension()
+            .is_some_and(|extension| extension == "cedar" || extension == "cedarschema");
+        if is_source && path.is_file() {
+            let text = fs::read_to_string(&path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
+            files.push(SourceFile::new(path.display().to_string(), text));
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+/// The revision of a set: the first 16 hex digits of a SHA-256 over names and texts, so that
+/// the same content has the same revision wherever it lies.
+#[must_use]
+pub fn revision(files: &[SourceFile]) -> String {
+    let mut context = Context::new(&SHA256);
+    for file in files {
+        let base = Path::new(&file.name)
+            .file_name()
+            .map_or(&*file.name, |name| name.to_str().unwrap_or(&file.name));
+        for part in [base, &file.text] {
+            context.update(&(part.len() as u64).to_le_bytes());
+            context.update(part.as_bytes());
+        }
+    }
+    hex(&context.finish().as_ref()[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
