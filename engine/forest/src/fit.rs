@@ -186,7 +186,7 @@ pub(crate) fn quantile<F: Float>(mut scores: Vec<F>, contamination: f64) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, s};
+    use ndarray::{Array2, Axis, Slice};
 
     #[test]
     fn first_infinite_finds_the_first_whatever_the_memory_order() {
@@ -196,7 +196,10 @@ mod tests {
         table[(2999, 0)] = f64::INFINITY;
         table[(0, 0)] = f64::NAN;
         assert_eq!(first_infinite(table.view()), Some((2500, 1)));
-        assert_eq!(first_infinite(table.slice(s![.., ..;2])), Some((2999, 0)));
+        assert_eq!(
+            first_infinite(table.slice_axis(Axis(1), Slice::new(0, None, 2))),
+            Some((2999, 0))
+        );
         assert_eq!(first_infinite(table.t()), Some((0, 2999)));
     }
 

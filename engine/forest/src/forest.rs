@@ -22,8 +22,9 @@ const ROWS_PER_THREAD: usize = 2048;
 /// Forest*, ICDM 2008, equation 2). It is in (0, 1], without unit: close to 1 for rows that are
 /// cut off at once, about .5 for rows that are like most, less for the most ordinary ones.
 ///
-/// `NaN` is a missing value: at each split it goes with the larger part of the training rows, so
-/// that not knowing a value is no evidence against a row. `∞` is an error.
+/// `NaN` is a missing value. Each split has a side for rows whose value is missing, drawn when the
+/// tree was grown with the chances of the training rows; over many trees not knowing a value is
+/// no evidence, neither for nor against a row. `∞` is an error.
 ///
 /// ```
 /// use forest::IsolationForest;
@@ -205,7 +206,7 @@ impl<F: Float> IsolationForest<F> {
     /// The score of a row that is as long on its way as the training rows are on average: what
     /// explanations start from.
     pub fn base_score(&self) -> f64 {
-        (-self.expected_path / self.n_trees() as f64).exp2()
+        self.score_of(self.expected_path)
     }
 
     /// The same forest scoring tables with so many threads (one at least); scores do not change.

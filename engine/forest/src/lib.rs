@@ -5,6 +5,7 @@ mod error;
 mod explain;
 mod fit;
 mod forest;
+mod format;
 mod grow;
 mod hyperparams;
 mod incremental;

@@ -7,14 +7,16 @@
 //! ```
 //!
 //! A tree is a window of at most 512 nodes, in pairs; node 0 is the root and node 1 unused.
-//! The walk takes as many steps as the deepest of its trees has levels; a leaf leads to itself.
+//! The walk takes as many steps as the deepest of its trees has levels. A leaf leads to itself: it
+//! names its own pair and one of two slots that no feature has, whose words are smaller than all
+//! nodes or greater. Its upper half is free for the code of its path length.
 //! So there is no branch to mispredict, and the only bound to check is that of the window.
 //!
-//! Measured against it on an AMD EPYC (Zen 5), 100 trees × 256, 10 columns of `f64`, single row:
-//! nodes with the threshold inside (16 bytes, 223 KiB instead of 123) took 1.1×, perfect
-//! trees of 4-byte nodes 1.0× with more memory, of 2-byte nodes 1.1×; ten trees in step were
-//! faster than one (2×), four (1.3×), eight and sixteen; in batches of rows this layout was the
-//! fastest by 5 % to 40 %. Built for the native CPU it was slower, not faster: LLVM gathers.
+//! Measured on an AMD EPYC (Zen 5), 100 trees × 256, 10 columns of `f64`, single row, ranking
+//! (.13 µs) included. This layout is 1; nodes of 16 bytes with the threshold inside 1.1, perfect
+//! trees of 4-byte nodes 1.0 at 1.5 times the memory, of 2-byte nodes 1.1; one tree at a time
+//! 2.0, four in step 1.3, eight 1.05, sixteen 1.0. In batches of rows it is the fastest of these.
+//! Built for the native CPU it gets slower: LLVM then gathers.
 #![expect(
     clippy::indexing_slicing,
     reason = "a numeric kernel: every index is masked or checked"
@@ -33,24 +35,28 @@ const SLOTS: usize = 256;
 const WINDOW: usize = 512;
 /// Trees walked in step for a single row.
 const LANES: usize = 10;
-/// Trees walked in step for an explanation, which keeps more in registers.
-const EXPLAINED_LANES: usize = 5;
 /// Rows walked in step in a batch.
 pub(crate) const BLOCK: usize = 12;
-/// Marks, in `values`, the code of a leaf.
-const LEAF: u16 = 0x8000;
+/// The slot of leaves at even places: a row's word there is smaller than any node.
+const NEVER: u32 = 254;
+/// The slot of leaves at odd places: a row's word there is greater than any node.
+const ALWAYS: u32 = 255;
 
 /// A row as ranks: what a node is compared with, by slot.
 pub(crate) type RankedRow = [u32; SLOTS];
-pub(crate) const NO_RANKS: RankedRow = [0; SLOTS];
+pub(crate) const NO_RANKS: RankedRow = {
+    let mut words = [0; SLOTS];
+    words[ALWAYS as usize] = u32::MAX;
+    words
+};
 
-/// An axis-parallel forest of up to 128 features whose trees have up to 256 leaves.
+/// An axis-parallel forest of up to 127 features whose trees have up to 256 leaves.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Packed<F> {
     ranking: Ranking<F>,
     nodes: Vec<u32>,
-    /// For each node, in a split the expected path length in units of `unit`; in a leaf its code.
-    values: Vec<u16>,
+    /// For each node but roots the change in expected path length from its parent, in `unit`s.
+    changes: Vec<i16>,
     /// Where each tree's window begins, filled up to whole groups with trees that say zero.
     starts: Vec<u32>,
     /// Levels of each tree below the root.
@@ -61,8 +67,6 @@ pub(crate) struct Packed<F> {
     leaves: Vec<Leaf>,
     /// Normalised path length of each code, and a last zero for the trees that fill up.
     paths: Vec<f64>,
-    /// The same in units, rounded.
-    units: Vec<u16>,
     unit: f64,
 }
 
@@ -76,7 +80,7 @@ pub(crate) struct Walk {
 }
 
 impl<F: Float> Packed<F> {
-    pub(crate) const MOST_FEATURES: usize = SLOTS / 2;
+    pub(crate) const MOST_FEATURES: usize = SLOTS / 2 - 1;
 
     /// Packs a forest; nothing if it is too wide, too large or extended.
     pub(crate) fn new(trees: &Trees<F>, ranking: Ranking<F>, ranks: &[u32]) -> Option<Self> {
@@ -102,27 +106,31 @@ impl<F: Float> Packed<F> {
         let mut packed = Self {
             ranking,
             nodes: Vec::with_capacity(room),
-            values: Vec::with_capacity(room),
+            changes: Vec::with_capacity(room),
             starts: Vec::with_capacity(n_trees.next_multiple_of(LANES)),
             depths: Vec::with_capacity(n_trees.next_multiple_of(LANES)),
             roots: Vec::with_capacity(n_trees),
             leaves: Vec::new(),
             paths: Vec::new(),
-            units: Vec::new(),
-            unit: largest / f64::from(LEAF - 1),
+            unit: largest / f64::from(i16::MAX),
         };
+        let units = |at: usize| (expected[at] / packed.unit).round() as i16;
+        let units: Vec<i16> = (0..trees.nodes.len()).map(units).collect();
         let mut codes = HashMap::new();
         for (index, root) in trees.roots.iter().enumerate() {
             let range = trees.range(index);
-            packed.starts.push(packed.nodes.len() as u32);
+            let start = packed.nodes.len();
+            packed.starts.push(start as u32);
             packed.roots.push(expected[range.start]);
+            packed.changes.resize(start + range.len() + 1, 0);
             let mut levels = 0;
             for at in range.clone() {
                 let local = at - range.start;
-                let place = if local == 0 { 0 } else { local + 1 } as u32;
+                let place = if local == 0 { 0 } else { local + 1 };
                 let node = trees.nodes[at];
+                let left = node.left as usize;
                 levels = levels.max(depths[at]);
-                if node.left as usize == at {
+                packed.nodes.push(if left == at {
                     let leaf = Leaf {
                         depth: depths[at],
                         count: trees.counts[at],
@@ -133,44 +141,32 @@ impl<F: Float> Packed<F> {
                         packed.paths.push(average.normalised(leaf));
                         packed.leaves.len() - 1
                     });
-                    packed.push(leaf_node(place), LEAF | u16::try_from(code).ok()?);
+                    leaf_node(place, u16::try_from(code).ok()?)
                 } else {
-                    let pair = (node.left as usize - range.start).div_ceil(2) as u32;
-                    let word = (ranks[at] + 1) << 16 | pair << 8 | node.slot;
-                    packed.push(word, (expected[at] / packed.unit).round() as u16);
-                }
+                    let pair = (left - range.start).div_ceil(2);
+                    for child in [0, 1] {
+                        packed.changes[start + 2 * pair + child] = units[left + child] - units[at];
+                    }
+                    (ranks[at] + 1) << 16 | (pair as u32) << 8 | node.slot
+                });
                 if local == 0 {
-                    packed.push(leaf_node(1), LEAF);
+                    packed.nodes.push(leaf_node(1, 0));
                 }
             }
             packed.depths.push(u8::try_from(levels).ok()?);
         }
         // One more code, for the trees that fill up the last group.
-        let nothing = u16::try_from(packed.leaves.len())
-            .ok()
-            .filter(|&code| code < LEAF)?;
+        let nothing = u16::try_from(packed.leaves.len()).ok()?;
         packed.paths.push(0.0);
-        packed.units = packed
-            .paths
-            .iter()
-            .map(|path| (path / packed.unit).round() as u16)
-            .collect();
         packed
             .starts
             .resize(n_trees.next_multiple_of(LANES), packed.nodes.len() as u32);
         packed.depths.resize(n_trees.next_multiple_of(LANES), 0);
         packed
             .nodes
-            .resize(packed.nodes.len() + WINDOW, leaf_node(0));
-        packed
-            .values
-            .resize(packed.values.len() + WINDOW, LEAF | nothing);
+            .resize(packed.nodes.len() + WINDOW, leaf_node(0, nothing));
+        packed.changes.resize(packed.nodes.len(), 0);
         Some(packed)
-    }
-
-    fn push(&mut self, node: u32, value: u16) {
-        self.nodes.push(node);
-        self.values.push(value);
     }
 
     pub(crate) fn n_features(&self) -> usize {
@@ -209,13 +205,12 @@ impl<F: Float> Packed<F> {
         size_of_val(&self.ranking.offsets[..])
             + size_of_val(&self.ranking.thresholds[..])
             + size_of_val(&self.nodes[..])
-            + size_of_val(&self.values[..])
+            + size_of_val(&self.changes[..])
             + size_of_val(&self.starts[..])
             + size_of_val(&self.depths[..])
             + size_of_val(&self.roots[..])
             + size_of_val(&self.leaves[..])
             + size_of_val(&self.paths[..])
-            + size_of_val(&self.units[..])
     }
 
     /// Turns a row of the right length into ranks.
@@ -256,7 +251,7 @@ impl<F: Float> Packed<F> {
                 }
             }
             for lane in 0..LANES {
-                sum += self.leaf(window(&self.values, starts[lane], &NO_VALUES)[at[lane] % WINDOW]);
+                sum += self.leaf(windows[lane][at[lane] % WINDOW]);
             }
         }
         sum
@@ -268,7 +263,6 @@ impl<F: Float> Packed<F> {
         *sums = [0.0; BLOCK];
         for (&start, &levels) in self.starts.iter().zip(&self.depths).take(self.roots.len()) {
             let nodes = window(&self.nodes, start, &NO_NODES);
-            let values = window(&self.values, start, &NO_VALUES);
             let mut at = [0_usize; BLOCK];
             for _ in 0..levels {
                 for lane in 0..BLOCK {
@@ -276,7 +270,7 @@ impl<F: Float> Packed<F> {
                 }
             }
             for lane in 0..BLOCK {
-                sums[lane] += self.leaf(values[at[lane] % WINDOW]);
+                sums[lane] += self.leaf(nodes[at[lane] % WINDOW]);
             }
         }
     }
@@ -285,60 +279,45 @@ impl<F: Float> Packed<F> {
     #[inline]
     pub(crate) fn explain(&self, ranked: &RankedRow) -> Walk {
         let mut path = 0.0;
-        // In whole units, so that no rounding adds up on the way.
-        let mut changes = [0_i64; SLOTS / 2];
+        // By slot, in whole units so that no rounding adds up; those of leaves are of no use.
+        let mut sums = [0_i64; SLOTS];
         let groups = self
             .starts
-            .chunks_exact(EXPLAINED_LANES)
-            .zip(self.depths.chunks_exact(EXPLAINED_LANES));
+            .chunks_exact(LANES)
+            .zip(self.depths.chunks_exact(LANES));
         for (starts, depths) in groups {
-            let windows: [&[u32; WINDOW]; EXPLAINED_LANES] =
+            let windows: [&[u32; WINDOW]; LANES] =
                 std::array::from_fn(|lane| window(&self.nodes, starts[lane], &NO_NODES));
-            let values: [&[u16; WINDOW]; EXPLAINED_LANES] =
-                std::array::from_fn(|lane| window(&self.values, starts[lane], &NO_VALUES));
-            let mut at = [0_usize; EXPLAINED_LANES];
-            let mut before: [i64; EXPLAINED_LANES] =
-                std::array::from_fn(|lane| self.in_units(values[lane][0]));
+            let changes: [&[i16; WINDOW]; LANES] =
+                std::array::from_fn(|lane| window(&self.changes, starts[lane], &NO_CHANGES));
+            let mut at = [0_usize; LANES];
             let levels = depths.iter().copied().max().unwrap_or(0);
             for _ in 0..levels {
-                for lane in 0..EXPLAINED_LANES {
+                for lane in 0..LANES {
                     let (next, slot) = step(windows[lane], ranked, at[lane]);
-                    let after = self.in_units(values[lane][next % WINDOW]);
-                    changes[usize::from(slot / 2)] += after - before[lane];
-                    before[lane] = after;
+                    let change = i64::from(changes[lane][next % WINDOW]);
+                    sums[usize::from(slot)] += change;
                     at[lane] = next;
                 }
             }
-            for lane in 0..EXPLAINED_LANES {
-                path += self.leaf(values[lane][at[lane] % WINDOW]);
+            for lane in 0..LANES {
+                path += self.leaf(windows[lane][at[lane] % WINDOW]);
             }
         }
-        Walk {
-            path,
-            by_feature: changes.map(|change| change as f64 * self.unit),
+        let mut by_feature = [0.0; SLOTS / 2];
+        for (feature, slots) in by_feature.iter_mut().zip(sums.chunks_exact(2)) {
+            *feature = (slots[0] + slots[1]) as f64 * self.unit;
         }
+        Walk { path, by_feature }
     }
 
-    /// Path length that the value of a leaf stands for.
+    /// Path length that a leaf stands for.
     #[inline]
-    fn leaf(&self, value: u16) -> f64 {
+    fn leaf(&self, node: u32) -> f64 {
         self.paths
-            .get(usize::from(value & !LEAF))
+            .get((node >> 16) as usize)
             .copied()
             .unwrap_or(0.0)
-    }
-
-    /// The value of any node in units.
-    #[inline]
-    fn in_units(&self, value: u16) -> i64 {
-        if value & LEAF == 0 {
-            return value.into();
-        }
-        self.units
-            .get(usize::from(value & !LEAF))
-            .copied()
-            .unwrap_or(0)
-            .into()
     }
 
     /// The forest as it was before packing.
@@ -354,13 +333,13 @@ impl<F: Float> Packed<F> {
             let number = |place: usize| first + place.saturating_sub(1);
             let mut sample = 0;
             for place in (0..end - start).filter(|&place| place != 1) {
-                let (word, value) = (self.nodes[start + place], self.values[start + place]);
-                if value & LEAF != 0 {
-                    let leaf = self.leaves[usize::from(value & !LEAF)];
+                let word = self.nodes[start + place];
+                let slot = word & 0xFF;
+                if slot >= NEVER {
+                    let leaf = self.leaves[(word >> 16) as usize];
                     sample = leaf.sample;
                     trees.push_leaf(leaf.count);
                 } else {
-                    let slot = word & 0xFF;
                     let thresholds = self.ranking.of_feature(slot as usize / 2);
                     trees.nodes.push(Node {
                         threshold: thresholds[(word >> 16) as usize - 1],
@@ -385,15 +364,18 @@ impl<F: Float> Packed<F> {
     }
 }
 
-/// A leaf at the given place: even ones are never passed, odd ones always, so that either way the
-/// walk stays. Slot 0 of a row never holds the word of a missing value that goes right.
-fn leaf_node(place: u32) -> u32 {
-    let rank = if place.is_multiple_of(2) { 0xFFFF } else { 0 };
-    rank << 16 | place / 2 << 8
+/// A leaf at the given place of its window.
+fn leaf_node(place: usize, code: u16) -> u32 {
+    let slot = if place.is_multiple_of(2) {
+        NEVER
+    } else {
+        ALWAYS
+    };
+    u32::from(code) << 16 | (place as u32 / 2) << 8 | slot
 }
 
-const NO_NODES: [u32; WINDOW] = [0; WINDOW];
-const NO_VALUES: [u16; WINDOW] = [LEAF; WINDOW];
+const NO_NODES: [u32; WINDOW] = [NEVER; WINDOW];
+const NO_CHANGES: [i16; WINDOW] = [0; WINDOW];
 
 /// The window of a tree. INVARIANT: it is there, since the arrays end with a window to spare; the
 /// other arm only says so without a panic.
