@@ -1,0 +1,47 @@
+//! The body of the fuzz target, here on mutations with fixed seeds.
+
+use crate::data::{extended, small};
+use forest::IsolationForest;
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256Plus;
+
+#[path = "../fuzz_body.rs"]
+mod fuzz_body;
+
+#[test]
+fn mutations_load_or_are_refused() {
+    let mut rng = Xoshiro256Plus::seed_from_u64(1);
+    let mut loaded = 0;
+    for seed in 0..40 {
+        let file = if seed % 2 == 0 {
+            small(seed).to_bytes()
+        } else {
+            extended(seed).to_bytes()
+        };
+        for _ in 0..50 {
+            let mut bytes = file[..file.len() - 4].to_vec();
+            for _ in 0..rng.gen_range(1..4) {
+                let at = rng.gen_range(0..bytes.len());
+                match rng.gen_range(0..5) {
+                    0 => bytes[at] = rng.r#gen(),
+                    1 => bytes[at] ^= 1 << rng.gen_range(0..8),
+                    2 => bytes.truncate(at.max(1)),
+                    3 => bytes.insert(at, rng.r#gen()),
+                    _ => {
+                        let from = rng.gen_range(0..bytes.len());
+                        bytes.swap(at, from);
+                    }
+                }
+            }
+            loaded += usize::from(fuzz_body::load(&bytes));
+        }
+        assert!(fuzz_body::load(&file[..file.len() - 4]));
+    }
+    // Thresholds and places of thresholds may be changed without harm: some still load.
+    assert!(loaded > 20, "{loaded}");
+    for length in 0..64 {
+        let noise: Vec<u8> = (0..length).map(|_| rng.r#gen()).collect();
+        assert!(!fuzz_body::load(&noise));
+    }
+    let _: Option<IsolationForest<f64>> = None;
+}
