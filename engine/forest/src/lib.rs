@@ -22,3 +22,6 @@ pub use explain::{Explained, Explanation};
 pub use forest::IsolationForest;
 pub use hyperparams::{IsolationForestParams, IsolationForestValidParams};
 pub use reservoir::Reservoir;
+
+#[cfg(test)]
+mod tests;
