@@ -9,6 +9,7 @@ mod format;
 mod grow;
 mod hyperparams;
 mod incremental;
+mod leaves;
 mod packed;
 mod path;
 mod plain;

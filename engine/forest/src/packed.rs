@@ -23,11 +23,11 @@
 )]
 
 use crate::error::RowError;
-use crate::path::{AveragePath, Leaf};
+use crate::leaves::{Codes, NOTHING};
+use crate::path::Leaf;
 use crate::ranking::Ranking;
 use crate::trees::{Node, Root, Trees};
 use linfa::Float;
-use std::collections::HashMap;
 
 /// Words of a row in ranks: two for each feature, for either way a missing value may go.
 const SLOTS: usize = 256;
@@ -57,15 +57,18 @@ pub(crate) struct Packed<F> {
     nodes: Vec<u32>,
     /// For each node but roots the change in expected path length from its parent, in `unit`s.
     changes: Vec<i16>,
-    /// Where each tree's window begins, filled up to whole groups with trees that say zero.
+    /// Where each tree's window begins, filled up to whole groups with the tree at 0 that says zero.
     starts: Vec<u32>,
     /// Levels of each tree below the root.
     depths: Vec<u8>,
-    /// Expected path length of each tree's root, exactly.
-    roots: Vec<f64>,
+    n_trees: usize,
+    /// Where the last tree ends; what follows only makes its window whole.
+    end: usize,
+    /// Sum over the trees of the expected path length of their roots.
+    expected: f64,
     /// What the codes of leaves stand for.
     leaves: Vec<Leaf>,
-    /// Normalised path length of each code, and a last zero for the trees that fill up.
+    /// Normalised path length of each code.
     paths: Vec<f64>,
     unit: f64,
 }
@@ -82,7 +85,8 @@ pub(crate) struct Walk {
 impl<F: Float> Packed<F> {
     pub(crate) const MOST_FEATURES: usize = SLOTS / 2 - 1;
 
-    /// Packs a forest; nothing if it is too wide, too large or extended.
+    /// Packs a forest; nothing if it is too wide, too large or extended. `ranks` has, for every
+    /// split, the place of its threshold in the ranking.
     pub(crate) fn new(trees: &Trees<F>, ranking: Ranking<F>, ranks: &[u32]) -> Option<Self> {
         let fits = trees.extension == 0
             && trees.n_features <= Self::MOST_FEATURES
@@ -93,35 +97,37 @@ impl<F: Float> Packed<F> {
         }
         let depths = trees.depths();
         let expected = trees.expected(&depths);
-        let largest = expected.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let sample = trees
-            .roots
+        let unit = expected.iter().copied().fold(f64::MIN_POSITIVE, f64::max) / f64::from(i16::MAX);
+        // Rounded to the nearest; none is negative.
+        let units: Vec<i16> = expected
             .iter()
-            .map(|root| root.sample)
-            .max()
-            .unwrap_or(0);
-        let average = AveragePath::up_to(sample);
+            .map(|path| (path / unit + 0.5) as i16)
+            .collect();
+        let mut codes = Codes::new(trees, &depths);
         let n_trees = trees.roots.len();
+        let groups = n_trees.next_multiple_of(LANES);
         let room = trees.nodes.len() + n_trees + WINDOW + 2;
         let mut packed = Self {
             ranking,
             nodes: Vec::with_capacity(room),
             changes: Vec::with_capacity(room),
-            starts: Vec::with_capacity(n_trees.next_multiple_of(LANES)),
-            depths: Vec::with_capacity(n_trees.next_multiple_of(LANES)),
-            roots: Vec::with_capacity(n_trees),
+            starts: Vec::with_capacity(groups),
+            depths: Vec::with_capacity(groups),
+            n_trees,
+            end: 0,
+            expected: 0.0,
             leaves: Vec::new(),
             paths: Vec::new(),
-            unit: largest / f64::from(i16::MAX),
+            unit,
         };
-        let units = |at: usize| (expected[at] / packed.unit).round() as i16;
-        let units: Vec<i16> = (0..trees.nodes.len()).map(units).collect();
-        let mut codes = HashMap::new();
-        for (index, root) in trees.roots.iter().enumerate() {
+        packed
+            .nodes
+            .extend([leaf_node(0, NOTHING), leaf_node(1, NOTHING)]);
+        for index in 0..n_trees {
             let range = trees.range(index);
             let start = packed.nodes.len();
             packed.starts.push(start as u32);
-            packed.roots.push(expected[range.start]);
+            packed.expected += expected[range.start];
             packed.changes.resize(start + range.len() + 1, 0);
             let mut levels = 0;
             for at in range.clone() {
@@ -131,17 +137,13 @@ impl<F: Float> Packed<F> {
                 let left = node.left as usize;
                 levels = levels.max(depths[at]);
                 packed.nodes.push(if left == at {
+                    let sample = trees.roots[index].sample;
                     let leaf = Leaf {
                         depth: depths[at],
                         count: trees.counts[at],
-                        sample: root.sample,
+                        sample,
                     };
-                    let code = *codes.entry(leaf).or_insert_with(|| {
-                        packed.leaves.push(leaf);
-                        packed.paths.push(average.normalised(leaf));
-                        packed.leaves.len() - 1
-                    });
-                    leaf_node(place, u16::try_from(code).ok()?)
+                    leaf_node(place, codes.of(leaf)?)
                 } else {
                     let pair = (left - range.start).div_ceil(2);
                     for child in [0, 1] {
@@ -150,22 +152,20 @@ impl<F: Float> Packed<F> {
                     (ranks[at] + 1) << 16 | (pair as u32) << 8 | node.slot
                 });
                 if local == 0 {
-                    packed.nodes.push(leaf_node(1, 0));
+                    packed.nodes.push(leaf_node(1, NOTHING));
                 }
             }
             packed.depths.push(u8::try_from(levels).ok()?);
         }
-        // One more code, for the trees that fill up the last group.
-        let nothing = u16::try_from(packed.leaves.len()).ok()?;
-        packed.paths.push(0.0);
-        packed
-            .starts
-            .resize(n_trees.next_multiple_of(LANES), packed.nodes.len() as u32);
-        packed.depths.resize(n_trees.next_multiple_of(LANES), 0);
-        packed
-            .nodes
-            .resize(packed.nodes.len() + WINDOW, leaf_node(0, nothing));
-        packed.changes.resize(packed.nodes.len(), 0);
+        packed.end = packed.nodes.len();
+        let last = packed.starts.last().map_or(0, |&start| start as usize);
+        packed.nodes.resize(last + WINDOW, leaf_node(0, NOTHING));
+        packed.changes.resize(last + WINDOW, 0);
+        packed.nodes.shrink_to_fit();
+        packed.changes.shrink_to_fit();
+        packed.starts.resize(groups, 0);
+        packed.depths.resize(groups, 0);
+        (packed.leaves, packed.paths) = codes.finish();
         Some(packed)
     }
 
@@ -174,12 +174,12 @@ impl<F: Float> Packed<F> {
     }
 
     pub(crate) fn n_trees(&self) -> usize {
-        self.roots.len()
+        self.n_trees
     }
 
     /// Sum over the trees of the expected normalised path length.
     pub(crate) fn expected(&self) -> f64 {
-        self.roots.iter().sum()
+        self.expected
     }
 
     /// Rows of the largest sub-sample.
@@ -197,7 +197,7 @@ impl<F: Float> Packed<F> {
 
     /// Nodes without the padding: each tree has one that is unused.
     pub(crate) fn n_nodes(&self) -> usize {
-        self.nodes.len() - WINDOW - self.roots.len()
+        self.end - 2 - self.n_trees
     }
 
     /// Bytes on the heap.
@@ -208,7 +208,6 @@ impl<F: Float> Packed<F> {
             + size_of_val(&self.changes[..])
             + size_of_val(&self.starts[..])
             + size_of_val(&self.depths[..])
-            + size_of_val(&self.roots[..])
             + size_of_val(&self.leaves[..])
             + size_of_val(&self.paths[..])
     }
@@ -261,7 +260,7 @@ impl<F: Float> Packed<F> {
     #[inline]
     pub(crate) fn path_block(&self, ranked: &[RankedRow; BLOCK], sums: &mut [f64; BLOCK]) {
         *sums = [0.0; BLOCK];
-        for (&start, &levels) in self.starts.iter().zip(&self.depths).take(self.roots.len()) {
+        for (&start, &levels) in self.starts.iter().zip(&self.depths).take(self.n_trees) {
             let nodes = window(&self.nodes, start, &NO_NODES);
             let mut at = [0_usize; BLOCK];
             for _ in 0..levels {
@@ -323,12 +322,10 @@ impl<F: Float> Packed<F> {
     /// The forest as it was before packing.
     pub(crate) fn trees(&self) -> Trees<F> {
         let mut trees = Trees::empty(self.n_features(), 0);
-        for (index, &start) in self.starts.iter().take(self.roots.len()).enumerate() {
-            let start = start as usize;
-            let end = self
-                .starts
-                .get(index + 1)
-                .map_or(self.nodes.len() - WINDOW, |&s| s as usize);
+        for index in 0..self.n_trees {
+            let start = self.starts[index] as usize;
+            let next = (index + 1 < self.n_trees).then(|| self.starts[index + 1] as usize);
+            let end = next.unwrap_or(self.end);
             let first = trees.nodes.len();
             let number = |place: usize| first + place.saturating_sub(1);
             let mut sample = 0;
