@@ -7,7 +7,11 @@
 //! Fits on a whole table and scores it, 100 trees × 256, with ten seeds; prints mean ± standard
 //! deviation of exact ROC-AUC, average precision and recall at 1 % false alarms, in `f64` and
 //! `f32`. scikit-learn's figures are from `benches/compare.py accuracy` (`sklearn_accuracy.csv`).
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example prints, and may stop"
+)]
 
 mod support;
 

@@ -7,7 +7,11 @@
 //! ROWS is a file of 100,000 × 10 little-endian `f64`; without it the rows are made here. One
 //! thread. Times are the best of several rounds; p50 and p99 are over single calls, each on
 //! another row, the cost of reading the clock (`timer_us`) included.
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![expect(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "an example prints, and may stop"
+)]
 
 use forest::{IsolationForest, IsolationForestError};
 use linfa::prelude::*;

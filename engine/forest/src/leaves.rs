@@ -7,7 +7,8 @@ use std::collections::HashMap;
 /// The code of a leaf that adds nothing, for trees that only fill up a group.
 pub(crate) const NOTHING: u16 = 0;
 
-/// Leaves of up to this many rows are found in a table, others by hash.
+/// Leaves up to this deep and with up to this many rows are found in a table, others by hash.
+const TABLED_DEPTHS: usize = 12;
 const TABLED_COUNTS: usize = 512;
 
 /// Gives each different leaf a code, in the order they are first asked for.
@@ -22,14 +23,13 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
-    pub(crate) fn new<F>(trees: &Trees<F>, depths: &[u32]) -> Self {
+    pub(crate) fn new<F>(trees: &Trees<F>) -> Self {
         let largest = trees
             .roots
             .iter()
             .map(|root| root.sample)
             .max()
             .unwrap_or(0);
-        let levels = depths.iter().copied().max().unwrap_or(0).min(255) as usize;
         Self {
             average: AveragePath::up_to(largest),
             leaves: vec![Leaf {
@@ -38,7 +38,7 @@ impl Codes {
                 sample: 0,
             }],
             paths: vec![0.0],
-            table: vec![NOTHING; (levels + 1) * TABLED_COUNTS],
+            table: vec![NOTHING; TABLED_DEPTHS * TABLED_COUNTS],
             sample: trees.roots.first().map_or(0, |root| root.sample),
             others: HashMap::new(),
         }

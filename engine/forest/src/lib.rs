@@ -16,6 +16,8 @@ mod plain;
 mod ranking;
 mod reservoir;
 mod sample;
+#[cfg(feature = "serde")]
+mod serde_form;
 mod trees;
 
 pub use error::{FormatError, IsolationForestError, MergeError, RowError};

@@ -95,22 +95,13 @@ impl<F: Float> Packed<F> {
         if !fits {
             return None;
         }
-        let depths = trees.depths();
-        let expected = trees.expected(&depths);
-        let unit = expected.iter().copied().fold(f64::MIN_POSITIVE, f64::max) / f64::from(i16::MAX);
-        // Rounded to the nearest; none is negative.
-        let units: Vec<i16> = expected
-            .iter()
-            .map(|path| (path / unit + 0.5) as i16)
-            .collect();
-        let mut codes = Codes::new(trees, &depths);
         let n_trees = trees.roots.len();
         let groups = n_trees.next_multiple_of(LANES);
         let room = trees.nodes.len() + n_trees + WINDOW + 2;
         let mut packed = Self {
             ranking,
             nodes: Vec::with_capacity(room),
-            changes: Vec::with_capacity(room),
+            changes: Vec::new(),
             starts: Vec::with_capacity(groups),
             depths: Vec::with_capacity(groups),
             n_trees,
@@ -118,55 +109,96 @@ impl<F: Float> Packed<F> {
             expected: 0.0,
             leaves: Vec::new(),
             paths: Vec::new(),
-            unit,
+            unit: 0.0,
         };
         packed
             .nodes
             .extend([leaf_node(0, NOTHING), leaf_node(1, NOTHING)]);
+        let mut codes = Codes::new(trees);
         for index in 0..n_trees {
-            let range = trees.range(index);
-            let start = packed.nodes.len();
-            packed.starts.push(start as u32);
-            packed.expected += expected[range.start];
-            packed.changes.resize(start + range.len() + 1, 0);
-            let mut levels = 0;
-            for at in range.clone() {
-                let local = at - range.start;
-                let place = if local == 0 { 0 } else { local + 1 };
-                let node = trees.nodes[at];
-                let left = node.left as usize;
-                levels = levels.max(depths[at]);
-                packed.nodes.push(if left == at {
-                    let sample = trees.roots[index].sample;
-                    let leaf = Leaf {
-                        depth: depths[at],
-                        count: trees.counts[at],
-                        sample,
-                    };
-                    leaf_node(place, codes.of(leaf)?)
-                } else {
-                    let pair = (left - range.start).div_ceil(2);
-                    for child in [0, 1] {
-                        packed.changes[start + 2 * pair + child] = units[left + child] - units[at];
-                    }
-                    (ranks[at] + 1) << 16 | (pair as u32) << 8 | node.slot
-                });
-                if local == 0 {
-                    packed.nodes.push(leaf_node(1, NOTHING));
-                }
-            }
-            packed.depths.push(u8::try_from(levels).ok()?);
+            packed.push_tree(trees, index, ranks, &mut codes)?;
         }
         packed.end = packed.nodes.len();
         let last = packed.starts.last().map_or(0, |&start| start as usize);
         packed.nodes.resize(last + WINDOW, leaf_node(0, NOTHING));
-        packed.changes.resize(last + WINDOW, 0);
         packed.nodes.shrink_to_fit();
-        packed.changes.shrink_to_fit();
+        (packed.leaves, packed.paths) = codes.finish();
+        let longest = packed
+            .paths
+            .iter()
+            .copied()
+            .fold(f64::MIN_POSITIVE, f64::max);
+        packed.unit = longest / f64::from(i16::MAX);
+        packed.changes = vec![0; packed.nodes.len()];
+        for index in 0..n_trees {
+            packed.note_changes(trees, index);
+        }
         packed.starts.resize(groups, 0);
         packed.depths.resize(groups, 0);
-        (packed.leaves, packed.paths) = codes.finish();
         Some(packed)
+    }
+
+    /// Packs the nodes of a tree; nothing if there are too many kinds of leaves.
+    fn push_tree(
+        &mut self,
+        trees: &Trees<F>,
+        index: usize,
+        ranks: &[u32],
+        codes: &mut Codes,
+    ) -> Option<()> {
+        let (range, sample) = (trees.range(index), trees.roots[index].sample);
+        let mut depths = [0_u8; WINDOW];
+        let mut levels = 0;
+        self.starts.push(self.nodes.len() as u32);
+        for (local, at) in range.clone().enumerate() {
+            let place = if local == 0 { 0 } else { local + 1 };
+            let node = trees.nodes[at];
+            let depth = depths[local];
+            levels = levels.max(depth);
+            self.nodes.push(if node.left as usize == at {
+                let leaf = Leaf {
+                    depth: depth.into(),
+                    count: trees.counts[at],
+                    sample,
+                };
+                leaf_node(place, codes.of(leaf)?)
+            } else {
+                let left = node.left as usize - range.start;
+                depths[left..left + 2].fill(depth + 1);
+                (ranks[at] + 1) << 16 | (left.div_ceil(2) as u32) << 8 | node.slot
+            });
+            if local == 0 {
+                self.nodes.push(leaf_node(1, NOTHING));
+            }
+        }
+        self.depths.push(levels);
+        Some(())
+    }
+
+    /// Works out the expected path length of every node of a tree from those of its leaves, and
+    /// notes the steps between them.
+    fn note_changes(&mut self, trees: &Trees<F>, index: usize) {
+        let range = trees.range(index);
+        let start = self.starts[index] as usize;
+        let mut expected = [0.0; WINDOW];
+        // Rounded to the nearest; none is negative.
+        let in_units = |path: f64| (path / self.unit + 0.5) as i16;
+        for (local, at) in range.clone().enumerate().rev() {
+            let place = if local == 0 { 0 } else { local + 1 };
+            let left = trees.nodes[at].left as usize;
+            if left == at {
+                expected[local] = self.leaf(self.nodes[start + place]);
+                continue;
+            }
+            let (child, rows) = (left - range.start, |at: usize| f64::from(trees.counts[at]));
+            let sum = rows(left) * expected[child] + rows(left + 1) * expected[child + 1];
+            expected[local] = sum / rows(at);
+            let here = in_units(expected[local]);
+            for side in [0, 1] {
+                self.changes[start + child + 1 + side] = in_units(expected[child + side]) - here;
+            }
+        }
+        self.expected += expected[0];
     }
 
     pub(crate) fn n_features(&self) -> usize {
