@@ -108,7 +108,7 @@ fn errors_name_parameter_value_and_range() {
         ),
         (
             base().n_threads(0),
-            "parameter `n_threads` must be at least 1, but is `0`",
+            "parameter `n_threads` must be 1 to 1024, but is `0`",
         ),
         (
             base().column_fraction(0.0),
