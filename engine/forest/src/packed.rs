@@ -13,10 +13,10 @@
 //! So there is no branch to mispredict, and the only bound to check is that of the window.
 //!
 //! Measured on an AMD EPYC (Zen 5), 100 trees × 256, 10 columns of `f64`, single row, ranking
-//! (.13 µs) included. This layout is 1; nodes of 16 bytes with the threshold inside 1.1, perfect
-//! trees of 4-byte nodes 1.0 at 1.5 times the memory, of 2-byte nodes 1.1; one tree at a time
-//! 2.0, four in step 1.3, eight 1.05, sixteen 1.0. In batches of rows it is the fastest of these.
-//! Built for the native CPU it gets slower: LLVM then gathers.
+//! (.13 µs of .65 µs) included. This layout is 1; nodes of 16 bytes with the threshold inside 1.2,
+//! perfect trees of 4-byte nodes 1.1 at 1.5 times the memory, of 2-byte nodes 1.2; one tree at a
+//! time 2.0, four in step 1.3, eight 1.1, twelve 1.0, sixteen and twenty 1.05. In batches of rows
+//! no other was faster. Built for the native CPU it gets slower: LLVM then gathers.
 #![expect(
     clippy::indexing_slicing,
     reason = "a numeric kernel: every index is masked or checked"
