@@ -16,7 +16,8 @@
 //! (.13 µs of .65 µs) included. This layout is 1; nodes of 16 bytes with the threshold inside 1.2,
 //! perfect trees of 4-byte nodes 1.1 at 1.5 times the memory, of 2-byte nodes 1.2; one tree at a
 //! time 2.0, four in step 1.3, eight 1.1, twelve 1.0, sixteen and twenty 1.05. In batches of rows
-//! no other was faster. Built for the native CPU it gets slower: LLVM then gathers.
+//! no other was faster. Built for the native CPU, single rows gain 4 % and batches lose three
+//! quarters: LLVM then turns their lanes into gathers. Build for the default target.
 #![expect(
     clippy::indexing_slicing,
     reason = "a numeric kernel: every index is masked or checked"
