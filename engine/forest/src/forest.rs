@@ -10,6 +10,7 @@ use linfa::Float;
 use linfa::traits::PredictInplace;
 use ndarray::{Array1, ArrayBase, ArrayView2, ArrayViewMut1, Axis, Data, Ix2};
 use rand_xoshiro::Xoshiro256Plus;
+use std::fmt;
 use std::num::NonZeroUsize;
 
 /// Rows below which a second thread costs more than it saves.
@@ -43,7 +44,7 @@ const ROWS_PER_THREAD: usize = 2048;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct IsolationForest<F> {
     pub(crate) layout: Layout<F>,
     /// Sum over the trees of the expected normalised path length.
@@ -365,6 +366,20 @@ fn refill<'a, 'b, F: Copy + 'b>(
     buffer.clear();
     buffer.extend(values);
     buffer
+}
+
+impl<F: Float> fmt::Debug for IsolationForest<F> {
+    /// What the forest is, not its thousands of nodes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IsolationForest")
+            .field("n_trees", &self.n_trees())
+            .field("n_features", &self.n_features())
+            .field("sample_size", &self.sample_size())
+            .field("extension_level", &self.extension_level())
+            .field("n_nodes", &self.n_nodes())
+            .field("threshold", &self.threshold)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F: Float> PartialEq for IsolationForest<F> {

@@ -189,6 +189,13 @@ impl Reader<'_> {
 
     #[inline]
     fn varint(&mut self) -> Result<u64, FormatError> {
+        // Nearly all are of one byte.
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(byte.into());
+        }
         let mut value = 0_u64;
         for place in 0..10 {
             let [byte] = self.array()?;
@@ -261,14 +268,19 @@ impl Reader<'_> {
             self.thresholds(n_features, &mut ranking)?;
         }
         let mut used = vec![false; ranking.thresholds.len()];
+        // Most nodes take about two bytes; none less than one.
+        trees.nodes.reserve(self.rest.len() / 2);
+        trees.counts.reserve(self.rest.len() / 2);
+        ranks.reserve(self.rest.len() / 2);
+        let mut next = Vec::new();
         for _ in 0..n_trees {
             let node = trees.push_leaf(0);
             let sample = self.below(1 << 32, "a sub-sample is too large")?;
             trees.roots.push(Root { node, sample });
             if extension == 0 {
-                self.axis_tree(&mut trees, &ranking, &mut ranks, &mut used)?;
+                self.axis_tree(&mut trees, &mut next, &ranking, &mut ranks, &mut used)?;
             } else {
-                self.oblique_tree(&mut trees)?;
+                self.oblique_tree(&mut trees, &mut next)?;
             }
             count_rows(&mut trees, node as usize, sample)?;
         }
@@ -319,17 +331,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Splits of one column below the node just pushed. `ranks` keeps up with the nodes.
+    /// Splits of one column below the node just pushed; `next` is empty before and after. `ranks`
+    /// keeps up with the nodes.
     fn axis_tree<F: Float>(
         &mut self,
         trees: &mut Trees<F>,
+        next: &mut Vec<usize>,
         ranking: &Ranking<F>,
         ranks: &mut Vec<u32>,
         used: &mut [bool],
     ) -> Result<(), FormatError> {
         let slots = 2 * trees.n_features as u64;
         ranks.push(0);
-        let mut next = vec![trees.nodes.len() - 1];
+        next.push(trees.nodes.len() - 1);
         while let Some(at) = next.pop() {
             let Some(slot) = self.leaf_or_split(trees, at, slots)? else {
                 continue;
@@ -355,8 +369,12 @@ impl Reader<'_> {
     }
 
     /// Hyperplanes below the node just pushed.
-    fn oblique_tree<F: Float>(&mut self, trees: &mut Trees<F>) -> Result<(), FormatError> {
-        let mut next = vec![trees.nodes.len() - 1];
+    fn oblique_tree<F: Float>(
+        &mut self,
+        trees: &mut Trees<F>,
+        next: &mut Vec<usize>,
+    ) -> Result<(), FormatError> {
+        next.push(trees.nodes.len() - 1);
         while let Some(at) = next.pop() {
             let Some(missing) = self.leaf_or_split(trees, at, 2)? else {
                 continue;
@@ -445,51 +463,5 @@ fn count_rows<F>(trees: &mut Trees<F>, first: usize, sample: u32) -> Result<(), 
         Ok(())
     } else {
         Err(malformed("a tree does not hold its sub-sample"))
-    }
-}
-
-#[cfg(feature = "serde")]
-mod serde_form {
-    use super::IsolationForest;
-    use linfa::Float;
-    use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
-    use serde::ser::{Serialize, Serializer};
-    use std::fmt;
-    use std::marker::PhantomData;
-
-    /// As bytes: the binary form, with its checks.
-    impl<F: Float> Serialize for IsolationForest<F> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_bytes(&self.to_bytes())
-        }
-    }
-
-    impl<'de, F: Float> Deserialize<'de> for IsolationForest<F> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_bytes(Bytes(PhantomData))
-        }
-    }
-
-    struct Bytes<F>(PhantomData<F>);
-
-    impl<'de, F: Float> Visitor<'de> for Bytes<F> {
-        type Value = IsolationForest<F>;
-
-        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            out.write_str("the bytes of an isolation forest")
-        }
-
-        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-            IsolationForest::from_bytes(bytes).map_err(E::custom)
-        }
-
-        /// Formats without bytes, such as JSON, have a sequence of numbers.
-        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
-            let mut bytes = Vec::new();
-            while let Some(byte) = sequence.next_element()? {
-                bytes.push(byte);
-            }
-            self.visit_bytes(&bytes)
-        }
     }
 }

@@ -7,7 +7,6 @@ use rand_xoshiro::Xoshiro256Plus;
 use std::marker::PhantomData;
 
 /// Checked parameters of an isolation forest; see [`IsolationForestParams`] for their meaning.
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct IsolationForestValidParams<F, R> {
     pub(crate) n_trees: usize,
@@ -19,7 +18,6 @@ pub struct IsolationForestValidParams<F, R> {
     pub(crate) threshold: Option<f64>,
     pub(crate) n_threads: usize,
     pub(crate) rng: R,
-    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) float: PhantomData<F>,
 }
 
@@ -80,10 +78,9 @@ impl<F: Float, R> IsolationForestValidParams<F, R> {
 /// | [`contamination`](Self::contamination) | none | (0, 0.5] | part of the training rows to flag |
 /// | [`threshold`](Self::threshold) | none | (0, 1] | score above which to flag |
 /// | [`seed`](Self::seed) | fixed | any | where the randomness comes from |
-/// | [`n_threads`](Self::n_threads) | 1 | ≥ 1 | threads; no effect on any result |
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+/// | [`n_threads`](Self::n_threads) | 1 | 1 to 1024 | threads; no effect on any result |
 #[derive(Debug, Clone, PartialEq)]
-pub struct IsolationForestParams<F, R>(IsolationForestValidParams<F, R>);
+pub struct IsolationForestParams<F, R>(pub(crate) IsolationForestValidParams<F, R>);
 
 impl<F: Float> IsolationForestParams<F, Xoshiro256Plus> {
     pub(crate) fn new() -> Self {
@@ -160,7 +157,7 @@ impl<F: Float, R> IsolationForestParams<F, R> {
         self
     }
 
-    /// Threads for fitting, and for scoring tables with the fitted forest; at least 1. No result
+    /// Threads for fitting, and for scoring tables with the fitted forest; 1 to 1024. No result
     /// depends on it.
     pub fn n_threads(mut self, n_threads: usize) -> Self {
         self.0.n_threads = n_threads;
@@ -216,12 +213,14 @@ impl<F: Float, R> ParamGuard for IsolationForestParams<F, R> {
             ("n_trees", Some(params.n_trees)),
             ("sample_size", Some(params.sample_size)),
             ("max_depth", params.max_depth),
-            ("n_threads", Some(params.n_threads)),
         ];
         for (name, count) in counts {
             if count == Some(0) {
                 return Err(refused(name, 0, "at least 1"));
             }
+        }
+        if !(1..=1024).contains(&params.n_threads) {
+            return Err(refused("n_threads", params.n_threads, "1 to 1024"));
         }
         // Written so that NaN is refused.
         let fraction = params.column_fraction;

@@ -9,12 +9,15 @@ mod format;
 mod grow;
 mod hyperparams;
 mod incremental;
+mod leaves;
 mod packed;
 mod path;
 mod plain;
 mod ranking;
 mod reservoir;
 mod sample;
+#[cfg(feature = "serde")]
+mod serde_form;
 mod trees;
 
 pub use error::{FormatError, IsolationForestError, MergeError, RowError};
@@ -22,3 +25,6 @@ pub use explain::{Explained, Explanation};
 pub use forest::IsolationForest;
 pub use hyperparams::{IsolationForestParams, IsolationForestValidParams};
 pub use reservoir::Reservoir;
+
+#[cfg(test)]
+mod tests;

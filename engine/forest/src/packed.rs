@@ -13,21 +13,22 @@
 //! So there is no branch to mispredict, and the only bound to check is that of the window.
 //!
 //! Measured on an AMD EPYC (Zen 5), 100 trees × 256, 10 columns of `f64`, single row, ranking
-//! (.13 µs) included. This layout is 1; nodes of 16 bytes with the threshold inside 1.1, perfect
-//! trees of 4-byte nodes 1.0 at 1.5 times the memory, of 2-byte nodes 1.1; one tree at a time
-//! 2.0, four in step 1.3, eight 1.05, sixteen 1.0. In batches of rows it is the fastest of these.
-//! Built for the native CPU it gets slower: LLVM then gathers.
+//! (.13 µs of .65 µs) included. This layout is 1; nodes of 16 bytes with the threshold inside 1.2,
+//! perfect trees of 4-byte nodes 1.1 at 1.5 times the memory, of 2-byte nodes 1.2; one tree at a
+//! time 2.0, four in step 1.3, eight 1.1, twelve 1.0, sixteen and twenty 1.05. In batches of rows
+//! no other was faster. Built for the native CPU, single rows gain 4 % and batches lose three
+//! quarters: LLVM then turns their lanes into gathers. Build for the default target.
 #![expect(
     clippy::indexing_slicing,
     reason = "a numeric kernel: every index is masked or checked"
 )]
 
 use crate::error::RowError;
-use crate::path::{AveragePath, Leaf};
+use crate::leaves::{Codes, NOTHING};
+use crate::path::Leaf;
 use crate::ranking::Ranking;
 use crate::trees::{Node, Root, Trees};
 use linfa::Float;
-use std::collections::HashMap;
 
 /// Words of a row in ranks: two for each feature, for either way a missing value may go.
 const SLOTS: usize = 256;
@@ -57,15 +58,18 @@ pub(crate) struct Packed<F> {
     nodes: Vec<u32>,
     /// For each node but roots the change in expected path length from its parent, in `unit`s.
     changes: Vec<i16>,
-    /// Where each tree's window begins, filled up to whole groups with trees that say zero.
+    /// Where each tree's window begins, filled up to whole groups with the tree at 0 that says zero.
     starts: Vec<u32>,
     /// Levels of each tree below the root.
     depths: Vec<u8>,
-    /// Expected path length of each tree's root, exactly.
-    roots: Vec<f64>,
+    n_trees: usize,
+    /// Where the last tree ends; what follows only makes its window whole.
+    end: usize,
+    /// Sum over the trees of the expected path length of their roots.
+    expected: f64,
     /// What the codes of leaves stand for.
     leaves: Vec<Leaf>,
-    /// Normalised path length of each code, and a last zero for the trees that fill up.
+    /// Normalised path length of each code.
     paths: Vec<f64>,
     unit: f64,
 }
@@ -82,7 +86,8 @@ pub(crate) struct Walk {
 impl<F: Float> Packed<F> {
     pub(crate) const MOST_FEATURES: usize = SLOTS / 2 - 1;
 
-    /// Packs a forest; nothing if it is too wide, too large or extended.
+    /// Packs a forest; nothing if it is too wide, too large or extended. `ranks` has, for every
+    /// split, the place of its threshold in the ranking.
     pub(crate) fn new(trees: &Trees<F>, ranking: Ranking<F>, ranks: &[u32]) -> Option<Self> {
         let fits = trees.extension == 0
             && trees.n_features <= Self::MOST_FEATURES
@@ -91,82 +96,110 @@ impl<F: Float> Packed<F> {
         if !fits {
             return None;
         }
-        let depths = trees.depths();
-        let expected = trees.expected(&depths);
-        let largest = expected.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-        let sample = trees
-            .roots
-            .iter()
-            .map(|root| root.sample)
-            .max()
-            .unwrap_or(0);
-        let average = AveragePath::up_to(sample);
         let n_trees = trees.roots.len();
+        let groups = n_trees.next_multiple_of(LANES);
         let room = trees.nodes.len() + n_trees + WINDOW + 2;
         let mut packed = Self {
             ranking,
             nodes: Vec::with_capacity(room),
-            changes: Vec::with_capacity(room),
-            starts: Vec::with_capacity(n_trees.next_multiple_of(LANES)),
-            depths: Vec::with_capacity(n_trees.next_multiple_of(LANES)),
-            roots: Vec::with_capacity(n_trees),
+            changes: Vec::new(),
+            starts: Vec::with_capacity(groups),
+            depths: Vec::with_capacity(groups),
+            n_trees,
+            end: 0,
+            expected: 0.0,
             leaves: Vec::new(),
             paths: Vec::new(),
-            unit: largest / f64::from(i16::MAX),
+            unit: 0.0,
         };
-        let units = |at: usize| (expected[at] / packed.unit).round() as i16;
-        let units: Vec<i16> = (0..trees.nodes.len()).map(units).collect();
-        let mut codes = HashMap::new();
-        for (index, root) in trees.roots.iter().enumerate() {
-            let range = trees.range(index);
-            let start = packed.nodes.len();
-            packed.starts.push(start as u32);
-            packed.roots.push(expected[range.start]);
-            packed.changes.resize(start + range.len() + 1, 0);
-            let mut levels = 0;
-            for at in range.clone() {
-                let local = at - range.start;
-                let place = if local == 0 { 0 } else { local + 1 };
-                let node = trees.nodes[at];
-                let left = node.left as usize;
-                levels = levels.max(depths[at]);
-                packed.nodes.push(if left == at {
-                    let leaf = Leaf {
-                        depth: depths[at],
-                        count: trees.counts[at],
-                        sample: root.sample,
-                    };
-                    let code = *codes.entry(leaf).or_insert_with(|| {
-                        packed.leaves.push(leaf);
-                        packed.paths.push(average.normalised(leaf));
-                        packed.leaves.len() - 1
-                    });
-                    leaf_node(place, u16::try_from(code).ok()?)
-                } else {
-                    let pair = (left - range.start).div_ceil(2);
-                    for child in [0, 1] {
-                        packed.changes[start + 2 * pair + child] = units[left + child] - units[at];
-                    }
-                    (ranks[at] + 1) << 16 | (pair as u32) << 8 | node.slot
-                });
-                if local == 0 {
-                    packed.nodes.push(leaf_node(1, 0));
-                }
-            }
-            packed.depths.push(u8::try_from(levels).ok()?);
-        }
-        // One more code, for the trees that fill up the last group.
-        let nothing = u16::try_from(packed.leaves.len()).ok()?;
-        packed.paths.push(0.0);
-        packed
-            .starts
-            .resize(n_trees.next_multiple_of(LANES), packed.nodes.len() as u32);
-        packed.depths.resize(n_trees.next_multiple_of(LANES), 0);
         packed
             .nodes
-            .resize(packed.nodes.len() + WINDOW, leaf_node(0, nothing));
-        packed.changes.resize(packed.nodes.len(), 0);
+            .extend([leaf_node(0, NOTHING), leaf_node(1, NOTHING)]);
+        let mut codes = Codes::new(trees);
+        for index in 0..n_trees {
+            packed.push_tree(trees, index, ranks, &mut codes)?;
+        }
+        packed.end = packed.nodes.len();
+        let last = packed.starts.last().map_or(0, |&start| start as usize);
+        packed.nodes.resize(last + WINDOW, leaf_node(0, NOTHING));
+        packed.nodes.shrink_to_fit();
+        (packed.leaves, packed.paths) = codes.finish();
+        let longest = packed
+            .paths
+            .iter()
+            .copied()
+            .fold(f64::MIN_POSITIVE, f64::max);
+        packed.unit = longest / f64::from(i16::MAX);
+        packed.changes = vec![0; packed.nodes.len()];
+        for index in 0..n_trees {
+            packed.note_changes(trees, index);
+        }
+        packed.starts.resize(groups, 0);
+        packed.depths.resize(groups, 0);
         Some(packed)
+    }
+
+    /// Packs the nodes of a tree; nothing if there are too many kinds of leaves.
+    fn push_tree(
+        &mut self,
+        trees: &Trees<F>,
+        index: usize,
+        ranks: &[u32],
+        codes: &mut Codes,
+    ) -> Option<()> {
+        let (range, sample) = (trees.range(index), trees.roots[index].sample);
+        let mut depths = [0_u8; WINDOW];
+        let mut levels = 0;
+        self.starts.push(self.nodes.len() as u32);
+        for (local, at) in range.clone().enumerate() {
+            let place = if local == 0 { 0 } else { local + 1 };
+            let node = trees.nodes[at];
+            let depth = depths[local];
+            levels = levels.max(depth);
+            self.nodes.push(if node.left as usize == at {
+                let leaf = Leaf {
+                    depth: depth.into(),
+                    count: trees.counts[at],
+                    sample,
+                };
+                leaf_node(place, codes.of(leaf)?)
+            } else {
+                let left = node.left as usize - range.start;
+                depths[left..left + 2].fill(depth + 1);
+                (ranks[at] + 1) << 16 | (left.div_ceil(2) as u32) << 8 | node.slot
+            });
+            if local == 0 {
+                self.nodes.push(leaf_node(1, NOTHING));
+            }
+        }
+        self.depths.push(levels);
+        Some(())
+    }
+
+    /// Works out the expected path length of every node of a tree from those of its leaves, and
+    /// notes the steps between them.
+    fn note_changes(&mut self, trees: &Trees<F>, index: usize) {
+        let range = trees.range(index);
+        let start = self.starts[index] as usize;
+        let mut expected = [0.0; WINDOW];
+        // Rounded to the nearest; none is negative.
+        let in_units = |path: f64| (path / self.unit + 0.5) as i16;
+        for (local, at) in range.clone().enumerate().rev() {
+            let place = if local == 0 { 0 } else { local + 1 };
+            let left = trees.nodes[at].left as usize;
+            if left == at {
+                expected[local] = self.leaf(self.nodes[start + place]);
+                continue;
+            }
+            let (child, rows) = (left - range.start, |at: usize| f64::from(trees.counts[at]));
+            let sum = rows(left) * expected[child] + rows(left + 1) * expected[child + 1];
+            expected[local] = sum / rows(at);
+            let here = in_units(expected[local]);
+            for side in [0, 1] {
+                self.changes[start + child + 1 + side] = in_units(expected[child + side]) - here;
+            }
+        }
+        self.expected += expected[0];
     }
 
     pub(crate) fn n_features(&self) -> usize {
@@ -174,12 +207,12 @@ impl<F: Float> Packed<F> {
     }
 
     pub(crate) fn n_trees(&self) -> usize {
-        self.roots.len()
+        self.n_trees
     }
 
     /// Sum over the trees of the expected normalised path length.
     pub(crate) fn expected(&self) -> f64 {
-        self.roots.iter().sum()
+        self.expected
     }
 
     /// Rows of the largest sub-sample.
@@ -197,7 +230,7 @@ impl<F: Float> Packed<F> {
 
     /// Nodes without the padding: each tree has one that is unused.
     pub(crate) fn n_nodes(&self) -> usize {
-        self.nodes.len() - WINDOW - self.roots.len()
+        self.end - 2 - self.n_trees
     }
 
     /// Bytes on the heap.
@@ -208,7 +241,6 @@ impl<F: Float> Packed<F> {
             + size_of_val(&self.changes[..])
             + size_of_val(&self.starts[..])
             + size_of_val(&self.depths[..])
-            + size_of_val(&self.roots[..])
             + size_of_val(&self.leaves[..])
             + size_of_val(&self.paths[..])
     }
@@ -261,7 +293,7 @@ impl<F: Float> Packed<F> {
     #[inline]
     pub(crate) fn path_block(&self, ranked: &[RankedRow; BLOCK], sums: &mut [f64; BLOCK]) {
         *sums = [0.0; BLOCK];
-        for (&start, &levels) in self.starts.iter().zip(&self.depths).take(self.roots.len()) {
+        for (&start, &levels) in self.starts.iter().zip(&self.depths).take(self.n_trees) {
             let nodes = window(&self.nodes, start, &NO_NODES);
             let mut at = [0_usize; BLOCK];
             for _ in 0..levels {
@@ -323,12 +355,10 @@ impl<F: Float> Packed<F> {
     /// The forest as it was before packing.
     pub(crate) fn trees(&self) -> Trees<F> {
         let mut trees = Trees::empty(self.n_features(), 0);
-        for (index, &start) in self.starts.iter().take(self.roots.len()).enumerate() {
-            let start = start as usize;
-            let end = self
-                .starts
-                .get(index + 1)
-                .map_or(self.nodes.len() - WINDOW, |&s| s as usize);
+        for index in 0..self.n_trees {
+            let start = self.starts[index] as usize;
+            let next = (index + 1 < self.n_trees).then(|| self.starts[index + 1] as usize);
+            let end = next.unwrap_or(self.end);
             let first = trees.nodes.len();
             let number = |place: usize| first + place.saturating_sub(1);
             let mut sample = 0;

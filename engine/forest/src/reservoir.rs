@@ -16,7 +16,9 @@ use std::num::NonZeroUsize;
 ///
 /// Each tree keeps a uniform sample without replacement of all rows seen (reservoir sampling by
 /// Li's algorithm L, ACM TOMS 1994), as if it had drawn from the whole table; the result does not
-/// depend on how the stream was cut into chunks. Memory is `n_trees × sample_size` rows however
+/// depend on how the stream was cut into chunks. (The gaps between rows taken come from the
+/// platform's logarithm: where its last digit differs, so might, once in very many rows, a sample.)
+/// Memory is `n_trees × sample_size` rows however
 /// long the stream, and the work beyond reading it grows with its logarithm.
 ///
 /// ```

@@ -365,4 +365,14 @@ fn serde_goes_through_the_binary_form() {
     let read: forest::IsolationForestParams<f64, rand_xoshiro::Xoshiro256Plus> =
         serde_json::from_str(&text).unwrap();
     assert_eq!(read, params);
+    // Valid ones have to be.
+    type Valid = forest::IsolationForestValidParams<f64, rand_xoshiro::Xoshiro256Plus>;
+    assert!(serde_json::from_str::<Valid>(&text).is_ok());
+    let error = serde_json::from_str::<Valid>(&text.replace("\"n_trees\":3", "\"n_trees\":0"));
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("`n_trees` must be at least 1")
+    );
 }

@@ -8,9 +8,9 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 
-/// M11, and the call the engine makes. B18: what comes out are scores, not ±1.
+/// M11, and the call to be compiled. B18: what comes out are scores, not ±1.
 #[test]
-fn fit_and_predict_as_the_engine_does() -> Result<(), IsolationForestError> {
+fn fit_and_predict() -> Result<(), IsolationForestError> {
     let records: Array2<f64> = normal(500, 3, 1);
     let dataset = linfa::Dataset::new(records.clone(), Array1::from_elem(500, ()));
     let forest = IsolationForest::params()
@@ -108,7 +108,7 @@ fn errors_name_parameter_value_and_range() {
         ),
         (
             base().n_threads(0),
-            "parameter `n_threads` must be at least 1, but is `0`",
+            "parameter `n_threads` must be 1 to 1024, but is `0`",
         ),
         (
             base().column_fraction(0.0),
