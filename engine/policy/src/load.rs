@@ -130,6 +130,28 @@ impl Policies {
         &self.schema
     }
 
+    /// The whole numbers that policies compare `context.risk.score` with, by policy.
+    #[must_use]
+    pub fn score_thresholds(&self) -> Vec<(Arc<str>, i64)> {
+        let mut found = Vec::new();
+        for policy in &self.policies {
+            for part in policy.condition.subexpressions() {
+                if let ast::ExprKind::BinaryApp { op, arg1, arg2 } = part.expr_kind()
+                    && matches!(op, ast::BinaryOp::Less | ast::BinaryOp::LessEq)
+                {
+                    let pair = [(arg1, arg2), (arg2, arg1)];
+                    found.extend(
+                        pair.into_iter()
+                            .filter(|(score, _)| is_score(score))
+                            .filter_map(|(_, limit)| whole_number(limit))
+                            .map(|limit| (Arc::clone(&policy.told.id), limit)),
+                    );
+                }
+            }
+        }
+        found
+    }
+
     pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
         self.actions.get(action).map_or(&[], Vec::as_slice)
     }
@@ -363,6 +385,30 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
             .map(|(file, offset)| (file.name.clone(), *offset))
     });
     policies
+}
+
+/// Whether an expression is `context.risk.score`.
+fn is_score(expr: &ast::Expr) -> bool {
+    let ast::ExprKind::GetAttr { expr: risk, attr } = expr.expr_kind() else {
+        return false;
+    };
+    let ast::ExprKind::GetAttr {
+        expr: context,
+        attr: group,
+    } = risk.expr_kind()
+    else {
+        return false;
+    };
+    attr == "score"
+        && group == "risk"
+        && matches!(context.expr_kind(), ast::ExprKind::Var(ast::Var::Context))
+}
+
+fn whole_number(expr: &ast::Expr) -> Option<i64> {
+    match expr.expr_kind() {
+        ast::ExprKind::Lit(ast::Literal::Long(number)) => Some(*number),
+        _ => None,
+    }
 }
 
 fn offset_of(loc: Option<&cedar_policy_core::parser::Loc>) -> usize {

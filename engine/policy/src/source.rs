@@ -67,16 +67,5 @@ pub fn revision(files: &[SourceFile]) -> String {
             context.update(part.as_bytes());
         }
     }
-    hex(&context.finish().as_ref()[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex::encode(context.finish().as_ref().get(..8).unwrap_or_default())
 }

@@ -14,11 +14,11 @@ use smol_str::SmolStr;
 /// Why a caller's value cannot be what the schema says it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` {what}")]
-pub struct BadValue {
+pub(crate) struct BadValue {
     /// Where it stands, for example `context.action.amount`.
-    pub path: String,
+    path: String,
     /// What is wrong with it.
-    pub what: String,
+    what: String,
 }
 
 impl BadValue {
