@@ -1,0 +1,46 @@
+//! Short, stable keys for what a profile remembers.
+//!
+//! A profile keeps hashes, not names: it stays small, and a stolen one tells less.
+
+use std::net::IpAddr;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A 64-bit key. XXH3 is specified and the same everywhere, so a stored key stays valid.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of some text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(xxh3_64(text.as_bytes()))
+    }
+
+    /// The key of a number that is its own key, such as an ASN.
+    #[must_use]
+    pub const fn number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The key of two texts, such as a type and an id.
+    #[must_use]
+    pub fn of_pair(first: &str, second: &str) -> Self {
+        Self(xxh3_64(first.as_bytes()).rotate_left(1) ^ xxh3_64(second.as_bytes()))
+    }
+
+    /// The key of an address's network: /24 for IPv4, /64 for IPv6 (E7).
+    #[must_use]
+    pub fn of_prefix(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self(u64::from(address.to_bits() >> 8)),
+            // The upper half; its top bit keeps it apart from every IPv4 key.
+            IpAddr::V6(address) => {
+                let upper = (address.to_bits() >> 64) as u64;
+                Self(upper | 1 << 63)
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The named rules: what a person can point at, each with its points.
+//!
+//! Rules read the same facts as policies. A rule on something unknown does not fire, except the
+//! ones that are about what was withheld: to say nothing must not be the cheap way in.
+
+use domain::{AccessRequest, Facts};
+
+use crate::features::Feature;
+
+/// A rule that the score knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Its name in answers, and in `risk.rules`.
+    pub id: &'static str,
+    /// Points of the rule score, before the cap at 100.
+    pub points: u8,
+    /// The feature it is counted under in the factors.
+    pub feature: Feature,
+    /// When it fires, for people.
+    pub doc: &'static str,
+    /// When it fires.
+    pub fires: fn(&Circumstances<'_>) -> bool,
+}
+
+/// What rules look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The request as it was sent.
+    pub request: &'a AccessRequest,
+    /// What is known about it.
+    pub facts: &'a Facts,
+    /// Whether the subject is a person who could be asked for a step-up.
+    pub interactive: bool,
+}
+
+impl Circumstances<'_> {
+    fn at_least(value: Option<i64>, least: i64) -> bool {
+        value.is_some_and(|value| value >= least)
+    }
+}
+
+const fn is(word: Option<bool>) -> bool {
+    matches!(word, Some(true))
+}
+
+/// Every rule (R10, R18).
+pub const RULES: [Rule; 22] = [
+    Rule {
+        id: "impossible-travel",
+        points: 40,
+        feature: Feature::ImpliedSpeedKmh,
+        doc: "over 900 km/h and over 500 km since the last trusted place",
+        fires: |on| is(on.facts.signals.impossible_travel),
+    },
+    Rule {
+        id: "new-device",
+        points: 15,
+        feature: Feature::DeviceSurprise,
+        doc: "a device not used before by a subject with history",
+        fires: |on| on.facts.signals.known_device == Some(false),
+    },
+    Rule {
+        id: "device-of-another",
+        points: 30,
+        feature: Feature::DeviceSurprise,
+        doc: "a device recorded as somebody else's",
+        fires: |on| is(on.facts.signals.device_of_another),
+    },
+    Rule {
+        id: "device-not-compliant",
+        points: 20,
+        feature: Feature::DeviceDistrust,
+        doc: "a device that does not meet the organisation's rules",
+        fires: |on| on.facts.device.compliant == Some(false),
+    },
+    Rule {
+        id: "new-country",
+        points: 15,
+        feature: Feature::CountrySurprise,
+        doc: "a country not seen before",
+        fires: |on| is(on.facts.signals.new_country),
+    },
+    Rule {
+        id: "new-network",
+        points: 5,
+        feature: Feature::AsnSurprise,
+        doc: "a network (ASN) not seen before",
+        fires: |on| is(on.facts.signals.new_network),
+    },
+    Rule {
+        id: "new-agent",
+        points: 5,
+        feature: Feature::AgentSurprise,
+        doc: "a client program not used before",
+        fires: |on| is(on.facts.signals.new_agent),
+    },
+    Rule {
+        id: "far-away",
+        points: 5,
+        feature: Feature::UsualDistanceKm,
+        doc: "over 500 km from every usual place",
+        fires: |on| Circumstances::at_least(on.facts.signals.distance_km, 500),
+    },
+    Rule {
+        id: "anonymiser",
+        points: 20,
+        feature: Feature::Anonymiser,
+        doc: "a VPN, a proxy or Tor",
+        fires: |on| is(on.facts.signals.anonymiser),
+    },
+    Rule {
+        id: "tor",
+        points: 40,
+        feature: Feature::Anonymiser,
+        doc: "a Tor exit",
+        fires: |on| is(on.facts.signals.tor),
+    },
+    Rule {
+        id: "hosting",
+        points: 25,
+        feature: Feature::Hosting,
+        doc: "a person's request from a data centre that is no anonymiser's and no own exit",
+        fires: |on| {
+            on.interactive
+                && is(on.facts.signals.hosting)
+                && !is(on.facts.signals.anonymiser)
+                && !is(on.facts.signals.corporate_exit)
+        },
+    },
+    Rule {
+        id: "failures",
+        points: 30,
+        feature: Feature::RecentFailures,
+        doc: "five or more failures in about 15 minutes",
+        fires: |on| Circumstances::at_least(on.facts.signals.recent_failures, 5),
+    },
+    Rule {
+        id: "request-burst",
+        points: 25,
+        feature: Feature::RequestRate,
+        doc: "30 or more requests in about 5 minutes, eight times the usual number",
+        fires: |on| {
+            Circumstances::at_least(on.facts.signals.requests_5m, 30)
+                && Circumstances::at_least(on.facts.signals.request_rate_percent, 800)
+        },
+    },
+    Rule {
+        id: "bulk-access",
+        points: 40,
+        feature: Feature::ObjectRate,
+        doc: "20 or more different resources in about an hour, four times the usual number",
+        fires: |on| {
+            Circumstances::at_least(on.facts.signals.objects_1h, 20)
+                && Circumstances::at_least(on.facts.signals.object_rate_percent, 400)
+        },
+    },
+    Rule {
+        id: "unusual-hour",
+        points: 5,
+        feature: Feature::HourSurprise,
+        doc: "an hour of the week at which the subject is hardly ever seen",
+        fires: |on| is(on.facts.signals.unusual_hour),
+    },
+    Rule {
+        id: "new-sensitive-resource",
+        points: 15,
+        feature: Feature::ResourceSurprise,
+        doc: "a confidential or secret resource not touched before",
+        fires: |on| {
+            is(on.facts.signals.new_resource)
+                && Circumstances::at_least(on.facts.signals.resource_sensitivity, 2)
+        },
+    },
+    Rule {
+        id: "session-moved",
+        points: 60,
+        feature: Feature::SessionDrift,
+        doc: "a session in another network and in another client at once",
+        fires: |on| is(on.facts.signals.session_moved),
+    },
+    Rule {
+        id: "service-drift",
+        points: 60,
+        feature: Feature::AsnSurprise,
+        doc: "a service's request from a network or a client program not seen before",
+        fires: |on| {
+            !on.interactive && (is(on.facts.signals.new_network) || is(on.facts.signals.new_agent))
+        },
+    },
+    Rule {
+        id: "dormant",
+        points: 20,
+        feature: Feature::DormantDays,
+        doc: "nothing trusted for 90 days",
+        fires: |on| Circumstances::at_least(on.facts.signals.dormant_days, 90),
+    },
+    Rule {
+        id: "address-withheld",
+        points: 15,
+        feature: Feature::PrefixSurprise,
+        doc: "no client address was sent",
+        fires: |on| on.request.context.ip.is_none(),
+    },
+    Rule {
+        id: "device-withheld",
+        points: 10,
+        feature: Feature::DeviceSurprise,
+        doc: "no device id was sent for a person",
+        fires: |on| {
+            on.interactive
+                && on
+                    .request
+                    .context
+                    .device
+                    .as_ref()
+                    .is_none_or(|device| device.id.is_none())
+        },
+    },
+    Rule {
+        id: "agent-withheld",
+        points: 10,
+        feature: Feature::AgentSurprise,
+        doc: "no user agent was sent",
+        fires: |on| {
+            on.request
+                .context
+                .user_agent
+                .as_deref()
+                .is_none_or(|agent| agent.trim().is_empty())
+        },
+    },
+];
+
+/// The rule of this id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.id == id)
+}

@@ -1,0 +1,74 @@
+//! The settings of the score, checked once.
+
+use std::collections::BTreeMap;
+
+use crate::rules::RULES;
+
+/// How the parts of the score are put together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Weight of the model, 0 to 1; with `rule_weight` it makes 1.
+    pub model_weight: f64,
+    /// Weight of the rules.
+    pub rule_weight: f64,
+    /// Where MEDIUM, HIGH and critical begin (R12 to R15).
+    pub levels: [u8; 3],
+    /// Subject types that can be asked for a step-up.
+    pub interactive_types: Vec<String>,
+    /// Points of each rule, in the order of [`RULES`].
+    pub rule_points: [u8; RULES.len()],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model_weight: 0.7,
+            rule_weight: 0.3,
+            levels: [30, 60, 80],
+            interactive_types: vec!["User".to_owned(), "user".to_owned()],
+            rule_points: RULES.map(|rule| rule.points),
+        }
+    }
+}
+
+impl Settings {
+    /// Sets the points of rules by name.
+    ///
+    /// # Errors
+    /// The names that no rule has, and the points over 100.
+    pub fn set_rules(&mut self, points: &BTreeMap<String, i64>) -> Result<(), Vec<String>> {
+        let mut wrong = Vec::new();
+        for (id, points) in points {
+            let slot = RULES
+                .iter()
+                .zip(&mut self.rule_points)
+                .find(|(rule, _)| rule.id == id)
+                .map(|(_, slot)| slot);
+            match (slot, u8::try_from(*points)) {
+                (Some(slot), Ok(points)) if points <= 100 => *slot = points,
+                (Some(_), _) => wrong.push(format!("`risk.rules.{id}` is {points}: 0 to 100")),
+                (None, _) => wrong.push(format!(
+                    "`risk.rules.{id}` is no rule: there are {}",
+                    RULES.map(|rule| rule.id).join(", ")
+                )),
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Whether subjects of this type can be asked for a step-up.
+    #[must_use]
+    pub fn is_interactive(&self, subject_type: &str) -> bool {
+        self.interactive_types
+            .iter()
+            .any(|kind| kind == subject_type)
+    }
+
+    /// Content hash, as recorded with every decision.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        let text = format!("{self:?}");
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+        hex::encode(digest.as_ref().get(..8).unwrap_or_default())
+    }
+}
