@@ -1,0 +1,247 @@
+//! Decision records as the journal holds them: one JSON object a line.
+
+use domain::facts::{Fact, Facts, GROUPS, Group};
+use domain::{DecisionRecord, Timestamp};
+use serde::ser::{SerializeMap as _, Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::answer::{Ids, Risk};
+use crate::event::WrittenRequest;
+use crate::time::{self, Rfc3339};
+
+/// Version of this form. A reader that meets a higher one must not guess.
+pub const RECORD_VERSION: u32 = 1;
+
+/// What a record is looked up by, read back from its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the record's own members, by the same names")]
+pub struct RecordHead {
+    pub decision_id: String,
+    pub at: Timestamp,
+    pub time: Timestamp,
+    pub manner: String,
+    pub outcome: String,
+    pub score: u8,
+    /// Type and id.
+    pub subject: (String, String),
+    pub action: String,
+    /// Type and id.
+    pub resource: (String, String),
+    pub session_id: Option<String>,
+}
+
+impl RecordHead {
+    /// Reads the head of a decision's record. None for what is no decision, or none of this
+    /// version.
+    #[must_use]
+    pub fn read(text: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            v: u32,
+            decision_id: String,
+            at: String,
+            time: String,
+            manner: String,
+            outcome: String,
+            score: u8,
+            request: Request,
+        }
+        #[derive(Deserialize)]
+        struct Request {
+            subject: Party,
+            action: Action,
+            resource: Party,
+            #[serde(default)]
+            context: Context,
+        }
+        #[derive(Deserialize)]
+        struct Party {
+            #[serde(rename = "type")]
+            kind: String,
+            id: String,
+        }
+        #[derive(Deserialize)]
+        struct Action {
+            name: String,
+        }
+        #[derive(Default, Deserialize)]
+        struct Context {
+            session_id: Option<String>,
+        }
+        let head: Head = serde_json::from_slice(text).ok()?;
+        let request = head.request;
+        (head.v == RECORD_VERSION).then_some(Self {
+            decision_id: head.decision_id,
+            at: time::parse(&head.at)?,
+            time: time::parse(&head.time)?,
+            manner: head.manner,
+            outcome: head.outcome,
+            score: head.score,
+            subject: (request.subject.kind, request.subject.id),
+            action: request.action.name,
+            resource: (request.resource.kind, request.resource.id),
+            session_id: request.context.session_id,
+        })
+    }
+}
+
+/// A record, to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct WrittenRecord<'a>(pub &'a DecisionRecord<'a>);
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    v: u32,
+    decision_id: &'a str,
+    at: Rfc3339,
+    time: Rfc3339,
+    #[serde(skip_serializing_if = "is_false")]
+    replayed: bool,
+    manner: &'a str,
+    outcome: &'a str,
+    cause: &'a str,
+    score: u8,
+    caller: &'a str,
+    request_id: &'a str,
+    request: WrittenRequest<'a>,
+    facts: WrittenFacts<'a>,
+    features: Vec<Option<f64>>,
+    risk: Risk<'a>,
+    policies: Ids<'a>,
+    tried: Vec<Tried<'a>>,
+    reason: &'a str,
+    revisions: Revisions<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Tried<'a> {
+    rung: &'a str,
+    allowed: bool,
+    policies: Ids<'a>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    errors: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Revisions<'a> {
+    policies: &'a str,
+    entities: &'a str,
+    model: &'a str,
+    model_hash: &'a str,
+    settings: &'a str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+impl Serialize for WrittenRecord<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let record = self.0;
+        let decision = record.decision;
+        Whole {
+            v: RECORD_VERSION,
+            decision_id: record.decision_id,
+            at: Rfc3339(record.at),
+            time: Rfc3339(record.time),
+            replayed: record.at != record.time,
+            manner: record.manner.as_str(),
+            outcome: decision.rung.as_str(),
+            cause: decision.cause.code(),
+            score: decision.risk.score.points(),
+            caller: record.caller,
+            request_id: record.request_id,
+            request: WrittenRequest(record.request),
+            facts: WrittenFacts(record.facts),
+            features: record
+                .features
+                .iter()
+                .map(|value| value.is_finite().then_some(*value))
+                .collect(),
+            risk: Risk::of(decision),
+            policies: Ids(&decision.policies),
+            tried: decision
+                .tried
+                .iter()
+                .map(|tried| Tried {
+                    rung: tried.rung.as_str(),
+                    allowed: tried.allowed,
+                    policies: Ids(&tried.determining),
+                    errors: &tried.errors,
+                })
+                .collect(),
+            reason: &decision.reason.admin,
+            revisions: Revisions {
+                policies: &record.revisions.policies,
+                entities: &record.revisions.entities,
+                model: &record.revisions.model,
+                model_hash: &record.revisions.model_hash,
+                settings: &record.revisions.settings,
+            },
+            token_id: record.token_id,
+        }
+        .serialize(to)
+    }
+}
+
+/// Facts by group; what is not known is left out.
+struct WrittenFacts<'a>(&'a Facts);
+
+impl Serialize for WrittenFacts<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        for group in GROUPS {
+            let words = WrittenGroup {
+                group,
+                facts: self.0,
+            };
+            if words.is_known() {
+                map.serialize_entry(group.name, &words)?;
+            }
+        }
+        if !self.0.unavailable.is_empty() {
+            let names: Vec<&str> = self
+                .0
+                .unavailable
+                .iter()
+                .map(|source| source.name())
+                .collect();
+            map.serialize_entry("unavailable", &names)?;
+        }
+        map.end()
+    }
+}
+
+struct WrittenGroup<'a> {
+    group: &'static Group,
+    facts: &'a Facts,
+}
+
+impl WrittenGroup<'_> {
+    fn is_known(&self) -> bool {
+        self.group
+            .words
+            .iter()
+            .any(|word| (word.get)(self.facts).is_some())
+    }
+}
+
+impl Serialize for WrittenGroup<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(None)?;
+        for word in self.group.words {
+            match (word.get)(self.facts) {
+                None => {}
+                Some(Fact::Bool(value)) => map.serialize_entry(word.name, &value)?,
+                Some(Fact::Long(value)) => map.serialize_entry(word.name, &value)?,
+                Some(Fact::Text(value)) => map.serialize_entry(word.name, value)?,
+                Some(Fact::Address(value)) => map.serialize_entry(word.name, &value)?,
+                Some(Fact::Moment(value)) => map.serialize_entry(word.name, &Rfc3339(value))?,
+            }
+        }
+        map.end()
+    }
+}
