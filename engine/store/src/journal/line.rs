@@ -1,0 +1,136 @@
+//! One line of a segment: how it is written, read, and chained.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// The hash that ties a record to all before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain(pub [u8; 32]);
+
+impl Chain {
+    /// Before the first record of all.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// The chain after one more record.
+    #[must_use]
+    pub fn after(self, seq: u64, record: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&self.0);
+        context.update(&seq.to_be_bytes());
+        context.update(record);
+        let mut chain = [0; 32];
+        chain.copy_from_slice(context.finish().as_ref());
+        Self(chain)
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut chain = [0; 32];
+        hex::decode_to_slice(text, &mut chain).ok()?;
+        Some(Self(chain))
+    }
+}
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// A place in the journal: after so many bytes of a segment, so many records in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// File name of the segment.
+    pub segment: String,
+    /// Bytes.
+    pub offset: u64,
+    /// Sequence number of the last record before it; 0 before the first.
+    pub seq: u64,
+    /// The chain there.
+    pub chain: Chain,
+}
+
+const MAGIC: &str = "portreeve-journal 1 ";
+
+/// The first line of a segment.
+pub(super) fn header(first_seq: u64, before: Chain) -> String {
+    format!("{MAGIC}{first_seq} {before}\n")
+}
+
+/// First sequence number, and the chain before it.
+pub(super) fn parse_header(line: &[u8]) -> Option<(u64, Chain)> {
+    let rest = line.strip_prefix(MAGIC.as_bytes())?;
+    let (seq, chain) = split_once(rest, b' ')?;
+    Some((number(seq)?, Chain::parse(chain)?))
+}
+
+/// A record's line.
+pub(super) fn write(to: &mut Vec<u8>, first: bool, seq: u64, chain: Chain, record: &[u8]) {
+    to.push(if first { b'+' } else { b'.' });
+    to.extend_from_slice(seq.to_string().as_bytes());
+    to.push(b' ');
+    to.extend_from_slice(hex::encode(chain.0).as_bytes());
+    to.push(b' ');
+    to.extend_from_slice(record);
+    to.push(b'\n');
+}
+
+/// A line taken apart; nothing is proven yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) first: bool,
+    pub(super) seq: u64,
+    pub(super) chain: Chain,
+    pub(super) record: &'a [u8],
+}
+
+pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
+    let (first, rest) = match line.split_first()? {
+        (b'+', rest) => (true, rest),
+        (b'.', rest) => (false, rest),
+        _ => return None,
+    };
+    let (seq, rest) = split_once(rest, b' ')?;
+    let (chain, record) = split_once(rest, b' ')?;
+    Some(Line {
+        first,
+        seq: number(seq)?,
+        chain: Chain::parse(chain)?,
+        record,
+    })
+}
+
+fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = text.iter().position(|byte| *byte == at)?;
+    let (before, after) = text.split_at_checked(position)?;
+    Some((before, after.get(1..)?))
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Name of the segment that begins with this record; names sort in the order of the records.
+pub(super) fn segment_name(first_seq: u64) -> String {
+    format!("{first_seq:020}.log")
+}
+
+/// The segments of a folder, in order.
+pub(super) fn segments(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// File name of a segment's path.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}

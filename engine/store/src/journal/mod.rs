@@ -1,0 +1,28 @@
+//! The decision journal.
+//!
+//! A folder of segments, each a text file that any tool can read:
+//!
+//! ```text
+//! portreeve-journal 1 <first seq> <chain before it>
+//! +<seq> <chain> <record>
+//! .<seq> <chain> <record>
+//! ```
+//!
+//! `chain` is SHA-256 over the chain before it, the sequence number (8 bytes, big endian) and
+//! the record, so that no record can be changed, taken out or put in without breaking every one
+//! after it. `+` marks the first record of a group: a group is written and flushed as one, and
+//! the next one starts only when the last is durable. What is torn by a crash can therefore only
+//! be the last group, none of which was answered; damage before a later `+` is something else.
+
+mod line;
+mod read;
+mod verify;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use line::{Chain, Position};
+pub use read::{Record, read_from};
+pub use verify::{Break, Report, verify};
+pub use write::{AppendError, Journal, JournalSettings, Recovery};

@@ -1,0 +1,95 @@
+//! Reading records back, in order, from wherever one stopped.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::path::Path;
+
+use super::line::{self, Chain, Position};
+
+/// A record with the place after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its sequence number.
+    pub seq: u64,
+    /// Its text.
+    pub body: Vec<u8>,
+    /// The place after it.
+    pub after: Position,
+}
+
+/// Reads up to `most` records after `from` (or from the very start), no further than record
+/// `until`: what lies beyond is not durable yet.
+///
+/// # Errors
+/// When a file cannot be read, or a line is not the record that must come next.
+pub fn read_from(
+    folder: &Path,
+    from: Option<&Position>,
+    until: u64,
+    most: usize,
+) -> io::Result<Vec<Record>> {
+    let mut records = Vec::new();
+    let start = from.map_or(0, |from| from.seq);
+    if start >= until {
+        return Ok(records);
+    }
+    let mut seq = start;
+    for path in line::segments(folder)? {
+        let name = line::name_of(&path);
+        if from.is_some_and(|from| name < from.segment) {
+            continue;
+        }
+        let mut reader = BufReader::with_capacity(1 << 18, File::open(&path)?);
+        let mut text = Vec::new();
+        reader.read_until(b'\n', &mut text)?;
+        let mut offset = text.len() as u64;
+        if text
+            .strip_suffix(b"\n")
+            .and_then(line::parse_header)
+            .is_none()
+        {
+            // Being created at this moment; nothing in it is durable.
+            break;
+        }
+        if let Some(from) = from.filter(|from| from.segment == name) {
+            offset = from.offset;
+            reader.seek(SeekFrom::Start(offset))?;
+        }
+        loop {
+            if records.len() >= most || seq >= until {
+                return Ok(records);
+            }
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text)?;
+            if length == 0 {
+                break;
+            }
+            if !text.ends_with(b"\n") {
+                // Being written at this moment.
+                return Ok(records);
+            }
+            let found = text.strip_suffix(b"\n").and_then(line::parse);
+            let Some(found) = found.filter(|found| start == 0 && seq == 0 || found.seq == seq + 1)
+            else {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("{name}: no record {} at byte {offset}", seq + 1),
+                ));
+            };
+            seq = found.seq;
+            offset += length as u64;
+            let chain: Chain = found.chain;
+            records.push(Record {
+                seq,
+                body: found.record.to_vec(),
+                after: Position {
+                    segment: name.clone(),
+                    offset,
+                    seq,
+                    chain,
+                },
+            });
+        }
+    }
+    Ok(records)
+}

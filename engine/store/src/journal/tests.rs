@@ -1,0 +1,201 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+
+const TINY: JournalSettings = JournalSettings {
+    segment_bytes: 600,
+    queue_max: 4,
+    sync: false,
+};
+
+fn record(number: usize) -> Vec<u8> {
+    format!(
+        r#"{{"decision_id":"{number:08}","padding":"{}"}}"#,
+        "x".repeat(40)
+    )
+    .into_bytes()
+}
+
+/// A journal of this many records, each a group of its own, closed again.
+async fn filled(count: usize) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    assert_eq!(recovery.last_seq, 0);
+    for number in 0..count {
+        journal.append(record(number)).await.unwrap();
+    }
+    journal.close();
+    folder
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    line::segments(folder).unwrap()
+}
+
+fn check(folder: &Path) -> Report {
+    verify(folder, |_| {}).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_appended_is_read_back_across_segments() {
+    let folder = filled(20).await;
+    assert!(segments(folder.path()).len() > 3);
+    let report = check(folder.path());
+    assert_eq!(
+        (report.records, report.broken, report.torn_bytes),
+        (20, None, 0)
+    );
+
+    let mut position = None;
+    let mut bodies = Vec::new();
+    loop {
+        let records = read_from(folder.path(), position.as_ref(), 20, 3).unwrap();
+        let Some(last) = records.last() else { break };
+        position = Some(last.after.clone());
+        bodies.extend(records.into_iter().map(|record| record.body));
+    }
+    assert_eq!(bodies, (0..20).map(record).collect::<Vec<_>>());
+    let durable_only = read_from(folder.path(), None, 7, 100).unwrap();
+    assert_eq!(durable_only.len(), 7, "what is not durable yet is not read");
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_repaired_wherever_it_is_torn() {
+    let folder = filled(3).await;
+    let path = segments(folder.path()).pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    let last_line = whole.iter().rposition(|byte| *byte == b'+').unwrap();
+    for cut in last_line..whole.len() {
+        for filler in [&b""[..], b"\0\0\0\0", b"\n\n", b"garbage"] {
+            let mut torn = whole[..cut].to_vec();
+            torn.extend_from_slice(filler);
+            if torn.starts_with(&whole) {
+                continue; // The filler has mended it.
+            }
+            fs::write(&path, &torn).unwrap();
+            let report = check(folder.path());
+            assert_eq!((report.records, report.broken), (2, None), "cut at {cut}");
+            assert_eq!(report.torn_bytes, (torn.len() - last_line) as u64);
+
+            let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+            assert_eq!((recovery.last_seq, recovery.damaged), (2, None));
+            journal.append(record(2)).await.unwrap();
+            journal.close();
+            let report = check(folder.path());
+            assert_eq!(
+                (report.records, report.broken, report.torn_bytes),
+                (3, None, 0)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_change_to_what_was_durable_breaks_the_chain() {
+    let folder = filled(20).await;
+    for (number, path) in segments(folder.path()).iter().enumerate() {
+        let whole = fs::read(path).unwrap();
+        let is_last = number + 1 == segments(folder.path()).len();
+        let last_line = whole
+            .iter()
+            .rposition(|byte| *byte == b'+')
+            .unwrap_or(whole.len());
+        for position in (0..whole.len()).step_by(7) {
+            if is_last && position >= last_line {
+                continue; // Not to be told from a torn tail.
+            }
+            let mut changed = whole.clone();
+            changed[position] ^= 1;
+            fs::write(path, &changed).unwrap();
+            let report = check(folder.path());
+            let broken = report
+                .broken
+                .unwrap_or_else(|| panic!("byte {position} of {number}"));
+            assert_eq!(broken.segment, *path);
+            let line = whole[..position]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count() as u64
+                + 1;
+            assert_eq!(broken.line, line, "byte {position} of {number}");
+        }
+        fs::write(path, &whole).unwrap();
+    }
+    assert_eq!(check(folder.path()).broken, None);
+}
+
+#[tokio::test]
+async fn records_cannot_be_taken_out_or_moved() {
+    let folder = filled(20).await;
+    let path = segments(folder.path())[1].clone();
+    let whole = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<&str> = whole.lines().collect();
+    lines.swap(1, 2);
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    assert_eq!(check(folder.path()).broken.unwrap().line, 2);
+    lines.swap(1, 2);
+    lines.remove(1);
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    assert_eq!(check(folder.path()).broken.unwrap().line, 2);
+    fs::remove_file(&path).unwrap();
+    let broken = check(folder.path()).broken.unwrap();
+    assert!(broken.what.contains("should come next"), "{}", broken.what);
+}
+
+#[tokio::test]
+async fn damage_does_not_keep_the_engine_from_starting_and_stays_visible() {
+    let folder = filled(20).await;
+    let path = segments(folder.path()).pop().unwrap();
+    let mut whole = fs::read(&path).unwrap();
+    let first_record = whole.iter().position(|byte| *byte == b'+').unwrap();
+    whole[first_record + 90] ^= 1;
+    fs::write(&path, &whole).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    assert!(recovery.damaged.is_some());
+    journal.append(record(99)).await.unwrap();
+    journal.close();
+    let broken = check(folder.path()).broken.unwrap();
+    assert_eq!((broken.segment, broken.line), (path, 2));
+}
+
+#[tokio::test]
+async fn two_engines_cannot_write_one_journal() {
+    let folder = filled(1).await;
+    let (_journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    let second = Journal::open(folder.path(), TINY).unwrap_err();
+    assert!(second.to_string().contains("another engine"), "{second}");
+}
+
+#[tokio::test]
+async fn a_closed_journal_refuses() {
+    let folder = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    journal.close();
+    assert_eq!(journal.append(record(0)).await, Err(AppendError::Closed));
+}
+
+#[tokio::test]
+async fn groups_are_answered_together_and_in_order() {
+    let folder = TempDir::new().unwrap();
+    let settings = JournalSettings {
+        queue_max: 1000,
+        ..TINY
+    };
+    let (journal, _) = Journal::open(folder.path(), settings).unwrap();
+    let journal = std::sync::Arc::new(journal);
+    let tasks: Vec<_> = (0..200)
+        .map(|number| {
+            let journal = std::sync::Arc::clone(&journal);
+            tokio::spawn(async move { journal.append(record(number)).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(*journal.durable().borrow(), 200);
+    journal.close();
+    assert_eq!(check(folder.path()).records, 200);
+}

@@ -1,0 +1,228 @@
+//! Checking the chain, and finding where it ends or breaks.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::line::{self, Chain, Position};
+
+/// Where and how the chain breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// The segment.
+    pub segment: PathBuf,
+    /// The line in it, from 1 (the header).
+    pub line: u64,
+    /// Bytes before that line.
+    pub offset: u64,
+    /// The record that was expected there.
+    pub seq: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Segments read.
+    pub segments: usize,
+    /// Records whose chain holds.
+    pub records: u64,
+    /// The end of what holds; none in an empty journal.
+    pub end: Option<Position>,
+    /// The first break, if there is one.
+    pub broken: Option<Break>,
+    /// Bytes at the very end that belong to a group that was never answered: being written at
+    /// this moment, or torn by a crash. No break.
+    pub torn_bytes: u64,
+}
+
+/// Reads the whole journal and checks every record. Calls `progress` with bytes read.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn verify(folder: &Path, mut progress: impl FnMut(u64)) -> io::Result<Report> {
+    let paths = line::segments(folder)?;
+    let mut report = Report {
+        segments: 0,
+        records: 0,
+        end: None,
+        broken: None,
+        torn_bytes: 0,
+    };
+    let last = paths.len().saturating_sub(1);
+    for (position, path) in paths.iter().enumerate() {
+        report.segments += 1;
+        let scanned = scan(path, report.end.as_ref())?;
+        progress(scanned.read);
+        report.records += scanned.records;
+        if let Some(end) = scanned.end {
+            report.end = Some(end);
+        }
+        match scanned.stopped {
+            None => {}
+            Some(Stop::Torn { bytes }) if position == last => report.torn_bytes = bytes,
+            Some(Stop::Torn { bytes }) => {
+                // A later segment was begun: what stands here was no longer being written.
+                report.broken = Some(broken_at(
+                    path,
+                    &report,
+                    scanned.line,
+                    format!("{bytes} bytes are damaged, and a later segment follows"),
+                ));
+            }
+            Some(Stop::Broken { what }) => {
+                report.broken = Some(broken_at(path, &report, scanned.line, what));
+            }
+        }
+        if report.broken.is_some() {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+fn broken_at(path: &Path, report: &Report, line: u64, what: String) -> Break {
+    let (offset, seq) = report.end.as_ref().map_or((0, 1), |end| {
+        let here = end.segment == line::name_of(path);
+        (if here { end.offset } else { 0 }, end.seq + 1)
+    });
+    Break {
+        segment: path.to_owned(),
+        line,
+        offset,
+        seq,
+        what,
+    }
+}
+
+/// Why a scan ended before the end of the file.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The rest belongs to a group that was never durable.
+    Torn { bytes: u64 },
+    /// Something that was durable once is not what it was.
+    Broken { what: String },
+}
+
+/// One segment, read from its start.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) records: u64,
+    pub(super) end: Option<Position>,
+    pub(super) stopped: Option<Stop>,
+    line: u64,
+    read: u64,
+}
+
+/// Checks one segment. `before` is where the journal stood; none for the first segment kept.
+pub(super) fn scan(path: &Path, before: Option<&Position>) -> io::Result<Scan> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut text = Vec::new();
+    let mut scan = Scan {
+        records: 0,
+        end: None,
+        stopped: None,
+        line: 1,
+        read: size,
+    };
+    reader.read_until(b'\n', &mut text)?;
+    let header = text.strip_suffix(b"\n").and_then(line::parse_header);
+    let Some((first_seq, mut chain)) = header else {
+        // Segments get their name only once their first line is durable.
+        let what = "the segment's first line is no journal header".to_owned();
+        scan.stopped = Some(Stop::Broken { what });
+        return Ok(scan);
+    };
+    let wanted = before.map(|before| (before.seq + 1, before.chain));
+    // Older segments may have been removed when their time was over; the very first one has
+    // nothing before it.
+    let wanted = wanted.or((first_seq == 1).then_some((1, Chain::GENESIS)));
+    if let Some(wanted) = wanted.filter(|wanted| *wanted != (first_seq, chain)) {
+        scan.stopped = Some(Stop::Broken {
+            what: format!(
+                "the segment begins at record {first_seq}, but record {} should come next",
+                wanted.0
+            ),
+        });
+        return Ok(scan);
+    }
+    let mut seq = first_seq.saturating_sub(1);
+    let mut offset = text.len() as u64;
+    let name = line::name_of(path);
+    scan.end = Some(Position {
+        segment: name.clone(),
+        offset,
+        seq,
+        chain,
+    });
+    loop {
+        text.clear();
+        let length = reader.read_until(b'\n', &mut text)?;
+        if length == 0 {
+            return Ok(scan);
+        }
+        scan.line += 1;
+        match check(&text, seq + 1, chain) {
+            Ok(next) => {
+                seq += 1;
+                chain = next;
+                offset += length as u64;
+                scan.records += 1;
+                scan.end = Some(Position {
+                    segment: name.clone(),
+                    offset,
+                    seq,
+                    chain,
+                });
+            }
+            Err(what) => {
+                scan.stopped = Some(if has_group(&mut reader)? {
+                    Stop::Broken { what }
+                } else {
+                    Stop::Torn {
+                        bytes: size - offset,
+                    }
+                });
+                return Ok(scan);
+            }
+        }
+    }
+}
+
+fn check(text: &[u8], seq: u64, chain: Chain) -> Result<Chain, String> {
+    let Some(text) = text.strip_suffix(b"\n") else {
+        return Err("the line has no end".to_owned());
+    };
+    let Some(found) = line::parse(text) else {
+        return Err("the line is no record".to_owned());
+    };
+    if found.seq != seq {
+        return Err(format!(
+            "record {} stands where record {seq} should",
+            found.seq
+        ));
+    }
+    let wanted = chain.after(seq, found.record);
+    if wanted != found.chain {
+        return Err(format!("record {seq} is not the one that was written"));
+    }
+    Ok(wanted)
+}
+
+/// Whether the start of a group follows: then everything before it was durable once.
+fn has_group(reader: &mut BufReader<File>) -> io::Result<bool> {
+    let mut text = Vec::new();
+    loop {
+        text.clear();
+        if reader.by_ref().read_until(b'\n', &mut text)? == 0 {
+            return Ok(false);
+        }
+        let whole = text.strip_suffix(b"\n");
+        if whole.and_then(line::parse).is_some_and(|line| line.first) {
+            return Ok(true);
+        }
+    }
+}
