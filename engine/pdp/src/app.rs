@@ -1,0 +1,205 @@
+//! The engine put together: what `main`, the demo and the tests all build.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use geo::Geo;
+use quick_cache::sync::Cache;
+use store::sqlite::StoreError;
+use store::{Journal, Store};
+use token::SigningKey;
+
+use crate::access::{KeyRing, NewKey, Permissions, Role};
+use crate::administrator::StepUpTarget;
+use crate::http::UnderWay;
+use crate::inputs::Inputs;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::snapshot::{self, Live, LoadError};
+use crate::state::State;
+
+/// Challenge and mfa decisions whose step-up can be told without asking the store.
+const STEP_UPS_REMEMBERED: usize = 100_000;
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A file or folder.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Policies, entities or model.
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    /// An address database.
+    #[error("{0}")]
+    Geo(#[from] geo::OpenError),
+    /// The store.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The signing key.
+    #[error("{0}")]
+    Key(#[from] token::KeyError),
+    /// The engine's own policies.
+    #[error("{0}")]
+    Own(#[from] policy::Problems),
+}
+
+/// The running engine.
+#[derive(Debug)]
+pub struct App {
+    /// The settings.
+    pub settings: Settings,
+    /// The outside world.
+    pub inputs: Inputs,
+    /// What decides.
+    pub live: Live,
+    /// Address databases.
+    pub geo: ArcSwap<Geo>,
+    /// What decisions read and change.
+    pub state: State,
+    /// The callers.
+    pub keys: KeyRing,
+    /// Where decisions are durable first.
+    pub journal: Journal,
+    /// What tokens are signed with.
+    pub signer: SigningKey,
+    /// Numbers for operators.
+    pub metrics: Metrics,
+    /// Decisions that a step-up may follow.
+    pub(crate) step_ups: Cache<String, Arc<StepUpTarget>>,
+    /// What callers have under way.
+    pub(crate) under_way: UnderWay,
+    public_url: OnceLock<String>,
+}
+
+/// The engine, and what its operator should know about the start.
+#[derive(Debug)]
+pub struct Built {
+    /// The engine.
+    pub app: Arc<App>,
+    /// For people.
+    pub notes: Vec<String>,
+}
+
+/// Builds the engine. Nothing listens yet.
+///
+/// # Errors
+/// When something that it needs cannot be read, made or trusted.
+pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildError> {
+    let mut notes = Vec::new();
+    let loaded = snapshot::load(&settings)?;
+    notes.extend(loaded.warnings);
+    let geo = Geo::open(&settings.geo)?;
+    create_private(&settings.data_dir)?;
+    let store = Store::open(&settings.store).await?;
+    let journal_dir = settings.data_dir.join("journal");
+    let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal)?;
+    if recovery.torn_bytes > 0 {
+        notes.push(format!(
+            "journal: {} bytes of a group that was never answered were cut off after a crash",
+            recovery.torn_bytes
+        ));
+    }
+    if let Some(damaged) = recovery.damaged {
+        notes.push(format!(
+            "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
+        ));
+    }
+    let keys = KeyRing::new(Permissions::load()?);
+    keys.reload(&store).await?;
+    let signer = SigningKey::load_or_create(&settings.data_dir.join("signing-key.p8"))?;
+    let app = App {
+        live: Live::new(loaded.snapshot),
+        geo: ArcSwap::from_pointee(geo),
+        state: State::new(store, &settings.limits),
+        keys,
+        journal,
+        signer,
+        metrics: Metrics::new(),
+        step_ups: Cache::new(STEP_UPS_REMEMBERED),
+        under_way: UnderWay::default(),
+        public_url: OnceLock::new(),
+        settings,
+        inputs,
+    };
+    Ok(Built {
+        app: Arc::new(app),
+        notes,
+    })
+}
+
+impl App {
+    /// What the engine is called from outside: issuer and PDP identifier.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        self.public_url
+            .get()
+            .map_or("http://127.0.0.1", String::as_str)
+    }
+
+    /// Notes what the engine is called, once it is known where it listens.
+    pub fn set_public_url(&self, url: String) {
+        // The first address counts.
+        let _ = self.public_url.set(url);
+    }
+
+    /// Renews policies, entities, model and address databases. What fails stays as it was.
+    pub fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut notes = Vec::new();
+        match Geo::open(&self.settings.geo) {
+            Ok(geo) => self.geo.store(Arc::new(geo)),
+            Err(error) => faults.push(error.to_string()),
+        }
+        match snapshot::load(&self.settings) {
+            Ok(loaded) => {
+                notes.extend(loaded.warnings);
+                // A database that could not be renewed does not make the policies stale.
+                self.live.renew(loaded.snapshot);
+            }
+            Err(LoadError(more)) => {
+                let limit = self.settings.stale_deny_after.as_secs();
+                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                self.live
+                    .failed(more.clone(), self.inputs.clock.now(), limit);
+                faults.extend(more);
+            }
+        }
+        if faults.is_empty() {
+            Ok(notes)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Makes a key and keeps it.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn create_key(&self, name: &str, role: Role) -> Result<NewKey, StoreError> {
+        let now = self.inputs.clock.now();
+        let life = crate::access::LIFE_MAX_DAYS;
+        let key = NewKey::generate(name, role, life, now, &*self.inputs.randomness);
+        self.state.store().insert_key(&key.record).await?;
+        self.keys.reload(self.state.store()).await?;
+        Ok(key)
+    }
+}
+
+/// Makes a folder that only its owner may look into.
+pub fn create_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("{}: {error}; set `data_dir`", folder.display()),
+            )
+        })
+}

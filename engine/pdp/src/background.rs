@@ -1,0 +1,165 @@
+//! What goes on beside the requests: writing behind, draining, noticing other processes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::app::App;
+use crate::recorder::Drain;
+
+/// How often what changed is written.
+const FLUSH_EVERY: Duration = Duration::from_millis(500);
+/// How often keys are looked at for changes by another process: a revoked key is refused
+/// within this time.
+const KEYS_EVERY: Duration = Duration::from_millis(500);
+/// How often the journal is drained at most; many records cost little more than one.
+const DRAIN_EVERY: Duration = Duration::from_millis(100);
+/// How often what is over is removed.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+
+/// The background tasks of an engine.
+#[derive(Debug)]
+pub struct Background {
+    tasks: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    app: Arc<App>,
+}
+
+impl Background {
+    /// Starts them.
+    #[must_use]
+    pub fn start(app: &Arc<App>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(until(stopped.clone(), flush(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
+        tasks.spawn(until(stopped, tidy(Arc::clone(app))));
+        Self {
+            tasks,
+            stop,
+            app: Arc::clone(app),
+        }
+    }
+
+    /// Stops them, and writes what is left: the journal is closed, drained, and the store too.
+    pub async fn finish(mut self) {
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        let app = self.app;
+        let journal = Arc::clone(&app);
+        // Joining the writer's thread blocks.
+        let _ = tokio::task::spawn_blocking(move || journal.journal.close()).await;
+        let now = app.inputs.clock.now();
+        if let Err(error) = app.state.flush(now).await {
+            tracing::error!(%error, "the last changes of profiles and sessions were not written");
+        }
+        match Drain::resume(Arc::clone(&app)).await {
+            Ok(mut drain) => {
+                if let Err(error) = drain.run().await {
+                    tracing::error!(%error, "the journal is not drained; the next start goes on");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the journal is not drained"),
+        }
+        app.state.store().close().await;
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+}
+
+async fn flush(app: Arc<App>) {
+    let mut ticks = every(FLUSH_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = app.state.flush(app.inputs.clock.now()).await {
+            tracing::error!(%error, "profiles and sessions were not written; trying again");
+        }
+    }
+}
+
+async fn keys(app: Arc<App>) {
+    let mut ticks = every(KEYS_EVERY);
+    let mut version = None;
+    let mut round: u32 = 0;
+    loop {
+        ticks.tick().await;
+        round = round.wrapping_add(1);
+        let store = app.state.store();
+        let changed = store
+            .data_version()
+            .await
+            .ok()
+            .filter(|seen| version != Some(*seen));
+        if let Some(seen) = changed {
+            match app.keys.reload(store).await {
+                Ok(_) => version = Some(seen),
+                Err(error) => tracing::error!(%error, "keys could not be reloaded"),
+            }
+        }
+        // Once a minute is fine enough for "last used".
+        if round.is_multiple_of(120) {
+            let used = app.keys.take_used();
+            if !used.is_empty()
+                && let Err(error) = store.touch_keys(&used).await
+            {
+                tracing::warn!(%error, "the last use of keys was not noted");
+            }
+        }
+    }
+}
+
+async fn drain(app: Arc<App>) {
+    let mut durable = app.journal.durable();
+    let mut ticks = every(DRAIN_EVERY);
+    let mut drain = None;
+    loop {
+        ticks.tick().await;
+        if drain.is_none() {
+            match Drain::resume(Arc::clone(&app)).await {
+                Ok(resumed) => drain = Some(resumed),
+                Err(error) => tracing::error!(%error, "the drain cannot start; trying again"),
+            }
+        }
+        if let Some(drain) = &mut drain
+            && let Err(error) = drain.run().await
+        {
+            tracing::error!(%error, "the journal was not drained; trying again");
+        } else if durable.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tidy(app: Arc<App>) {
+    let mut ticks = every(TIDY_EVERY);
+    loop {
+        ticks.tick().await;
+        let now = app.inputs.clock.now();
+        let remembered = app.settings.sessions.remember.as_secs();
+        let before = now.plus_seconds(-i64::try_from(remembered).unwrap_or(i64::MAX));
+        if let Err(error) = app.state.forget_sessions(before).await {
+            tracing::warn!(%error, "old sessions were not removed");
+        }
+        if let Some(days) = app.settings.audit.keep_days {
+            let before = now.plus_seconds(-i64::from(days) * 86_400);
+            if let Err(error) = app.state.store().forget_decisions(before).await {
+                tracing::warn!(%error, "old records were not removed");
+            }
+        }
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,209 @@
+//! `portreeve audit`: the record of decisions.
+
+use std::fs;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use store::Store;
+use store::journal::{self, Position};
+
+use super::output::{Output, bar, line};
+use super::{Failure, runtime};
+use crate::settings::Settings;
+
+/// How often a followed journal is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_millis(300);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Check the chain of all records, and say where it breaks
+    Verify,
+    /// Show the last records
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 10)]
+        number: usize,
+        /// Go on as they come
+        #[arg(short, long)]
+        follow: bool,
+    },
+}
+
+pub(super) fn run(
+    command: AuditCommand,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    let folder = settings.data_dir.join("journal");
+    if !folder.is_dir() {
+        return Err(Failure::Unable(format!(
+            "{}: no journal; `portreeve serve` makes one, or set `data_dir`",
+            folder.display()
+        )));
+    }
+    match command {
+        AuditCommand::Verify => verify(&folder, settings, output),
+        AuditCommand::Tail { number, follow } => tail(&folder, number, follow, output),
+    }
+}
+
+fn verify(folder: &std::path::Path, settings: &Settings, output: Output) -> Result<(), Failure> {
+    let bytes = fs::read_dir(folder)?
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum();
+    // Before the journal is read: what is drained by now must be in it.
+    let drained = drained(settings)?;
+    let bar = bar(bytes, "verifying");
+    let report = journal::verify(folder, |read| bar.inc(read))?;
+    bar.finish_and_clear();
+    let mut what = report.broken.as_ref().map(|broken| {
+        format!(
+            "{}:{}: the chain breaks at record {} (byte {}): {}",
+            broken.segment.display(),
+            broken.line,
+            broken.seq,
+            broken.offset,
+            broken.what
+        )
+    });
+    let end = report.end.as_ref().map_or(0, |end| end.seq);
+    if what.is_none()
+        && let Some(drained) = drained.filter(|drained| drained.seq > end)
+    {
+        what = Some(format!(
+            "{}: the journal ends at record {end}, but record {} was in the store already: \
+             its end has been cut off",
+            folder.display(),
+            drained.seq
+        ));
+    }
+    let value = json!({
+        "ok": what.is_none(),
+        "segments": report.segments,
+        "records": report.records,
+        "last_seq": end,
+        "chain": report.end.as_ref().map(|end| end.chain.to_string()),
+        "torn_bytes": report.torn_bytes,
+        "broken": what.as_ref().map(|what| json!({
+            "segment": report.broken.as_ref().map(|broken| broken.segment.display().to_string()),
+            "line": report.broken.as_ref().map(|broken| broken.line),
+            "seq": report.broken.as_ref().map(|broken| broken.seq),
+            "what": what,
+        })),
+    });
+    let mut text = format!(
+        "{} records in {} segments, chain {}",
+        report.records,
+        report.segments,
+        if what.is_none() { "whole" } else { "BROKEN" }
+    );
+    if report.torn_bytes > 0 {
+        text.push_str(&format!(
+            "\n{} bytes at the end belong to a group that was never answered: being written, or \
+             torn by a crash; the next start repairs it",
+            report.torn_bytes
+        ));
+    }
+    output.print(&value, &text)?;
+    what.map_or(Ok(()), |what| Err(Failure::No(what)))
+}
+
+/// How far the store has taken the journal over.
+fn drained(settings: &Settings) -> Result<Option<Position>, Failure> {
+    if !settings.store.is_file() {
+        return Ok(None);
+    }
+    runtime()?.block_on(async {
+        let store = Store::open(&settings.store)
+            .await
+            .map_err(Failure::unable)?;
+        let drained = store.drained().await.map_err(Failure::unable)?;
+        store.close().await;
+        Ok(drained)
+    })
+}
+
+fn tail(
+    folder: &std::path::Path,
+    number: usize,
+    follow: bool,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut position = None;
+    let mut last = std::collections::VecDeque::with_capacity(number);
+    loop {
+        let records = match journal::read_from(folder, position.as_ref(), u64::MAX, 1000) {
+            Ok(records) => records,
+            // The end of a journal that is being written may be half a line.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(end) = records.last() else { break };
+        position = Some(end.after.clone());
+        for record in records {
+            if last.len() == number {
+                last.pop_front();
+            }
+            if number > 0 {
+                last.push_back(record);
+            }
+        }
+    }
+    for record in &last {
+        show(&record.body, output);
+    }
+    if !follow {
+        return Ok(());
+    }
+    loop {
+        std::thread::sleep(FOLLOW_EVERY);
+        let records =
+            journal::read_from(folder, position.as_ref(), u64::MAX, 1000).unwrap_or_default();
+        for record in records {
+            show(&record.body, output);
+            position = Some(record.after);
+        }
+    }
+}
+
+fn show(body: &[u8], output: Output) {
+    let text = String::from_utf8_lossy(body);
+    if output.json {
+        line(&text);
+        return;
+    }
+    let Ok(record) = serde_json::from_slice::<Value>(body) else {
+        line(&text);
+        return;
+    };
+    let get = |path: &str| {
+        record.pointer(path).map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+    };
+    let get = |path: &str| get(path).unwrap_or_default();
+    if get("/kind") == "step_up" {
+        line(&format!(
+            "{}  step-up to level {} for {}",
+            get("/at"),
+            get("/level"),
+            get("/decision_id")
+        ));
+        return;
+    }
+    line(&format!(
+        "{}  {:<9} {:>3}  {}::{:?} {} {}::{:?}  {}",
+        get("/at"),
+        get("/outcome"),
+        get("/score"),
+        get("/request/subject/type"),
+        get("/request/subject/id"),
+        get("/request/action/name"),
+        get("/request/resource/type"),
+        get("/request/resource/id"),
+        get("/reason"),
+    ));
+}

@@ -1,0 +1,78 @@
+//! `portreeve check`: everything that `serve` would load, loaded, told, and let go.
+
+use ::geo::Geo;
+use serde_json::json;
+
+use super::Failure;
+use super::output::Output;
+use crate::settings::Settings;
+use crate::snapshot::{self, LoadError};
+
+pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
+    let loaded = snapshot::load(settings);
+    let geo = Geo::open(&settings.geo);
+    let mut faults = Vec::new();
+    let mut found = Vec::new();
+    let mut warnings = Vec::new();
+    match &loaded {
+        Ok(loaded) => {
+            let snapshot = &loaded.snapshot;
+            found.push(format!(
+                "policies  {} in {} (revision {})",
+                snapshot.policies.len(),
+                settings.policies.display(),
+                snapshot.revisions.policies
+            ));
+            found.push(format!(
+                "entities  {} (revision {})",
+                snapshot.directory.len(),
+                snapshot.revisions.entities
+            ));
+            found.push(format!("model     {}", snapshot.revisions.model));
+            warnings.clone_from(&loaded.warnings);
+        }
+        Err(LoadError(more)) => faults.extend(more.iter().cloned()),
+    }
+    match &geo {
+        Ok(geo) => {
+            let databases = geo.describe();
+            if databases.is_empty() {
+                warnings.push(
+                    "warning: no address database: set `geo.city`, `geo.asn`, `geo.anonymous`; \
+                     until then places and networks are unknown"
+                        .to_owned(),
+                );
+            }
+            found.extend(
+                databases
+                    .into_iter()
+                    .map(|database| format!("addresses {database}")),
+            );
+        }
+        Err(error) => faults.push(error.to_string()),
+    }
+    let revision = loaded
+        .as_ref()
+        .ok()
+        .map(|loaded| &*loaded.snapshot.revisions.policies);
+    let report = json!({
+        "ok": faults.is_empty(),
+        "policy_revision": revision,
+        "found": found,
+        "warnings": warnings,
+        "faults": faults,
+    });
+    let mut text = found;
+    text.extend(warnings);
+    text.extend(faults.iter().cloned());
+    output.print(&report, &text.join("\n"))?;
+    match faults.len() {
+        0 => Ok(()),
+        1 => Err(Failure::No(
+            "1 fault: put it right and check again".to_owned(),
+        )),
+        count => Err(Failure::No(format!(
+            "{count} faults: put them right and check again"
+        ))),
+    }
+}

@@ -1,0 +1,106 @@
+//! `portreeve keys`: works with the engine up or down; a running one notices within a second.
+
+use clap::Subcommand;
+use serde_json::json;
+use store::Store;
+
+use super::output::{Output, table};
+use super::{Failure, runtime};
+use crate::access::{LIFE_MAX_DAYS, NewKey, Role};
+use crate::app::create_private;
+use crate::inputs::Inputs;
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a key; its secret is shown only now
+    Create {
+        /// Who will hold it
+        #[arg(long)]
+        name: String,
+        /// What they may do
+        #[arg(long)]
+        role: Role,
+        /// Its life in days, 365 at most
+        #[arg(long, default_value_t = LIFE_MAX_DAYS, value_parser = clap::value_parser!(u32).range(1..=365))]
+        days: u32,
+    },
+    /// List all keys
+    List,
+    /// Revoke a key by its id, for good
+    Revoke {
+        /// The part before the dot, `sk_…`
+        key_id: String,
+    },
+}
+
+pub(super) fn run(
+    command: KeysCommand,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    create_private(&settings.data_dir)?;
+    let inputs = Inputs::system();
+    let now = inputs.clock.now();
+    runtime()?.block_on(async {
+        let store = Store::open(&settings.store)
+            .await
+            .map_err(Failure::unable)?;
+        match command {
+            KeysCommand::Create { name, role, days } => {
+                let new = NewKey::generate(&name, role, days, now, &*inputs.randomness);
+                store
+                    .insert_key(&new.record)
+                    .await
+                    .map_err(Failure::unable)?;
+                let report = json!({ "key": new.key, "key_id": new.record.key_id });
+                output.print(&report, &new.key)
+            }
+            KeysCommand::List => {
+                let keys = store.keys().await.map_err(Failure::unable)?;
+                let text =
+                    |at: Option<domain::Timestamp>| at.map(wire::time::format).unwrap_or_default();
+                let mut rows = table(&["key id", "name", "role", "expires", "last used", "state"]);
+                let mut report = Vec::new();
+                for key in keys {
+                    let state = match (key.revoked_at, key.is_active(now)) {
+                        (Some(_), _) => "revoked",
+                        (None, true) => "active",
+                        (None, false) => "expired",
+                    };
+                    let (expires, used) = (text(Some(key.expires_at)), text(key.last_used_at));
+                    rows.add_row([
+                        &*key.key_id,
+                        &*key.name,
+                        &*key.role,
+                        &*expires,
+                        &*used,
+                        state,
+                    ]);
+                    report.push(json!({
+                        "key_id": key.key_id,
+                        "name": key.name,
+                        "role": key.role,
+                        "created_at": text(Some(key.created_at)),
+                        "expires_at": expires,
+                        "last_used_at": key.last_used_at.map(wire::time::format),
+                        "revoked_at": key.revoked_at.map(wire::time::format),
+                        "is_active": state == "active",
+                    }));
+                }
+                output.print(&report, &rows.to_string())
+            }
+            KeysCommand::Revoke { key_id } => {
+                // A whole key is as good as its id, and should not be needed.
+                let id = key_id.split('.').next().unwrap_or_default();
+                if store.revoke_key(id, now).await.map_err(Failure::unable)? {
+                    output.print(&json!({ "revoked": id }), &format!("{id} is revoked"))
+                } else {
+                    Err(Failure::No(format!(
+                        "no active key {id}; `portreeve keys list` shows them"
+                    )))
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,157 @@
+//! The command line.
+//!
+//! Exit status: 0 done, 1 the answer is "no" (a check found faults, the demo went wrong), 2 wrong
+//! use or something that cannot be read. What a machine may want goes to standard output, with
+//! `--json` as JSON; what people may want to follow goes to standard error.
+
+mod audit;
+mod check;
+mod data;
+mod demo;
+mod geo;
+mod keys;
+mod model;
+mod output;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Settings, SettingsError};
+use output::Output;
+
+/// A Zero Trust policy decision point: scores each request, evaluates Cedar policies, answers
+/// allow, challenge, mfa or deny, and has it on record.
+#[derive(Debug, Parser)]
+#[command(name = "portreeve", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// Settings; ./portreeve.toml if it is there. PORTREEVE_… variables override it
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer gateways over HTTP (the default)
+    Serve,
+    /// Load settings, policies, entities, model and databases, say what was found, and stop
+    Check,
+    /// Play a day of a small organisation, with five attacks in it, through the real engine
+    Demo(demo::DemoArgs),
+    /// Keys of callers
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Models: train one, read its card
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Events: simulate them, import logs
+    #[command(subcommand)]
+    Data(data::DataCommand),
+    /// The record of decisions: verify its chain, read its end
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Address databases: build one, look an address up
+    #[command(subcommand)]
+    Geo(geo::GeoCommand),
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// The answer is no. The message, if there is one, says what to do.
+    No(String),
+    /// It could not be done at all.
+    Unable(String),
+}
+
+impl Failure {
+    fn unable(why: impl ToString) -> Self {
+        Self::Unable(why.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::unable(error)
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Self::unable(error)
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    output::start_log();
+    let output = Output {
+        json: cli.common.json,
+    };
+    let settings = || Settings::load(cli.common.config.as_deref(), environment());
+    let done = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => settings().map_err(Failure::from).and_then(serve::run),
+        Command::Check => settings()
+            .map_err(Failure::from)
+            .and_then(|s| check::run(&s, output)),
+        Command::Demo(args) => demo::run(args, output),
+        Command::Keys(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| keys::run(command, &s, output)),
+        Command::Model(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| model::run(command, &s, output)),
+        Command::Data(command) => data::run(command, output),
+        Command::Audit(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| audit::run(command, &s, output)),
+        Command::Geo(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| geo::run(command, &s, output)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No(message)) => {
+            output::complain(&message);
+            ExitCode::from(1)
+        }
+        Err(Failure::Unable(message)) => {
+            output::complain(&message);
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        // Settings are text; what is not was not meant for us.
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    })
+}
+
+/// An async runtime for a command that needs the engine or its store.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::unable)
+}

@@ -1,0 +1,236 @@
+//! The one function.
+//!
+//! [`decide`] is synchronous, pure and total: no I/O, no clock, no panic. HTTP, tests, the demo,
+//! and later the monitor and replay all call it. What could go wrong becomes a deny with its
+//! cause.
+
+use std::sync::Arc;
+
+use domain::record::Revisions;
+use domain::{
+    AccessRequest, ActionResult, Cause, DecidingPolicy, Decision, Facts, Reason, RiskAssessment,
+    RiskLevel, RiskScore, Rung, Signal, Timestamp,
+};
+use policy::{Climb, Directory, Policies, Question};
+use risk::{Evidence, Lesson, Model, Signals};
+
+/// Everything that is swapped: policies, entities, model, settings of the score. Immutable; a
+/// decision sees one from start to end.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Schema and policies.
+    pub policies: Arc<Policies>,
+    /// Stored entities.
+    pub directory: Arc<Directory>,
+    /// The model that scores.
+    pub model: Arc<Model>,
+    /// How the score is put together.
+    pub settings: Arc<risk::Settings>,
+    /// What all of these are called in records.
+    pub revisions: Arc<Revisions>,
+    /// From when on it is too old to decide by: the first reload that failed, and
+    /// `policies.stale_deny_after` on top. None while the last reload succeeded.
+    pub deny_from: Option<Timestamp>,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The answer.
+    pub decision: Decision,
+    /// What it rests on, the score among the facts.
+    pub evidence: Evidence,
+    /// What the subject's profile may learn from it.
+    pub lesson: Lesson,
+    /// The moment it was decided for.
+    pub time: Timestamp,
+}
+
+/// Decides one request.
+///
+/// `now` is the engine's clock. A request that carries a time of its own (a replay) is decided
+/// for that moment; only the age of the snapshot is held against the clock.
+#[must_use]
+pub fn decide(
+    request: &AccessRequest,
+    signals: &Signals,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Outcome {
+    let time = request.context.time.unwrap_or(now);
+    let mut evidence = risk::extract(request, signals, time);
+    let assessed = risk::assess(request, &evidence, &snapshot.model, &snapshot.settings);
+    let (risk, scored) = match assessed {
+        Some(risk) => (risk, true),
+        None => (worst(snapshot), false),
+    };
+    evidence.facts.risk = risk::score::risk_facts(&risk);
+    evidence.facts.assurance = domain::facts::AssuranceFacts::of(&evidence.assurance, time);
+
+    let refused = refuse(request, signals, snapshot, now, scored);
+    let climb = match refused {
+        Some(cause) => Climb {
+            rung: Rung::Deny,
+            cause,
+            policies: Vec::new(),
+            tried: Vec::new(),
+            detail: None,
+        },
+        None => snapshot.policies.climb(
+            &snapshot.directory,
+            &Question {
+                request,
+                facts: &evidence.facts,
+                assurance: evidence.assurance,
+                now: time,
+                interactive: snapshot
+                    .settings
+                    .is_interactive(request.subject.entity.kind.as_str()),
+            },
+        ),
+    };
+    let lesson = match (climb.rung, request.result) {
+        (_, Some(ActionResult::Failure)) | (Rung::Deny, _) => Lesson::Counters,
+        (Rung::Allow, _) => Lesson::Baselines,
+        (Rung::Challenge | Rung::Mfa, _) => Lesson::Wait,
+    };
+    let reason = explain(&climb, &risk, &evidence.facts);
+    let decision = Decision {
+        rung: climb.rung,
+        cause: climb.cause,
+        policies: climb.policies,
+        reason,
+        tried: climb.tried,
+        risk,
+    };
+    Outcome {
+        decision,
+        evidence,
+        lesson,
+        time,
+    }
+}
+
+/// What is a deny before any policy is asked.
+fn refuse(
+    request: &AccessRequest,
+    signals: &Signals,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    scored: bool,
+) -> Option<Cause> {
+    if snapshot.deny_from.is_some_and(|from| now >= from) {
+        return Some(Cause::SnapshotStale);
+    }
+    if signals.given_up {
+        return Some(Cause::SourceFailed);
+    }
+    if let Signal::Known(session) = &signals.session {
+        if session.ended {
+            return Some(Cause::SessionEnded);
+        }
+        if session.subject != request.subject.entity {
+            return Some(Cause::SessionOfAnother);
+        }
+    }
+    (!scored).then_some(Cause::ScoreUndefined)
+}
+
+/// The assessment of a request that could not be scored.
+fn worst(snapshot: &Snapshot) -> RiskAssessment {
+    RiskAssessment {
+        score: RiskScore::MAX,
+        level: RiskLevel::High,
+        model_score: RiskScore::MAX,
+        rule_score: RiskScore::MAX,
+        baseline: 0,
+        other: i32::from(RiskScore::MAX.points()),
+        factors: Vec::new(),
+        rules: Vec::new(),
+        model: snapshot.model.name().clone(),
+    }
+}
+
+fn explain(climb: &Climb, risk: &RiskAssessment, facts: &Facts) -> Reason {
+    Reason {
+        user: for_user(climb),
+        admin: for_admin(climb, risk, facts),
+    }
+}
+
+/// Fit for the subject: the policies' own words, or a plain sentence; never a threshold.
+fn for_user(climb: &Climb) -> String {
+    // The gravest of them; to hear of a lesser one would mislead.
+    let told = climb
+        .policies
+        .iter()
+        .filter(|policy| policy.reason.is_some())
+        .min_by_key(|policy| gravity(policy))
+        .and_then(|policy| policy.reason.as_deref());
+    match (climb.rung, told) {
+        (_, Some(reason)) => reason.to_owned(),
+        (Rung::Allow, None) => "Access is granted.".to_owned(),
+        (Rung::Challenge, None) => "Please confirm that it is you.".to_owned(),
+        (Rung::Mfa, None) => "Please confirm with a second factor.".to_owned(),
+        (Rung::Deny, None) => match climb.cause {
+            Cause::SessionEnded | Cause::SessionOfAnother => "Please sign in again.",
+            Cause::PolicyError
+            | Cause::SnapshotStale
+            | Cause::ScoreUndefined
+            | Cause::SourceFailed => "Access cannot be decided at the moment.",
+            _ => "Access is not granted.",
+        }
+        .to_owned(),
+    }
+}
+
+/// 0 for the gravest `@severity`.
+fn gravity(policy: &DecidingPolicy) -> u8 {
+    match policy.severity.as_deref() {
+        Some("high") => 0,
+        Some("medium") => 1,
+        _ => 2,
+    }
+}
+
+fn for_admin(climb: &Climb, risk: &RiskAssessment, facts: &Facts) -> String {
+    let mut text = match &climb.cause {
+        Cause::Policies if climb.rung == Rung::Allow => {
+            format!("permitted by {}", ids(&climb.policies))
+        }
+        Cause::Policies => format!("forbidden by {}", ids(&climb.policies)),
+        Cause::NothingPermits => "no policy permits it".to_owned(),
+        Cause::PolicyError => "a policy could not be evaluated".to_owned(),
+        Cause::UnknownSubject => "the subject is not stored".to_owned(),
+        Cause::UnknownResource => "the resource is not stored".to_owned(),
+        Cause::UnknownAction => "the action is not in the schema".to_owned(),
+        Cause::ActionDoesNotApply => "the action is not for these types".to_owned(),
+        Cause::BadAttribute => "an attribute does not fit the schema".to_owned(),
+        Cause::SessionEnded => "the session has ended".to_owned(),
+        Cause::SessionOfAnother => "the session is another subject's".to_owned(),
+        Cause::SnapshotStale => {
+            "policies or model could not be reloaded for too long; see /readyz".to_owned()
+        }
+        Cause::ScoreUndefined => "the score is not a number".to_owned(),
+        Cause::SourceFailed => "the store has been failing for too long; see /readyz".to_owned(),
+    };
+    if let Some(detail) = &climb.detail {
+        text.push_str(": ");
+        text.push_str(detail);
+    }
+    text.push_str(&format!("; score {} ({})", risk.score, risk.level.as_str()));
+    if !facts.unavailable.is_empty() {
+        let names: Vec<&str> = facts
+            .unavailable
+            .iter()
+            .map(|source| source.name())
+            .collect();
+        text.push_str(&format!("; no answer from {}", names.join(", ")));
+    }
+    text
+}
+
+fn ids(policies: &[Arc<DecidingPolicy>]) -> String {
+    let ids: Vec<&str> = policies.iter().map(|policy| &*policy.id).collect();
+    ids.join(", ")
+}

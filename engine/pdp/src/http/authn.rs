@@ -1,0 +1,99 @@
+//! Who asks: the key in `Authorization: Bearer`, and what the caller has under way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+
+use super::Problem;
+use crate::access::{Caller, Permission};
+use crate::app::App;
+
+/// A caller whose key was accepted; counts as under way until it is dropped.
+#[derive(Debug)]
+pub(super) struct Authenticated {
+    pub(super) caller: Caller,
+    app: Arc<App>,
+}
+
+impl Authenticated {
+    /// Goes on only if the caller may do this.
+    pub(super) fn require(&self, permission: Permission) -> Result<(), Problem> {
+        if self.app.keys.permits(&self.caller, permission) {
+            Ok(())
+        } else {
+            Err(Problem::forbidden(permission.action()))
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Authenticated {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let header = parts
+            .headers
+            .get(AUTHORIZATION)
+            .ok_or_else(Problem::unauthenticated)?;
+        let key = header
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, key)| key.trim())
+            .ok_or_else(Problem::unauthenticated)?;
+        let caller = app
+            .keys
+            .authenticate(key, app.inputs.clock.now())
+            .map_err(|_| Problem::unauthenticated())?;
+        if !app
+            .under_way
+            .enter(&caller.key_id, app.settings.limits.concurrency_per_caller)
+        {
+            return Err(Problem::too_many());
+        }
+        Ok(Self {
+            caller,
+            app: Arc::clone(app),
+        })
+    }
+}
+
+impl Drop for Authenticated {
+    fn drop(&mut self) {
+        self.app.under_way.leave(&self.caller.key_id);
+    }
+}
+
+/// Requests under way by caller. Holds only callers that have one.
+#[derive(Debug, Default)]
+pub struct UnderWay(Mutex<HashMap<String, usize>>);
+
+impl UnderWay {
+    fn enter(&self, caller: &str, most: usize) -> bool {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(caller) {
+            Some(count) if *count >= most => false,
+            Some(count) => {
+                *count += 1;
+                true
+            }
+            None => {
+                counts.insert(caller.to_owned(), 1);
+                true
+            }
+        }
+    }
+
+    fn leave(&self, caller: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(caller) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(caller);
+            }
+        }
+    }
+}

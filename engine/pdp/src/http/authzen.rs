@@ -1,0 +1,218 @@
+//! OpenID AuthZEN Authorization API 1.0: one question, many questions, metadata.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use wire::{AnswerView, Batch, Incoming, Malformed, Semantic};
+
+use super::Problem;
+use super::authn::Authenticated;
+use super::guard::RequestId;
+use crate::access::Permission;
+use crate::administrator::{Answered, answer};
+use crate::app::App;
+
+/// `POST /access/v1/evaluation` (AuthZEN §6).
+pub(super) async fn evaluation(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    asker: Authenticated,
+    request: Request,
+) -> Result<Response, Problem> {
+    asker.require(Permission::Evaluate)?;
+    let body = read_json(&app, request).await?;
+    let incoming = wire::request::parse(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
+    let answered = answer(&app, &asker.caller, incoming, false, &id.to_text()).await?;
+    json(&answered.view())
+}
+
+/// `POST /access/v1/evaluations` (AuthZEN §7). A batch asks, it does not access: nothing is
+/// learnt from it, and no token is minted.
+pub(super) async fn evaluations(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    asker: Authenticated,
+    request: Request,
+) -> Result<Response, Problem> {
+    asker.require(Permission::Evaluate)?;
+    let body = read_json(&app, request).await?;
+    let most = app.settings.limits.batch_items;
+    let batch = wire::batch::parse(&body, most).map_err(|why| match why {
+        Ok(Malformed(why)) => Problem::malformed(why),
+        Err(count) => Problem::too_large(format!("{count} evaluations; at most {most} at once")),
+    })?;
+    match batch {
+        Batch::Single(incoming) => {
+            let answered = answer(&app, &asker.caller, *incoming, false, &id.to_text()).await?;
+            json(&answered.view())
+        }
+        Batch::Items { semantic, items } => {
+            let answers = answer_all(&app, &asker, &id, semantic, items).await?;
+            let evaluations = answers.iter().map(Item::written).collect();
+            json(&Evaluations { evaluations })
+        }
+    }
+}
+
+enum Item {
+    Answered(Box<Answered>),
+    Failed(Problem),
+}
+
+impl Item {
+    fn is_allowed(&self) -> bool {
+        match self {
+            Self::Answered(answered) => answered.outcome.decision.rung == domain::Rung::Allow,
+            Self::Failed(_) => false,
+        }
+    }
+
+    fn written(&self) -> WrittenItem<'_> {
+        match self {
+            Self::Answered(answered) => WrittenItem::Answer(answered.view()),
+            Self::Failed(problem) => {
+                let (status, message) = problem.item();
+                let error = ItemError { status, message };
+                WrittenItem::Failed {
+                    decision: false,
+                    context: FailedContext { error },
+                }
+            }
+        }
+    }
+}
+
+/// Answers items at the same time, in the order in which they were asked where the semantic
+/// needs it.
+async fn answer_all(
+    app: &Arc<App>,
+    asker: &Authenticated,
+    id: &RequestId,
+    semantic: Semantic,
+    items: Vec<Result<Incoming, Malformed>>,
+) -> Result<Vec<Item>, Problem> {
+    let request_id = id.to_text();
+    let one = async |item: Result<Incoming, Malformed>| match item {
+        Err(Malformed(why)) => Ok(Item::Failed(Problem::malformed(why))),
+        Ok(incoming) => match answer(app, &asker.caller, incoming, true, &request_id).await {
+            Ok(answered) => Ok(Item::Answered(Box::new(answered))),
+            Err(why @ crate::administrator::Unanswered::Malformed(_)) => {
+                Ok(Item::Failed(why.into()))
+            }
+            // A record that cannot be kept is a fault of the engine, not of the item.
+            Err(why) => Err(Problem::from(why)),
+        },
+    };
+    if semantic == Semantic::ExecuteAll {
+        // Together, so that their records share the journal's groups.
+        return futures_util::future::try_join_all(items.into_iter().map(one)).await;
+    }
+    let mut answers = Vec::with_capacity(items.len());
+    for item in items {
+        let answer = one(item).await?;
+        let stop = answer.is_allowed() == (semantic == Semantic::PermitOnFirstPermit);
+        answers.push(answer);
+        if stop {
+            break;
+        }
+    }
+    Ok(answers)
+}
+
+#[derive(Serialize)]
+struct Evaluations<'a> {
+    evaluations: Vec<WrittenItem<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WrittenItem<'a> {
+    Answer(AnswerView<'a>),
+    Failed {
+        decision: bool,
+        context: FailedContext<'a>,
+    },
+}
+
+#[derive(Serialize)]
+struct FailedContext<'a> {
+    error: ItemError<'a>,
+}
+
+#[derive(Serialize)]
+struct ItemError<'a> {
+    status: u16,
+    message: &'a str,
+}
+
+/// `GET /.well-known/authzen-configuration` (AuthZEN §9). What is not built is left out.
+pub(super) async fn configuration(State(app): State<Arc<App>>) -> Response {
+    let url = app.public_url();
+    let body = serde_json::json!({
+        "policy_decision_point": url,
+        "access_evaluation_endpoint": format!("{url}/access/v1/evaluation"),
+        "access_evaluations_endpoint": format!("{url}/access/v1/evaluations"),
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, body.to_string()).into_response()
+}
+
+/// The body of a request that must be JSON. AuthZEN wants 400 where axum would say 415 or 422.
+pub(super) async fn read_json(
+    app: &App,
+    request: Request<Body>,
+) -> Result<axum::body::Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::malformed(
+            "the Content-Type must be application/json",
+        ));
+    }
+    let most = app.settings.limits.body_bytes;
+    let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    to_bytes(request.into_body(), most).await.map_err(|error| {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            if error.is::<http_body_util::LengthLimitError>() {
+                return too_large();
+            }
+            cause = error.source();
+        }
+        Problem::malformed("the body could not be read to its end")
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json")
+        })
+}
+
+pub(super) fn json(body: &impl Serialize) -> Result<Response, Problem> {
+    let text = serde_json::to_vec(body).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written");
+        Problem::unavailable("the answer could not be written")
+    })?;
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, text).into_response())
+}

@@ -1,0 +1,82 @@
+//! What became of decisions: their records, and the step-ups that followed them.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use domain::Level;
+use serde::Deserialize;
+
+use super::Problem;
+use super::authn::Authenticated;
+use super::authzen::{json, read_json};
+use crate::access::Permission;
+use crate::administrator;
+use crate::app::App;
+
+/// `GET /v1/decisions/{id}`: the record, once it is drained.
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    asker: Authenticated,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    asker.require(Permission::ReadDecisions)?;
+    let record = app.state.store().decision(&id).await.map_err(|error| {
+        tracing::error!(%error, "a record could not be read");
+        Problem::unavailable("the record could not be read; ask again in a moment")
+    })?;
+    let record = record.ok_or_else(|| {
+        Problem::not_found("no such decision is recorded; a new one takes a moment")
+    })?;
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, record).into_response())
+}
+
+#[derive(Deserialize)]
+struct StepUp {
+    level: i64,
+    #[serde(default)]
+    time: Option<String>,
+}
+
+/// `POST /v1/decisions/{id}/step-up`: a challenge or MFA was passed for it.
+pub(super) async fn step_up(
+    State(app): State<Arc<App>>,
+    asker: Authenticated,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    asker.require(Permission::ConfirmDecisions)?;
+    let body = read_json(&app, request).await?;
+    let told: StepUp = serde_json::from_slice(&body)
+        .map_err(|error| Problem::malformed(format!("{error}; write {{\"level\": 2 or 3}}")))?;
+    let level = Level::from_number(told.level)
+        .filter(|level| *level >= Level::Challenge)
+        .ok_or_else(|| Problem::malformed("`level` is 2 for a challenge or 3 for MFA"))?;
+    let at = match told.time {
+        None => None,
+        Some(text) => Some(
+            wire::time::parse(&text)
+                .ok_or_else(|| Problem::malformed("`time` is not a time as in RFC 3339"))?,
+        ),
+    };
+    let done = administrator::step_up(&app, &asker.caller, &id, level, at)
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "a step-up was not recorded");
+            Problem::unavailable("the step-up could not be recorded; send it again")
+        })?;
+    let done = done.ok_or_else(|| {
+        Problem::not_found("no decision of that id waits for a step-up; it may be too old")
+    })?;
+    json(&serde_json::json!({
+        "decision_id": id,
+        "level": level.number(),
+        "learnt": done.learnt,
+        "session_lifted": done.session_lifted,
+    }))
+}

@@ -1,0 +1,90 @@
+//! What every request passes: limits on headers, on work at once and on time; its id; its count.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::Problem;
+use crate::app::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// The id that ties a request, its answer, its record and the log together.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) HeaderValue);
+
+impl RequestId {
+    /// As text, for the record.
+    pub(super) fn to_text(&self) -> String {
+        String::from_utf8_lossy(self.0.as_bytes()).into_owned()
+    }
+}
+
+/// Counts what is at work at once.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    app: Arc<App>,
+    at_work: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(super) fn new(app: &Arc<App>) -> Self {
+        let most = app.settings.limits.concurrency;
+        Self {
+            app: Arc::clone(app),
+            at_work: Arc::new(Semaphore::new(most)),
+        }
+    }
+}
+
+pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let limits = &gate.app.settings.limits;
+    let id = request
+        .headers()
+        .get(REQUEST_ID)
+        .cloned()
+        .unwrap_or_else(|| fresh_id(&gate.app));
+    let too_long = request
+        .headers()
+        .values()
+        .any(|value| value.as_bytes().len() > limits.header_bytes);
+    let mut response = if too_long {
+        Problem::headers_too_large().into_response()
+    } else if let Ok(_at_work) = gate.at_work.try_acquire() {
+        request.extensions_mut().insert(RequestId(id.clone()));
+        match timeout(limits.request_timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::unavailable("the answer took too long; ask again").into_response(),
+        }
+    } else {
+        // At once: to queue is to let everybody wait.
+        Problem::unavailable("too many requests are at work; ask again").into_response()
+    };
+    // An id that is too long is not sent back either.
+    if id.len() <= limits.header_bytes {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+        .headers_mut()
+        .insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
+    gate.app
+        .metrics
+        .responded(response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// An id for a request that came without one.
+fn fresh_id(app: &App) -> HeaderValue {
+    let mut random = [0; 8];
+    app.inputs.randomness.fill(&mut random);
+    let text = format!("req_{:016x}", u64::from_be_bytes(random));
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("req"))
+}

@@ -1,0 +1,47 @@
+//! The HTTP surface: the only place that knows paths, headers and status codes.
+
+mod authn;
+mod authzen;
+mod decisions;
+mod devices;
+mod guard;
+mod operations;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+pub use authn::UnderWay;
+pub use problem::Problem;
+
+/// Every path that the engine answers. What is not built answers 404.
+pub fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/access/v1/evaluation", post(authzen::evaluation))
+        .route("/access/v1/evaluations", post(authzen::evaluations))
+        .route(
+            "/.well-known/authzen-configuration",
+            get(authzen::configuration),
+        )
+        .route("/.well-known/jwks.json", get(operations::jwks))
+        .route("/v1/decisions/{id}", get(decisions::read))
+        .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
+        .route(
+            "/v1/devices/{id}",
+            get(devices::read)
+                .put(devices::write)
+                .delete(devices::delete),
+        )
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .fallback(async || Problem::not_found("there is nothing at this path"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(guard::Gate::new(app), guard::pass))
+        .with_state(Arc::clone(app))
+}

@@ -1,0 +1,71 @@
+//! For those who run the engine: is it alive, is it fit to decide, what does it measure.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> Response {
+    ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#).into_response()
+}
+
+/// `GET /readyz`: whether it is fit to decide, and if not, why. A reload that failed shows here
+/// at once; the engine still decides by what it had, until that is too old.
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let now = app.inputs.clock.now();
+    let stale = app.live.stale();
+    let failing = app.state.failing_since();
+    let snapshot = app.live.current();
+    let denying = snapshot.deny_from.is_some_and(|from| now >= from) || app.state.has_given_up(now);
+    let ready = stale.is_none() && failing.is_none();
+    let body = serde_json::json!({
+        "status": if denying { "denying" } else if ready { "ready" } else { "degraded" },
+        "policies": {
+            "revision": &*snapshot.revisions.policies,
+            "count": snapshot.policies.len(),
+            "stale_since": stale.as_ref().map(|stale| wire::time::format(stale.since)),
+            "deny_from": snapshot.deny_from.map(wire::time::format),
+            "faults": stale.map(|stale| stale.faults).unwrap_or_default(),
+        },
+        "model": &*snapshot.revisions.model,
+        "store": { "failing_since": failing.map(wire::time::format) },
+    });
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        [(CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
+}
+
+/// `GET /metrics`, in Prometheus's text form.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let now = app.inputs.clock.now();
+    let age = app
+        .live
+        .stale()
+        .map_or(0, |stale| now.whole_seconds_since(stale.since));
+    let page = app.metrics.text(age, app.state.sessions_held());
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], page).into_response()
+}
+
+/// `GET /.well-known/jwks.json`: the key that tokens are verified with (RFC 7517, K1).
+pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
+    let body = serde_json::json!({ "keys": [app.signer.public()] });
+    let headers = [
+        (CONTENT_TYPE, "application/jwk-set+json"),
+        (CACHE_CONTROL, "public, max-age=300"),
+    ];
+    (headers, body.to_string()).into_response()
+}

@@ -1,0 +1,24 @@
+//! The policy decision point: the service that puts the crates together.
+//!
+//! [`engine::decide`] is the middle, pure and synchronous. Around it: [`pip`] gathers what it
+//! needs, [`administrator`] carries out what follows, [`http`] speaks to callers. Start reading at
+//! `engine/ARCHITECTURE.md`, then [`engine`].
+
+pub mod access;
+pub mod administrator;
+pub mod app;
+pub mod background;
+pub mod cli;
+pub mod engine;
+pub mod http;
+pub mod inputs;
+pub mod metrics;
+pub mod pip;
+pub mod recorder;
+pub mod serve;
+pub mod settings;
+pub mod snapshot;
+pub mod state;
+
+pub use app::App;
+pub use engine::{Outcome, Snapshot, decide};

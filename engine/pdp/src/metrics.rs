@@ -1,0 +1,197 @@
+//! Numbers for operators, in Prometheus's text form.
+
+use std::time::Duration;
+
+use domain::signal::Source;
+use domain::{Cause, Rung};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::engine::Outcome;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: u16,
+}
+
+/// Every metric of the engine.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// In the order of [`Rung::ALL`], looked up once.
+    decisions: [Counter; 4],
+    denials: Family<CauseLabel, Counter>,
+    decide_seconds: Histogram,
+    score: Histogram,
+    unavailable: Family<SourceLabel, Counter>,
+    responses: Family<StatusLabel, Counter>,
+    request_seconds: Histogram,
+    snapshot_age: Gauge,
+    journal_undrained: Gauge,
+    sessions: Gauge,
+    reload_failures: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("portreeve");
+        let decisions = Family::<OutcomeLabel, Counter>::default();
+        let by_rung = Rung::ALL.map(|rung| {
+            decisions
+                .get_or_create(&OutcomeLabel {
+                    outcome: rung.as_str(),
+                })
+                .clone()
+        });
+        registry.register("decisions", "Decisions by outcome", decisions);
+        let metrics = Self {
+            decisions: by_rung,
+            denials: Family::default(),
+            decide_seconds: Histogram::new([
+                5e-6, 1e-5, 2e-5, 4e-5, 8e-5, 1.6e-4, 3.2e-4, 1e-3, 5e-3, 2.5e-2,
+            ]),
+            score: Histogram::new([9.0, 19.0, 29.0, 39.0, 49.0, 59.0, 69.0, 79.0, 89.0, 100.0]),
+            unavailable: Family::default(),
+            responses: Family::default(),
+            request_seconds: Histogram::new([
+                2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 6.4e-2, 0.25, 1.0,
+            ]),
+            snapshot_age: Gauge::default(),
+            journal_undrained: Gauge::default(),
+            sessions: Gauge::default(),
+            reload_failures: Counter::default(),
+            registry,
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        registry.register("denials", "Denials by cause", self.denials.clone());
+        registry.register_with_unit(
+            "decide_duration",
+            "Time in the decision itself, without signals and journal",
+            Unit::Seconds,
+            self.decide_seconds.clone(),
+        );
+        registry.register("risk_score", "Risk scores, 0 to 100", self.score.clone());
+        registry.register(
+            "signals_unavailable",
+            "Signals whose source failed, by source",
+            self.unavailable.clone(),
+        );
+        registry.register(
+            "http_responses",
+            "HTTP responses by status",
+            self.responses.clone(),
+        );
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from the first byte of a request to its answer",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "snapshot_age",
+            "Time since the first reload that failed; 0 when the last one succeeded",
+            Unit::Seconds,
+            self.snapshot_age.clone(),
+        );
+        registry.register(
+            "reload_failures",
+            "Reloads that failed",
+            self.reload_failures.clone(),
+        );
+        registry.register(
+            "journal_undrained_records",
+            "Durable records that are not in the store yet",
+            self.journal_undrained.clone(),
+        );
+        registry.register(
+            "sessions_in_memory",
+            "Sessions in memory",
+            self.sessions.clone(),
+        );
+        self
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, outcome: &Outcome, took: Duration) {
+        let decision = &outcome.decision;
+        if let Some(counter) = self.decisions.get(decision.rung as usize) {
+            counter.inc();
+        }
+        if decision.rung == Rung::Deny && decision.cause != Cause::Policies {
+            self.denials
+                .get_or_create(&CauseLabel {
+                    cause: decision.cause.code(),
+                })
+                .inc();
+        }
+        self.decide_seconds.observe(took.as_secs_f64());
+        self.score.observe(f64::from(decision.risk.score.points()));
+        for source in &outcome.evidence.facts.unavailable {
+            self.unavailable
+                .get_or_create(&SourceLabel {
+                    source: Source::name(*source),
+                })
+                .inc();
+        }
+    }
+
+    /// Counts a response.
+    pub fn responded(&self, status: u16, took: Duration) {
+        self.responses.get_or_create(&StatusLabel { status }).inc();
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a reload that failed.
+    pub fn reload_failed(&self) {
+        self.reload_failures.inc();
+    }
+
+    /// Sets how many durable records are not in the store yet.
+    pub fn set_undrained(&self, records: u64) {
+        self.journal_undrained
+            .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// The text of all metrics, with what is measured when it is asked for.
+    #[must_use]
+    pub fn text(&self, snapshot_age_seconds: i64, sessions: usize) -> String {
+        self.snapshot_age.set(snapshot_age_seconds);
+        self.sessions
+            .set(i64::try_from(sessions).unwrap_or(i64::MAX));
+        let mut page = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut page, &self.registry);
+        page
+    }
+}

@@ -1,0 +1,86 @@
+//! Gathering signals: everything that is known about a request besides its own words.
+//!
+//! Concurrently, each within its time, each with what became of its source. Nothing here
+//! decides, and nothing here can fail a request.
+
+use domain::{AccessRequest, Assurance, SessionRecord, Signal, Timestamp, Value};
+use geo::database::Located;
+use risk::Signals;
+
+use crate::app::App;
+use crate::engine::Snapshot;
+
+/// Gathers the signals of a request (R17).
+///
+/// `now` is the engine's clock: it tells how long a source has been failing. Whether the
+/// assurance of the session counts is the caller's permission.
+pub async fn gather(
+    app: &App,
+    request: &AccessRequest,
+    snapshot: &Snapshot,
+    may_assert: bool,
+    now: Timestamp,
+) -> Signals {
+    let context = &request.context;
+    let located = context
+        .ip
+        .map_or_else(Located::default, |ip| app.geo.load().locate(ip));
+    let device_id = context
+        .device
+        .as_ref()
+        .and_then(|device| device.id.as_ref());
+    let (profile, device, session) = tokio::join!(
+        app.state.profile(&request.subject.entity, now),
+        async {
+            match device_id {
+                Some(id) => app.state.device(id, now).await,
+                None => Signal::Absent,
+            }
+        },
+        async {
+            match &context.session_id {
+                Some(id) => app.state.session(id, now).await,
+                None => Signal::Absent,
+            }
+        },
+    );
+    Signals {
+        place: located.place,
+        network: located.network,
+        anonymity: located.anonymity,
+        profile,
+        device: match device {
+            Signal::Known(device) => Signal::Known((*device).clone()),
+            Signal::Absent => Signal::Absent,
+            Signal::Unavailable => Signal::Unavailable,
+        },
+        session: match session {
+            Signal::Known(session) => Signal::Known(seen_by(&session, may_assert)),
+            Signal::Absent => Signal::Absent,
+            Signal::Unavailable => Signal::Unavailable,
+        },
+        sensitivity: sensitivity(request, snapshot, &app.settings.sensitivity_attribute),
+        given_up: app.state.has_given_up(now),
+    }
+}
+
+/// A session as a caller may use it: only one who may assert assurance brings the session's.
+fn seen_by(session: &SessionRecord, may_assert: bool) -> SessionRecord {
+    let mut session = session.clone();
+    if !may_assert {
+        session.assurance = Assurance::default();
+    }
+    session
+}
+
+/// The stored label; the caller's word fills in only what is not stored.
+fn sensitivity(request: &AccessRequest, snapshot: &Snapshot, attribute: &str) -> Signal<i64> {
+    let resource = &request.resource;
+    match snapshot.directory.stored_long(&resource.entity, attribute) {
+        Signal::Absent => match resource.properties.get(attribute) {
+            Some(Value::Long(label)) => Signal::Known(*label),
+            _ => Signal::Absent,
+        },
+        stored => stored,
+    }
+}

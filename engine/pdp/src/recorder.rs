@@ -1,0 +1,94 @@
+//! From the journal to the store, in the background and in order.
+
+use std::sync::Arc;
+
+use store::journal::{self, Position};
+use store::sqlite::DecisionRow;
+use wire::record::RecordHead;
+
+use crate::app::App;
+
+/// Records that go into one transaction.
+const GROUP: usize = 2000;
+
+/// Why the drain stopped for now.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    /// The journal could not be read.
+    #[error("the journal could not be read: {0}")]
+    Journal(#[from] std::io::Error),
+    /// The store could not be written.
+    #[error("{0}")]
+    Store(#[from] store::sqlite::StoreError),
+}
+
+/// Moves what is durable in the journal to the store. Remembers how far it is.
+#[derive(Debug)]
+pub struct Drain {
+    app: Arc<App>,
+    position: Option<Position>,
+}
+
+impl Drain {
+    /// Goes on where the last process stopped.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn resume(app: Arc<App>) -> Result<Self, DrainError> {
+        let position = app.state.store().drained().await?;
+        Ok(Self { app, position })
+    }
+
+    /// Drains everything that is durable now.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or the store cannot be written. What was drained before
+    /// counts; the rest is tried again with the next call.
+    pub async fn run(&mut self) -> Result<(), DrainError> {
+        loop {
+            let durable = *self.app.journal.durable().borrow();
+            let drained = self.position.as_ref().map_or(0, |position| position.seq);
+            self.app
+                .metrics
+                .set_undrained(durable.saturating_sub(drained));
+            let folder = self.app.journal.folder().to_owned();
+            let from = self.position.clone();
+            let records = tokio::task::spawn_blocking(move || {
+                journal::read_from(&folder, from.as_ref(), durable, GROUP).map(|records| {
+                    let after = records.last().map(|record| record.after.clone());
+                    let rows = records.into_iter().filter_map(row).collect::<Vec<_>>();
+                    after.map(|after| (rows, after))
+                })
+            })
+            .await
+            .map_err(std::io::Error::other)??;
+            let Some((rows, after)) = records else {
+                return Ok(());
+            };
+            self.app
+                .state
+                .store()
+                .drain_decisions(&rows, &after)
+                .await?;
+            self.position = Some(after);
+        }
+    }
+}
+
+/// A decision's row; none for what is no decision, which stays in the journal alone.
+fn row(record: journal::Record) -> Option<DecisionRow> {
+    let head = RecordHead::read(&record.body)?;
+    Some(DecisionRow {
+        seq: record.seq,
+        decision_id: head.decision_id,
+        at: head.at,
+        subject_type: head.subject.0,
+        subject_id: head.subject.1,
+        action: head.action,
+        resource_type: head.resource.0,
+        resource_id: head.resource.1,
+        outcome: head.outcome,
+        score: head.score,
+        body: String::from_utf8(record.body).ok()?,
+    })
+}

@@ -1,0 +1,137 @@
+//! Settings: one TOML file, overridden by the environment, checked in one place before a port
+//! is opened. All faults are told together.
+
+mod raw;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::Level;
+use geo::GeoPaths;
+
+/// Everything that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the engine listens.
+    pub listen: SocketAddr,
+    /// What the engine is called from outside: issuer and PDP identifier. None: `http://` and
+    /// the address it listens on.
+    pub public_url: Option<String>,
+    /// SQLite, journal, keys.
+    pub data_dir: PathBuf,
+    /// The SQLite file.
+    pub store: PathBuf,
+    /// Policies and schema.
+    pub policies: PathBuf,
+    /// Entities; none when the default file is not there.
+    pub entities: Option<PathBuf>,
+    /// How long policies that could not be renewed are trusted.
+    pub stale_deny_after: Duration,
+    /// Models.
+    pub models: PathBuf,
+    /// The model that scores, `name` or `name@version`.
+    pub champion: String,
+    /// Address databases.
+    pub geo: GeoPaths,
+    /// The score.
+    pub risk: risk::Settings,
+    /// The stored attribute that says how sensitive a resource is.
+    pub sensitivity_attribute: String,
+    /// Sessions.
+    pub sessions: SessionSettings,
+    /// Life of minted tokens, seconds.
+    pub token_ttl_seconds: u64,
+    /// The journal and the records.
+    pub audit: AuditSettings,
+    /// Limits on everything that grows.
+    pub limits: Limits,
+}
+
+/// How sessions are kept.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    /// A session that nobody has seen for so long is forgotten; until then it is held against
+    /// its birth, however long it was idle.
+    pub remember: Duration,
+    /// Levels of `acr` and `amr` values.
+    pub acr_levels: BTreeMap<String, Level>,
+    /// `acr_values` to ask for when a challenge is wanted.
+    pub challenge_acr: String,
+    /// `acr_values` to ask for when MFA is wanted.
+    pub mfa_acr: String,
+}
+
+/// How decisions are recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditSettings {
+    /// The journal.
+    pub journal: store::JournalSettings,
+    /// Days that records are kept; none: for ever.
+    pub keep_days: Option<u32>,
+}
+
+/// Limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest request body, bytes (413).
+    pub body_bytes: usize,
+    /// Most items in a batch (413).
+    pub batch_items: usize,
+    /// Longest header value, bytes (431, G4).
+    pub header_bytes: usize,
+    /// Requests at work at once (503).
+    pub concurrency: usize,
+    /// Of one caller (429).
+    pub concurrency_per_caller: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// Time for a whole request (503).
+    pub request_timeout: Duration,
+    /// Time for each signal that is not in memory.
+    pub signal_timeout: Duration,
+    /// How long decisions go on while the store fails, from what is in memory.
+    pub store_deny_after: Duration,
+    /// Profiles held in memory.
+    pub profiles_in_memory: usize,
+    /// Sessions held in memory.
+    pub sessions_in_memory: usize,
+    /// Devices held in memory.
+    pub devices_in_memory: usize,
+}
+
+impl Default for Settings {
+    /// What holds when nothing is set.
+    fn default() -> Self {
+        // INVARIANT: the defaults pass their own check; a test sees that they do.
+        #[expect(clippy::expect_used, reason = "constants that a test checks")]
+        raw::Raw::default().check().expect("the defaults are sound")
+    }
+}
+
+impl Settings {
+    /// Reads the file, if one is named or `./portreeve.toml` is there, and the environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with file and line or variable.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        raw::load(file, environment)?.check()
+    }
+
+    /// The name of the engine from outside, once it is known where it listens.
+    #[must_use]
+    pub fn public_url(&self, listening: SocketAddr) -> String {
+        self.public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{listening}"))
+    }
+}

@@ -1,0 +1,443 @@
+//! The settings as text holds them, and the one place that checks them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::Level;
+use geo::GeoPaths;
+use serde::Deserialize;
+use store::JournalSettings;
+
+use super::{AuditSettings, Limits, SessionSettings, Settings, SettingsError};
+
+/// The file that is read when none is named.
+const DEFAULT_FILE: &str = "portreeve.toml";
+/// What environment variables begin with; `__` stands between levels.
+const PREFIX: &str = "PORTREEVE_";
+
+/// Sections that are promised and not built yet: refused with a clear word, never ignored.
+const NOT_BUILT: [&str; 5] = ["grpc_listen", "redis", "monitor", "gateway", "ssf"];
+
+/// The file's content. Every member has a default that runs on one machine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    listen: String,
+    public_url: Option<String>,
+    data_dir: PathBuf,
+    store: RawStore,
+    policies: RawPolicies,
+    models: RawModels,
+    geo: RawGeo,
+    risk: RawRisk,
+    sessions: RawSessions,
+    tokens: RawTokens,
+    audit: RawAudit,
+    limits: RawLimits,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8181".to_owned(),
+            public_url: None,
+            data_dir: PathBuf::from("./var"),
+            store: RawStore::default(),
+            policies: RawPolicies::default(),
+            models: RawModels::default(),
+            geo: RawGeo::default(),
+            risk: RawRisk::default(),
+            sessions: RawSessions::default(),
+            tokens: RawTokens::default(),
+            audit: RawAudit::default(),
+            limits: RawLimits::default(),
+        }
+    }
+}
+
+macro_rules! section {
+    ($name:ident { $($field:ident: $type:ty = $default:expr),+ $(,)? }) => {
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $name {
+            $($field: $type,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+    };
+}
+
+section!(RawStore { url: Option<String> = None });
+section!(RawPolicies {
+    dir: PathBuf = PathBuf::from("./policies"),
+    entities: Option<PathBuf> = None,
+    stale_deny_after: Span = Span(Duration::from_secs(24 * 3600)),
+});
+section!(RawModels {
+    dir: PathBuf = PathBuf::from("./models"),
+    champion: String = "behaviour".to_owned(),
+});
+section!(RawGeo {
+    city: Option<PathBuf> = None,
+    asn: Option<PathBuf> = None,
+    anonymous: Option<PathBuf> = None,
+});
+section!(RawRisk {
+    model_weight: f64 = 0.7,
+    rule_weight: f64 = 0.3,
+    levels: [i64; 3] = [30, 60, 80],
+    interactive_types: Vec<String> = vec!["User".to_owned(), "user".to_owned()],
+    sensitivity_attribute: String = "sensitivity".to_owned(),
+    rules: BTreeMap<String, i64> = BTreeMap::new(),
+});
+section!(RawSessions {
+    remember: Span = Span(Duration::from_secs(7 * 24 * 3600)),
+    acr_levels: BTreeMap<String, i64> = BTreeMap::new(),
+    challenge_acr: String = "urn:portreeve:acr:challenge".to_owned(),
+    mfa_acr: String = "urn:portreeve:acr:mfa".to_owned(),
+});
+section!(RawTokens {
+    ttl_seconds: u64 = 300
+});
+section!(RawAudit {
+    sync: bool = true,
+    segment_bytes: u64 = 64 << 20,
+    queue: usize = 10_000,
+    keep_days: Option<u32> = None,
+});
+section!(RawLimits {
+    body_bytes: usize = 256 << 10,
+    batch_items: usize = 100,
+    header_bytes: usize = 8192,
+    concurrency: usize = 1024,
+    concurrency_per_caller: usize = 512,
+    connections: usize = 4096,
+    request_timeout: Span = Span(Duration::from_secs(2)),
+    signal_timeout: Span = Span(Duration::from_millis(50)),
+    store_deny_after: Span = Span(Duration::from_secs(300)),
+    profiles_in_memory: usize = 100_000,
+    sessions_in_memory: usize = 200_000,
+    devices_in_memory: usize = 100_000,
+});
+
+/// A length of time: seconds as a number, or text such as `24h` or `50ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "a number of seconds, or text such as \"24h\" or \"50ms\""
+        )]
+        enum Form {
+            Seconds(u64),
+            Text(String),
+        }
+        match Form::deserialize(from)? {
+            Form::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds))),
+            Form::Text(text) => text
+                .parse::<jiff::SignedDuration>()
+                .ok()
+                .and_then(|span| Duration::try_from(span).ok())
+                .map(Self)
+                .ok_or_else(|| {
+                    serde::de::Error::custom(format!(
+                        "`{text}` is no length of time: write seconds, or text such as \"24h\""
+                    ))
+                }),
+        }
+    }
+}
+
+/// Reads file and environment.
+pub(super) fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Raw, SettingsError> {
+    let one = |message: String| SettingsError(vec![message]);
+    let named = file.is_some();
+    let path = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => String::new(),
+        Err(error) => return Err(one(format!("{}: {error}", path.display()))),
+    };
+    let in_file = |error: toml::de::Error| one(format!("{}: {error}", path.display()));
+    let mut table: toml::Table = toml::from_str(&text).map_err(in_file)?;
+    let faults = not_built(&table, &path.display().to_string());
+    if !faults.is_empty() {
+        return Err(SettingsError(faults));
+    }
+    // By itself first, because only then do faults have a line.
+    toml::from_str::<Raw>(&text).map_err(in_file)?;
+
+    let mut overrides: Vec<(String, String)> = environment
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    overrides.sort();
+    for (name, value) in overrides {
+        let keys: Vec<String> = name
+            .trim_start_matches(PREFIX)
+            .split("__")
+            .map(str::to_ascii_lowercase)
+            .collect();
+        let alone = nest(&keys, value_of(&value));
+        let faults = not_built(&alone, &name);
+        if !faults.is_empty() {
+            return Err(SettingsError(faults));
+        }
+        Raw::deserialize(alone.clone())
+            .map_err(|error| one(format!("environment variable {name}: {}", error.message())))?;
+        merge(&mut table, alone);
+    }
+    Raw::deserialize(table).map_err(|error| one(error.message().to_owned()))
+}
+
+fn not_built(table: &toml::Table, origin: &str) -> Vec<String> {
+    let mut faults: Vec<String> = NOT_BUILT
+        .into_iter()
+        .filter(|name| table.contains_key(*name))
+        .map(|name| format!("{origin}: `{name}` is not built yet; take it out"))
+        .collect();
+    let url = table
+        .get("store")
+        .and_then(|store| store.get("url"))
+        .and_then(toml::Value::as_str);
+    if url.is_some_and(|url| url.starts_with("postgres")) {
+        faults.push(format!(
+            "{origin}: `store.url`: PostgreSQL is not built yet; write `sqlite:FILE` or take it out"
+        ));
+    }
+    faults
+}
+
+/// Numbers, booleans and arrays as TOML writes them; anything else is text.
+fn value_of(text: &str) -> toml::Value {
+    toml::from_str::<toml::Table>(&format!("v = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+fn nest(keys: &[String], value: toml::Value) -> toml::Table {
+    let mut table = toml::Table::new();
+    match keys {
+        [] => {}
+        [key] => {
+            table.insert(key.clone(), value);
+        }
+        [key, rest @ ..] => {
+            table.insert(key.clone(), toml::Value::Table(nest(rest, value)));
+        }
+    }
+    table
+}
+
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(value)) => merge(below, value),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+impl Raw {
+    /// Checks everything, and tells everything that is wrong.
+    pub(super) fn check(self) -> Result<Settings, SettingsError> {
+        let mut faults = Vec::new();
+        let listen = self.listen.parse::<SocketAddr>().unwrap_or_else(|_| {
+            faults.push(format!("`listen`: `{}` is not ADDRESS:PORT", self.listen));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        });
+        if let Some(url) = &self.public_url
+            && !is_public_url(url)
+        {
+            faults.push(format!(
+                "`public_url`: `{url}` must be https (or http on a loopback address), without \
+                 query, fragment or a slash at the end"
+            ));
+        }
+        let store = match &self.store.url {
+            None => self.data_dir.join("portreeve.db"),
+            Some(url) => match url.strip_prefix("sqlite:") {
+                Some(path) if !path.is_empty() => PathBuf::from(path.trim_start_matches("//")),
+                _ => {
+                    faults.push(format!("`store.url`: `{url}` is not `sqlite:FILE`"));
+                    PathBuf::new()
+                }
+            },
+        };
+        let entities = self.policies.entities.or_else(|| {
+            let beside = self.policies.dir.join("entities.json");
+            beside.is_file().then_some(beside)
+        });
+        let risk = check_risk(&self.risk, &mut faults);
+        let sessions = check_sessions(&self.sessions, &mut faults);
+        let ttl = self.tokens.ttl_seconds;
+        if !(60..=900).contains(&ttl) {
+            faults.push(format!("`tokens.ttl_seconds` is {ttl}: 60 to 900"));
+        }
+        if !(1 << 16..=1 << 32).contains(&self.audit.segment_bytes) {
+            faults.push("`audit.segment_bytes`: 65536 to 4294967296".to_owned());
+        }
+        let limits = check_limits(&self.limits, &mut faults);
+        if !faults.is_empty() {
+            return Err(SettingsError(faults));
+        }
+        Ok(Settings {
+            listen,
+            public_url: self.public_url,
+            data_dir: self.data_dir,
+            store,
+            policies: self.policies.dir,
+            entities,
+            stale_deny_after: self.policies.stale_deny_after.0,
+            models: self.models.dir,
+            champion: self.models.champion,
+            geo: GeoPaths {
+                city: self.geo.city,
+                asn: self.geo.asn,
+                anonymous: self.geo.anonymous,
+            },
+            risk,
+            sensitivity_attribute: self.risk.sensitivity_attribute,
+            sessions,
+            token_ttl_seconds: ttl,
+            audit: AuditSettings {
+                journal: JournalSettings {
+                    segment_bytes: self.audit.segment_bytes,
+                    queue_max: self.audit.queue.max(1),
+                    sync: self.audit.sync,
+                },
+                keep_days: self.audit.keep_days,
+            },
+            limits,
+        })
+    }
+}
+
+fn is_public_url(url: &str) -> bool {
+    let plain = !url.contains(['?', '#', ' ']) && !url.ends_with('/');
+    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
+        .iter()
+        .filter_map(|start| url.strip_prefix(start))
+        .any(|rest| rest.is_empty() || rest.starts_with([':', '/']));
+    plain && (url.len() > "https://".len() && url.starts_with("https://") || loopback)
+}
+
+fn check_risk(raw: &RawRisk, faults: &mut Vec<String>) -> risk::Settings {
+    let mut settings = risk::Settings {
+        model_weight: raw.model_weight,
+        rule_weight: raw.rule_weight,
+        interactive_types: raw.interactive_types.clone(),
+        ..risk::Settings::default()
+    };
+    let weights = [raw.model_weight, raw.rule_weight];
+    let sum = raw.model_weight + raw.rule_weight;
+    if weights.iter().any(|weight| !(0.0..=1.0).contains(weight)) || (sum - 1.0).abs() > 1e-9 {
+        faults.push(format!(
+            "`risk.model_weight` and `risk.rule_weight` are {} and {}: both 0 to 1, together 1",
+            raw.model_weight, raw.rule_weight
+        ));
+    }
+    match raw.levels.map(u8::try_from) {
+        [Ok(medium), Ok(high), Ok(critical)]
+            if 0 < medium && medium < high && high < critical && critical <= 100 =>
+        {
+            settings.levels = [medium, high, critical];
+        }
+        _ => faults.push("`risk.levels` must rise from 1 to 100, for example [30, 60, 80]".into()),
+    }
+    if let Err(wrong) = settings.set_rules(&raw.rules) {
+        faults.extend(wrong);
+    }
+    settings
+}
+
+fn check_sessions(raw: &RawSessions, faults: &mut Vec<String>) -> SessionSettings {
+    // RFC 8176 methods, and the engine's own classes. One factor of any kind is one factor;
+    // `mfa` says that there were two.
+    let mut acr_levels: BTreeMap<String, Level> = [
+        ("pwd", Level::SingleFactor),
+        ("pin", Level::SingleFactor),
+        ("otp", Level::Challenge),
+        ("sms", Level::Challenge),
+        ("swk", Level::Challenge),
+        ("hwk", Level::Challenge),
+        ("fpt", Level::Challenge),
+        ("face", Level::Challenge),
+        ("mfa", Level::Mfa),
+    ]
+    .map(|(name, level)| (name.to_owned(), level))
+    .into();
+    acr_levels.insert(raw.challenge_acr.clone(), Level::Challenge);
+    acr_levels.insert(raw.mfa_acr.clone(), Level::Mfa);
+    for (name, level) in &raw.acr_levels {
+        match Level::from_number(*level) {
+            Some(level) => {
+                acr_levels.insert(name.clone(), level);
+            }
+            None => faults.push(format!("`sessions.acr_levels.{name}` is {level}: 0 to 3")),
+        }
+    }
+    if raw.remember.0.as_secs() < 60 {
+        faults.push("`sessions.remember` must be a minute or more".to_owned());
+    }
+    SessionSettings {
+        remember: raw.remember.0,
+        acr_levels,
+        challenge_acr: raw.challenge_acr.clone(),
+        mfa_acr: raw.mfa_acr.clone(),
+    }
+}
+
+fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
+    for (name, value) in [
+        ("body_bytes", raw.body_bytes),
+        ("batch_items", raw.batch_items),
+        ("header_bytes", raw.header_bytes),
+        ("concurrency", raw.concurrency),
+        ("concurrency_per_caller", raw.concurrency_per_caller),
+        ("connections", raw.connections),
+        ("profiles_in_memory", raw.profiles_in_memory),
+        ("sessions_in_memory", raw.sessions_in_memory),
+        ("devices_in_memory", raw.devices_in_memory),
+    ] {
+        if value == 0 {
+            faults.push(format!("`limits.{name}` must be 1 or more"));
+        }
+    }
+    for (name, span) in [
+        ("request_timeout", raw.request_timeout),
+        ("signal_timeout", raw.signal_timeout),
+    ] {
+        if span.0.is_zero() {
+            faults.push(format!("`limits.{name}` must be longer than nothing"));
+        }
+    }
+    Limits {
+        body_bytes: raw.body_bytes,
+        batch_items: raw.batch_items,
+        header_bytes: raw.header_bytes,
+        concurrency: raw.concurrency,
+        concurrency_per_caller: raw.concurrency_per_caller,
+        connections: raw.connections,
+        request_timeout: raw.request_timeout.0,
+        signal_timeout: raw.signal_timeout.0,
+        store_deny_after: raw.store_deny_after.0,
+        profiles_in_memory: raw.profiles_in_memory,
+        sessions_in_memory: raw.sessions_in_memory,
+        devices_in_memory: raw.devices_in_memory,
+    }
+}

@@ -1,0 +1,203 @@
+//! Loading what decides: policies, entities, model, whole or not at all.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use domain::Timestamp;
+use domain::record::Revisions;
+use policy::{Directory, Policies, SourceFile};
+
+use crate::engine::Snapshot;
+use crate::settings::Settings;
+
+/// What was wrong, each with its place and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct LoadError(pub Vec<String>);
+
+/// A snapshot that loaded, and what is odd about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Ready to decide.
+    pub snapshot: Snapshot,
+    /// For people; nothing that keeps it from deciding.
+    pub warnings: Vec<String>,
+}
+
+/// Loads everything that the settings name.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
+    let mut faults = Vec::new();
+    let policies = load_policies(&settings.policies, &mut faults);
+    let directory = policies
+        .as_ref()
+        .and_then(|policies| load_directory(settings.entities.as_deref(), policies, &mut faults));
+    let model = risk::artifact::locate(&settings.models, &settings.champion)
+        .map_err(|error| {
+            format!(
+                "{}: no model `{}`: {error}; set `models.champion`, or train one with \
+                 `portreeve model train`",
+                settings.models.display(),
+                settings.champion
+            )
+        })
+        .and_then(|folder| risk::artifact::load(&folder).map_err(|error| error.to_string()))
+        .map_err(|error| faults.push(error))
+        .ok();
+    let (Some(policies), Some(directory), Some((model, _))) = (policies, directory, model) else {
+        return Err(LoadError(faults));
+    };
+    let mut warnings: Vec<String> = policies
+        .warnings()
+        .0
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    warnings.extend(differing_thresholds(&policies, settings.risk.levels));
+    let revisions = Revisions {
+        policies: Arc::from(policies.revision()),
+        entities: Arc::from(directory.revision()),
+        model: Arc::clone(model.name()),
+        model_hash: Arc::clone(model.hash()),
+        settings: Arc::from(settings.risk.revision()),
+    };
+    let snapshot = Snapshot {
+        policies: Arc::new(policies),
+        directory: Arc::new(directory),
+        model: Arc::new(model),
+        settings: Arc::new(settings.risk.clone()),
+        revisions: Arc::new(revisions),
+        deny_from: None,
+    };
+    Ok(Loaded { snapshot, warnings })
+}
+
+fn load_policies(folder: &Path, faults: &mut Vec<String>) -> Option<Policies> {
+    let files = policy::source::read_folder(folder)
+        .map_err(|error| {
+            faults.push(format!(
+                "{}: {error}; set `policies.dir` to a folder with `*.cedarschema` and `*.cedar`",
+                folder.display()
+            ));
+        })
+        .ok()?;
+    Policies::load(&files)
+        .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
+        .ok()
+}
+
+fn load_directory(
+    path: Option<&Path>,
+    policies: &Policies,
+    faults: &mut Vec<String>,
+) -> Option<Directory> {
+    let loaded = match path {
+        None => Directory::empty(policies),
+        Some(path) => match fs::read_to_string(path) {
+            Ok(text) => {
+                Directory::load(&SourceFile::new(path.display().to_string(), text), policies)
+            }
+            Err(error) => {
+                faults.push(format!(
+                    "{}: {error}; set `policies.entities`",
+                    path.display()
+                ));
+                return None;
+            }
+        },
+    };
+    loaded
+        .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
+        .ok()
+}
+
+/// Policies that compare the score with something that is no level of the settings, and levels
+/// that no policy compares with: one of the two is not what somebody thinks it is.
+fn differing_thresholds(policies: &Policies, levels: [u8; 3]) -> Vec<String> {
+    let thresholds = policies.score_thresholds();
+    if thresholds.is_empty() {
+        return Vec::new();
+    }
+    let mut warnings: Vec<String> = thresholds
+        .iter()
+        .filter(|(_, threshold)| !levels.iter().any(|level| i64::from(*level) == *threshold))
+        .map(|(id, threshold)| {
+            format!(
+                "warning: policy `{id}` compares the score with {threshold}, which is none of \
+                 `risk.levels` {levels:?}: reported levels and session tiers will not follow it"
+            )
+        })
+        .collect();
+    warnings.extend(
+        levels
+            .iter()
+            .filter(|level| {
+                !thresholds
+                    .iter()
+                    .any(|(_, found)| *found == i64::from(**level))
+            })
+            .map(|level| {
+                format!("warning: no policy compares the score with {level} of `risk.levels`")
+            }),
+    );
+    warnings
+}
+
+/// The snapshot that decides now, and what became of the attempts to renew it.
+#[derive(Debug)]
+pub struct Live {
+    current: ArcSwap<Snapshot>,
+    stale: ArcSwap<Option<Stale>>,
+}
+
+/// A reload that failed, and has not succeeded since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stale {
+    /// When it failed first.
+    pub since: Timestamp,
+    /// What was wrong the last time.
+    pub faults: Vec<String>,
+}
+
+impl Live {
+    /// Starts with a snapshot.
+    #[must_use]
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self {
+            current: ArcSwap::from_pointee(snapshot),
+            stale: ArcSwap::default(),
+        }
+    }
+
+    /// The snapshot to decide by; hold on to it for the whole decision.
+    #[must_use]
+    pub fn current(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// What is wrong with the last reload, if it failed.
+    #[must_use]
+    pub fn stale(&self) -> Option<Stale> {
+        Option::clone(&self.stale.load())
+    }
+
+    /// Swaps a new snapshot in, whole.
+    pub fn renew(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+        self.stale.store(Arc::new(None));
+    }
+
+    /// Notes that a reload failed: the old snapshot stays, and from the first failure on its
+    /// time runs.
+    pub fn failed(&self, faults: Vec<String>, now: Timestamp, deny_after_seconds: i64) {
+        let since = self.stale().map_or(now, |stale| stale.since);
+        let mut snapshot = Snapshot::clone(&self.current());
+        snapshot.deny_from = Some(since.plus_seconds(deny_after_seconds));
+        self.current.store(Arc::new(snapshot));
+        self.stale.store(Arc::new(Some(Stale { since, faults })));
+    }
+}

@@ -1,0 +1,262 @@
+//! The state that decisions read and change: profiles, sessions, devices.
+//!
+//! Held in memory, in front of the store, written behind within a second. When the store fails,
+//! what is in memory goes on for `limits.store_deny_after`; then the engine denies.
+
+mod hot;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use domain::{DeviceRecord, EntityRef, SessionRecord, Signal, Timestamp};
+use risk::{Delta, Key, Profile};
+use store::Store;
+use store::sqlite::{ProfileRow, StoreError};
+
+use crate::settings::Limits;
+use hot::{Hot, Lookup};
+
+/// How profiles are written: postcard of [`Profile`] as it is today.
+const PROFILE_FORM: u32 = 1;
+/// No failure at the moment.
+const HEALTHY: i64 = 0;
+
+/// The hot state and the store behind it.
+#[derive(Debug)]
+pub struct State {
+    store: Store,
+    profiles: Hot<EntityRef, Arc<Profile>>,
+    sessions: Hot<String, Arc<SessionRecord>>,
+    devices: Hot<String, Arc<DeviceRecord>>,
+    time_box: Duration,
+    deny_after_seconds: i64,
+    /// Milliseconds of the first failure since the last success.
+    failing_since: AtomicI64,
+}
+
+impl State {
+    /// The state in front of a store.
+    #[must_use]
+    pub fn new(store: Store, limits: &Limits) -> Self {
+        Self {
+            store,
+            profiles: Hot::new(limits.profiles_in_memory),
+            sessions: Hot::new(limits.sessions_in_memory),
+            devices: Hot::new(limits.devices_in_memory),
+            time_box: limits.signal_timeout,
+            deny_after_seconds: i64::try_from(limits.store_deny_after.as_secs())
+                .unwrap_or(i64::MAX),
+            failing_since: AtomicI64::new(HEALTHY),
+        }
+    }
+
+    /// The store itself.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What is usual for a subject.
+    pub async fn profile(&self, subject: &EntityRef, now: Timestamp) -> Signal<Arc<Profile>> {
+        match self.profiles.get(subject) {
+            Lookup::Found(profile) => Signal::Known(profile),
+            Lookup::Nothing => Signal::Absent,
+            Lookup::NotLoaded => {
+                let load = async {
+                    let row = self.store.profile(subject).await?;
+                    row.map(|(form, body)| read_profile(form, &body))
+                        .transpose()
+                };
+                self.load(load, now, |found| self.profiles.loaded(subject, found))
+                    .await
+            }
+        }
+    }
+
+    /// A session, by its id.
+    pub async fn session(&self, id: &String, now: Timestamp) -> Signal<Arc<SessionRecord>> {
+        match self.sessions.get(id) {
+            Lookup::Found(session) => Signal::Known(session),
+            Lookup::Nothing => Signal::Absent,
+            Lookup::NotLoaded => {
+                let load = async { Ok(self.store.session(id).await?.map(Arc::new)) };
+                self.load(load, now, |found| self.sessions.loaded(id, found))
+                    .await
+            }
+        }
+    }
+
+    /// What is stored about a device.
+    pub async fn device(&self, id: &String, now: Timestamp) -> Signal<Arc<DeviceRecord>> {
+        match self.devices.get(id) {
+            Lookup::Found(device) => Signal::Known(device),
+            Lookup::Nothing => Signal::Absent,
+            Lookup::NotLoaded => {
+                let load = async { Ok(self.store.device(id).await?.map(Arc::new)) };
+                self.load(load, now, |found| self.devices.loaded(id, found))
+                    .await
+            }
+        }
+    }
+
+    /// Looks a value up in the store, within its time.
+    async fn load<T>(
+        &self,
+        load: impl Future<Output = Result<Option<T>, StoreError>>,
+        now: Timestamp,
+        keep: impl FnOnce(Option<T>) -> Option<T>,
+    ) -> Signal<T> {
+        match tokio::time::timeout(self.time_box, load).await {
+            Ok(Ok(found)) => {
+                self.note_success();
+                Signal::from(keep(found))
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "a signal could not be read from the store");
+                self.note_failure(now);
+                Signal::Unavailable
+            }
+            Err(_) => {
+                self.note_failure(now);
+                Signal::Unavailable
+            }
+        }
+    }
+
+    /// Takes a decision's lesson into the subject's profile.
+    pub fn learn(&self, subject: &EntityRef, delta: &Delta) {
+        self.profiles.change(subject, |profile| {
+            Arc::make_mut(profile.get_or_insert_with(Arc::default)).apply(delta)
+        });
+    }
+
+    /// A step-up was passed for an event that waited. False when nothing waits any more.
+    pub async fn confirm(&self, subject: &EntityRef, event: Key, now: Timestamp) -> bool {
+        // Loads it, if it is not there.
+        let _ = self.profile(subject, now).await;
+        self.profiles.change(subject, |profile| {
+            profile
+                .as_mut()
+                .is_some_and(|profile| Arc::make_mut(profile).confirm(event, now))
+        })
+    }
+
+    /// Changes a session, or makes it when there is none.
+    pub fn change_session(
+        &self,
+        id: &String,
+        change: impl FnOnce(&mut Option<Arc<SessionRecord>>) -> bool,
+    ) -> bool {
+        self.sessions.change(id, change)
+    }
+
+    /// A device was written or removed.
+    pub fn forget_device(&self, id: &String) {
+        self.devices.forget(id);
+    }
+
+    /// Forgets sessions that nobody has seen since a moment, here and in the store.
+    ///
+    /// # Errors
+    /// When the store could not be written.
+    pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.sessions
+            .forget_if(|session| session.last_seen < before);
+        self.store.forget_sessions(before).await
+    }
+
+    /// Writes everything that changed since the last time.
+    ///
+    /// # Errors
+    /// When the store could not be written; it is tried again with the next call.
+    pub async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let profiles = self.profiles.take_dirty();
+        let sessions = self.sessions.take_dirty();
+        let count = profiles.len() + sessions.len();
+        if count == 0 {
+            return Ok(0);
+        }
+        let rows: Vec<ProfileRow> = profiles
+            .iter()
+            .filter_map(|(subject, profile)| {
+                let body = postcard::to_stdvec(&**profile).ok()?;
+                Some(ProfileRow {
+                    subject: subject.clone(),
+                    form: PROFILE_FORM,
+                    body,
+                    updated_at: now,
+                })
+            })
+            .collect();
+        let records: Vec<SessionRecord> = sessions
+            .iter()
+            .map(|(_, session)| SessionRecord::clone(session))
+            .collect();
+        let written = async {
+            self.store.put_profiles(&rows).await?;
+            self.store.put_sessions(&records).await
+        };
+        match written.await {
+            Ok(()) => {
+                self.note_success();
+                Ok(count)
+            }
+            Err(error) => {
+                self.profiles
+                    .not_written(profiles.into_iter().map(|(subject, _)| subject));
+                self.sessions
+                    .not_written(sessions.into_iter().map(|(id, _)| id));
+                self.note_failure(now);
+                Err(error)
+            }
+        }
+    }
+
+    /// Since when the store has been failing.
+    #[must_use]
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        match self.failing_since.load(Ordering::Relaxed) {
+            HEALTHY => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        }
+    }
+
+    /// Whether the store has been failing for too long to go on.
+    #[must_use]
+    pub fn has_given_up(&self, now: Timestamp) -> bool {
+        self.failing_since()
+            .is_some_and(|since| now.whole_seconds_since(since) > self.deny_after_seconds)
+    }
+
+    fn note_success(&self) {
+        if self.failing_since.load(Ordering::Relaxed) != HEALTHY {
+            self.failing_since.store(HEALTHY, Ordering::Relaxed);
+        }
+    }
+
+    fn note_failure(&self, now: Timestamp) {
+        let _ = self.failing_since.compare_exchange(
+            HEALTHY,
+            now.millis().max(1),
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Sessions held in memory.
+    #[must_use]
+    pub fn sessions_held(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+fn read_profile(form: u32, body: &[u8]) -> Result<Arc<Profile>, StoreError> {
+    let nonsense = StoreError::Nonsense { what: "profile" };
+    if form != PROFILE_FORM {
+        return Err(nonsense);
+    }
+    postcard::from_bytes(body)
+        .map(Arc::new)
+        .map_err(|_| nonsense)
+}
