@@ -194,11 +194,11 @@ vocabulary! {
         unusual_hour: bool = Bool;
         /// Requests of the subject in about the last five minutes.
         requests_5m: i64 = Long;
-        /// Those requests against the subject's usual number, in per cent; 100 is as usual.
+        /// Those requests against how high they usually get, in per cent; 100 is as usual.
         request_rate_percent: i64 = Long;
         /// Different resources that the subject touched in about the last hour.
         objects_1h: i64 = Long;
-        /// Those resources against the subject's usual number, in per cent; 100 is as usual.
+        /// Those resources against how many they usually get, in per cent; 100 is as usual.
         object_rate_percent: i64 = Long;
         /// Failures of the subject in about the last fifteen minutes.
         recent_failures: i64 = Long;

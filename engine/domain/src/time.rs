@@ -10,8 +10,9 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The first instant that is accepted from outside: 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self(0);
-    /// The last instant that is accepted from outside: 9999-12-31T23:59:59.999Z.
-    pub const MAX: Self = Self(253_402_300_799_999);
+    /// The last instant that is accepted from outside: 9999-12-30T22:00:00Z, the last that has
+    /// a date in every time zone.
+    pub const MAX: Self = Self(253_402_207_200_000);
 
     /// From milliseconds since the Unix epoch, clamped to [`Self::MIN`]..=[`Self::MAX`].
     #[must_use]

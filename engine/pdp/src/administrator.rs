@@ -417,7 +417,6 @@ pub async fn step_up(
             session_lifted = true;
         }
     }
-    app.step_ups.remove(decision_id);
     Ok(Some(SteppedUp {
         learnt,
         session_lifted,

@@ -427,9 +427,11 @@ impl Evidence {
                     &mut words.object_rate_percent,
                 ),
             ] {
-                let ratio = number / f64::from(usual).max(1.0);
-                self.features.set(feature, ratio.ln());
-                *word = whole(ratio * 100.0);
+                if let Some(usual) = usual {
+                    let ratio = number / f64::from(usual).max(1.0);
+                    self.features.set(feature, ratio.ln());
+                    *word = whole(ratio * 100.0);
+                }
             }
         }
     }

@@ -179,7 +179,7 @@ pub const CATALOGUE: [Description; FEATURES] = [
         "request_rate",
         "nats",
         "R6",
-        "log-ratio of requests in about 5 minutes against the subject's usual number",
+        "log-ratio of requests in about 5 minutes against how high they usually get",
         COLD,
     ),
     describe(
@@ -187,7 +187,7 @@ pub const CATALOGUE: [Description; FEATURES] = [
         "object_rate",
         "nats",
         "R6",
-        "log-ratio of different resources in about an hour against the subject's usual number",
+        "log-ratio of different resources in about an hour against how many they usually get",
         COLD,
     ),
     describe(

@@ -3,17 +3,18 @@
 //! A profile never decides anything. It is read by [`crate::extract`] and changed by
 //! [`Profile::apply`] alone, once for each event.
 
+mod counts;
+mod stamp;
+
 use domain::Timestamp;
 use domain::signal::Spot;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Key;
+use counts::{Fading, Peaks, Usual};
 
 /// Accesses that a profile must have learnt before "new" is more than "not yet seen".
 pub const HISTORY_MIN: u32 = 10;
-
-/// Days after which what was usual counts half.
-const HALF_LIFE_DAYS: f64 = 30.0;
 
 /// Mean life of the short counters, seconds: "about the last five minutes" and so on.
 const REQUESTS_SECONDS: f64 = 300.0;
@@ -32,8 +33,6 @@ const OBJECTS_REMEMBERED: usize = 32;
 const PLACES_MAX: usize = 8;
 /// Two fixes this near are one place.
 const SAME_PLACE_KM: f64 = 50.0;
-/// Weight of the latest event in what is usual, once there is history.
-const LEARNING_RATE: f32 = 0.02;
 
 /// One event as a profile sees it: keys and numbers, no names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,91 +85,6 @@ pub struct Delta {
     pub observation: Observation,
     /// What may be learnt from it.
     pub lesson: Lesson,
-}
-
-/// A count that fades with a mean life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Fading {
-    value: f32,
-    at: u32,
-}
-
-impl Fading {
-    fn at(self, now: Timestamp, mean_life: f64) -> f64 {
-        let gap = (now.seconds() - i64::from(self.at)).max(0);
-        f64::from(self.value) * (-(gap as f64) / mean_life).exp()
-    }
-
-    fn add(&mut self, now: Timestamp, mean_life: f64) {
-        self.value = narrow(self.at(now, mean_life) + 1.0);
-        self.at = self.at.max(seconds(now));
-    }
-}
-
-/// How often each of a few values occurred, fading, the rarest dropped first.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Usual {
-    total: Fading,
-    values: Vec<(Key, Fading)>,
-}
-
-impl Usual {
-    const LIFE: f64 = HALF_LIFE_DAYS * 86_400.0 / std::f64::consts::LN_2;
-
-    fn add(&mut self, key: Key, now: Timestamp, most: usize) {
-        self.total.add(now, Self::LIFE);
-        if let Some((_, weight)) = self.values.iter_mut().find(|(known, _)| *known == key) {
-            weight.add(now, Self::LIFE);
-            return;
-        }
-        if self.values.len() >= most {
-            let rarest = self
-                .values
-                .iter()
-                .enumerate()
-                .map(|(position, (_, weight))| (position, weight.at(now, Self::LIFE)))
-                .min_by(|a, b| a.1.total_cmp(&b.1))
-                .map(|(position, _)| position);
-            if let Some(position) = rarest {
-                self.values.swap_remove(position);
-            }
-        }
-        let mut weight = Fading::default();
-        weight.add(now, Self::LIFE);
-        self.values.push((key, weight));
-    }
-
-    fn knows(&self, key: Key) -> bool {
-        self.values.iter().any(|(known, _)| *known == key)
-    }
-
-    /// Log-ratio of how likely the value is for anybody against how likely it is for this
-    /// subject (Freeman et al., NDSS 2016), in nats: below 0 usual, above 0 unusual. One
-    /// pseudo-count of the prior smooths it.
-    fn surprise(&self, key: Key, prior: f64, now: Timestamp) -> f64 {
-        let weight = self
-            .values
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map_or(0.0, |(_, weight)| weight.at(now, Self::LIFE));
-        let total = self.total.at(now, Self::LIFE);
-        (prior * (total + 1.0) / (weight + prior)).ln()
-    }
-}
-
-/// The mean of a number over trusted events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Mean {
-    value: f32,
-    seen: u16,
-}
-
-impl Mean {
-    fn add(&mut self, value: f64) {
-        self.seen = self.seen.saturating_add(1);
-        let rate = (1.0 / f32::from(self.seen)).max(LEARNING_RATE);
-        self.value += (narrow(value) - self.value) * rate;
-    }
 }
 
 /// A usual place.
@@ -234,8 +148,8 @@ pub struct Profile {
     requests: Fading,
     objects: Fading,
     failures: Fading,
-    usual_requests: Mean,
-    usual_objects: Mean,
+    usual_requests: Peaks,
+    usual_objects: Peaks,
     recent_objects: Vec<Key>,
     recent_events: Vec<Key>,
     pending: Vec<Pending>,
@@ -262,8 +176,8 @@ impl Default for Profile {
             requests: Fading::default(),
             objects: Fading::default(),
             failures: Fading::default(),
-            usual_requests: Mean::default(),
-            usual_objects: Mean::default(),
+            usual_requests: Peaks::default(),
+            usual_objects: Peaks::default(),
             recent_objects: Vec::new(),
             recent_events: Vec::new(),
             pending: Vec::new(),
@@ -398,10 +312,10 @@ impl Profile {
         self.requests.at(now, REQUESTS_SECONDS) + 1.0
     }
 
-    /// That number as it usually is.
+    /// How high that number usually gets.
     #[must_use]
-    pub const fn usual_requests(&self) -> f32 {
-        self.usual_requests.value
+    pub const fn usual_requests(&self) -> Option<f32> {
+        self.usual_requests.usual()
     }
 
     /// Different resources in about the last hour, the one at hand among them.
@@ -415,10 +329,10 @@ impl Profile {
         (self.objects.at(now, OBJECTS_SECONDS) + new).max(1.0)
     }
 
-    /// That number as it usually is.
+    /// How high that number usually gets.
     #[must_use]
-    pub const fn usual_objects(&self) -> f32 {
-        self.usual_objects.value
+    pub const fn usual_objects(&self) -> Option<f32> {
+        self.usual_objects.usual()
     }
 
     /// Failures in about the last fifteen minutes.
@@ -503,10 +417,10 @@ impl Profile {
             }
         }
         self.learn_hour(now);
-        self.usual_requests
-            .add(self.requests.at(now, REQUESTS_SECONDS));
-        self.usual_objects
-            .add(self.objects.at(now, OBJECTS_SECONDS));
+        let requests = self.requests.at(now, REQUESTS_SECONDS);
+        self.usual_requests.add(requests, now, REQUESTS_SECONDS);
+        let objects = self.objects.at(now, OBJECTS_SECONDS);
+        self.usual_objects.add(objects, now, OBJECTS_SECONDS);
         if let Some(spot) = seen.spot.filter(|_| !seen.hides_place) {
             self.learn_place(spot, now);
             if self.last_fix.as_ref().is_none_or(|fix| fix.at <= now) {
@@ -594,49 +508,5 @@ fn to_spot((latitude, longitude, radius_km): (f32, f32, f32)) -> Spot {
         latitude: f64::from(latitude),
         longitude: f64::from(longitude),
         radius_km: f64::from(radius_km),
-    }
-}
-
-fn seconds(at: Timestamp) -> u32 {
-    u32::try_from(at.seconds()).unwrap_or(u32::MAX)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "statistics need no more than 24 bits"
-)]
-const fn narrow(value: f64) -> f32 {
-    value as f32
-}
-
-/// Timestamps as milliseconds; the domain's types know no serialisation.
-mod stamp {
-    use domain::Timestamp;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(at.millis())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        i64::deserialize(from).map(Timestamp::from_millis)
-    }
-
-    pub(super) mod option {
-        use domain::Timestamp;
-        use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-        pub(in crate::profile) fn serialize<S: Serializer>(
-            at: &Option<Timestamp>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            at.map(Timestamp::millis).serialize(to)
-        }
-
-        pub(in crate::profile) fn deserialize<'de, D: Deserializer<'de>>(
-            from: D,
-        ) -> Result<Option<Timestamp>, D::Error> {
-            Ok(Option::<i64>::deserialize(from)?.map(Timestamp::from_millis))
-        }
     }
 }

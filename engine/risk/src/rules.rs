@@ -196,14 +196,14 @@ pub const RULES: [Rule; 22] = [
     },
     Rule {
         id: "address-withheld",
-        points: 15,
+        points: 25,
         feature: Feature::PrefixSurprise,
         doc: "no client address was sent",
         fires: |on| on.request.context.ip.is_none(),
     },
     Rule {
         id: "device-withheld",
-        points: 10,
+        points: 15,
         feature: Feature::DeviceSurprise,
         doc: "no device id was sent for a person",
         fires: |on| {

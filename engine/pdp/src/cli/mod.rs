@@ -25,7 +25,7 @@ use output::Output;
 /// A Zero Trust policy decision point: scores each request, evaluates Cedar policies, answers
 /// allow, challenge, mfa or deny, and has it on record.
 #[derive(Debug, Parser)]
-#[command(name = "portreeve", version, propagate_version = true)]
+#[command(name = "portreeve", version)]
 struct Cli {
     #[command(flatten)]
     common: Common,

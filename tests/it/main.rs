@@ -1,0 +1,24 @@
+//! One integration binary: scenarios as data, and the real process over real sockets.
+
+// Helpers of tests may panic like tests do; clippy allows it by itself only inside `#[test]`.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod authentication;
+mod authzen;
+mod bad_input;
+mod command_line;
+mod databases;
+mod harness;
+mod imports;
+mod limits;
+mod reload;
+mod repo;
+mod scenarios;
+mod sessions;
+mod survival;

@@ -1,0 +1,672 @@
+//! Scenarios: stories as data in `tests/scenarios`, one `check` for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use domain::record::{Manner, Revisions};
+use domain::signal::{Country, Source, Spot};
+use domain::{
+    Anonymity, Assurance, DecisionRecord, DeviceRecord, EntityRef, Level, Network, Place,
+    SessionBirth, SessionRecord, Signal, Timestamp,
+};
+use pdp::engine::{Outcome, Snapshot, decide};
+use policy::{Directory, Policies, SourceFile};
+use risk::{Key, Lesson, Profile, Settings, Signals};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::harness::root;
+
+/// One story.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    /// What it shows.
+    about: String,
+    /// The requirements that it covers.
+    covers: Vec<String>,
+    /// Settings of the score, over the defaults.
+    #[serde(default)]
+    settings: GivenSettings,
+    /// Cedar text beside the shipped policies.
+    #[serde(default)]
+    more_policies: String,
+    /// Cedar text instead of the shipped policies.
+    #[serde(default)]
+    only_policies: Option<String>,
+    /// Schema instead of the shipped one.
+    #[serde(default)]
+    only_schema: Option<String>,
+    /// Entities instead of the shipped ones.
+    #[serde(default)]
+    entities: Option<Value>,
+    /// Trusted accesses before the story begins: none by default.
+    #[serde(default)]
+    history: u32,
+    /// Whose story it is.
+    #[serde(default = "alice")]
+    subject: Named,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenSettings {
+    model_weight: Option<f64>,
+    rule_weight: Option<f64>,
+    #[serde(default)]
+    rules: BTreeMap<String, i64>,
+    /// Every rule that is not named gives no points.
+    #[serde(default)]
+    no_other_rules: bool,
+    /// The snapshot is older than it may be.
+    #[serde(default)]
+    stale: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+}
+
+fn alice() -> Named {
+    Named {
+        kind: "User".to_owned(),
+        id: "alice".to_owned(),
+    }
+}
+
+/// One request of a story, and what must come of it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    /// Seconds since the step before; the first is an hour after the history.
+    #[serde(default)]
+    after: i64,
+    /// Members of the question, over the ordinary one; `null` takes one out.
+    #[serde(default)]
+    request: Value,
+    #[serde(default)]
+    signals: GivenSignals,
+    /// How often in a row, a second apart; all but the last are not looked at.
+    #[serde(default = "once")]
+    times: u32,
+    /// A step-up to this level is passed after the answer.
+    #[serde(default)]
+    passes: Option<i64>,
+    want: Want,
+}
+
+const fn once() -> u32 {
+    1
+}
+
+/// Signals, over those of alice at her desk in Paris.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct GivenSignals {
+    /// `paris`, `osaka`, …, `absent` or `unavailable`.
+    place: Option<String>,
+    /// An AS number, `absent` or `unavailable`.
+    network: Option<Value>,
+    /// Flags, or `absent` or `unavailable`.
+    anonymity: Option<Value>,
+    /// `unavailable`; otherwise what the story has taught.
+    profile: Option<String>,
+    /// A record, `absent` or `unavailable`.
+    device: Option<Value>,
+    /// How it began: `{ago, place, network, agent, device, ended, of, level, level_ago}`.
+    session: Option<Value>,
+    /// 0 to 3, `absent` or `unavailable`.
+    sensitivity: Option<Value>,
+    /// The store has been failing for too long.
+    given_up: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Want {
+    outcome: Option<String>,
+    cause: Option<String>,
+    score: Option<i64>,
+    score_at_least: Option<i64>,
+    score_at_most: Option<i64>,
+    level: Option<String>,
+    /// Exactly these policies.
+    policies: Option<Vec<String>>,
+    /// These rules among others.
+    rules: Vec<String>,
+    /// None of these.
+    no_rules: Vec<String>,
+    /// Facts by name, as `signals.new_country`; `null` when unknown.
+    facts: BTreeMap<String, Value>,
+    unavailable: Option<Vec<String>>,
+    /// `baselines`, `wait` or `counters`.
+    lesson: Option<String>,
+    /// Features among the factors.
+    factors: Vec<String>,
+    /// Text within the reasons.
+    reason_user: Option<String>,
+    reason_admin: Option<String>,
+    /// Accesses that the profile has learnt from, afterwards.
+    learnt: Option<u32>,
+    /// Members of the record, by JSON pointer.
+    record: BTreeMap<String, Value>,
+}
+
+/// A Monday at nine, UTC.
+const START: Timestamp = Timestamp::from_seconds(1_772_442_000);
+
+static MODEL: LazyLock<Arc<risk::Model>> = LazyLock::new(|| {
+    let (model, _) = risk::artifact::load(&root().join("models/behaviour/1")).unwrap();
+    Arc::new(model)
+});
+
+static SHIPPED: LazyLock<Vec<SourceFile>> =
+    LazyLock::new(|| policy::source::read_folder(&root().join("policies")).unwrap());
+
+#[test]
+fn every_scenario_holds() {
+    let folder = root().join("tests/scenarios");
+    let mut failures = Vec::new();
+    let mut covered = BTreeSet::new();
+    let mut count = 0;
+    for path in yaml_files(&folder) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(&folder).unwrap().display().to_string();
+        let scenario: Scenario = match serde_yaml_ng::from_str(&text) {
+            Ok(scenario) => scenario,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        count += 1;
+        covered.extend(scenario.covers.clone());
+        if let Err(why) = check(&scenario) {
+            failures.push(format!("{name}: {}\n    {why}", scenario.about));
+        }
+    }
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(count >= 40, "only {count} scenarios");
+    for needed in [
+        "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R11", "R12", "R13", "R14", "R15",
+    ] {
+        assert!(covered.contains(needed), "no scenario covers {needed}");
+    }
+}
+
+fn yaml_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(yaml_files(&path));
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Plays a story and holds every step against what is wanted.
+fn check(scenario: &Scenario) -> Result<(), String> {
+    let snapshot = snapshot(scenario)?;
+    let subject = EntityRef::new(scenario.subject.kind.as_str(), scenario.subject.id.as_str())
+        .map_err(|error| error.to_string())?;
+    let mut profile = Arc::new(Profile::default());
+    let mut now = START;
+    for number in 0..scenario.history {
+        // Two working hours a day, a dozen documents: an ordinary month.
+        let request = question(&subject, &Value::Null, now, 0)?;
+        let signals = signals(&GivenSignals::default(), &request, &subject, &profile, now)?;
+        let evidence = risk::extract(&request, &signals, now);
+        let delta = evidence.delta(Key::number(u64::from(number) + 1), Lesson::Baselines);
+        Arc::make_mut(&mut profile).apply(&delta);
+        let next_day = number % 6 == 5;
+        now = now.plus_seconds(if next_day { 86_400 - 5 * 1200 } else { 1200 });
+    }
+    if scenario.history > 0 {
+        now = now.plus_seconds(3600);
+    }
+    let mut event = 1_000_000;
+    for (number, step) in scenario.steps.iter().enumerate() {
+        let at_step = |why: String| format!("step {}: {why}", number + 1);
+        now = now.plus_seconds(step.after);
+        for time in 1..=step.times {
+            let request = question(&subject, &step.request, now, time).map_err(at_step)?;
+            let signals =
+                signals(&step.signals, &request, &subject, &profile, now).map_err(at_step)?;
+            let outcome = decide(&request, &signals, &snapshot, now);
+            event += 1;
+            let key = Key::number(event);
+            let delta = outcome.evidence.delta(key, outcome.lesson);
+            let before = profile.history();
+            Arc::make_mut(&mut profile).apply(&delta);
+            if step.passes.is_some() {
+                Arc::make_mut(&mut profile).confirm(key, now.plus_seconds(20));
+            }
+            if time == step.times {
+                let learnt = profile.history() - before;
+                let record = record(&request, &outcome, &snapshot, now);
+                compare(&step.want, &outcome, learnt, &record).map_err(at_step)?;
+            } else {
+                now = now.plus_seconds(1);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn snapshot(scenario: &Scenario) -> Result<Snapshot, String> {
+    let mut files: Vec<SourceFile> = SHIPPED.clone();
+    if let Some(schema) = &scenario.only_schema {
+        files.retain(|file| !file.is_schema());
+        files.push(SourceFile::new("scenario.cedarschema", schema.as_str()));
+    }
+    if let Some(only) = &scenario.only_policies {
+        files.retain(SourceFile::is_schema);
+        files.push(SourceFile::new("scenario.cedar", only.as_str()));
+    }
+    if !scenario.more_policies.is_empty() {
+        files.push(SourceFile::new(
+            "more.cedar",
+            scenario.more_policies.as_str(),
+        ));
+    }
+    let policies = Policies::load(&files).map_err(|problems| problems.to_string())?;
+    let entities = match &scenario.entities {
+        Some(entities) => entities.to_string(),
+        None => std::fs::read_to_string(root().join("policies/entities.json")).unwrap(),
+    };
+    let directory = Directory::load(&SourceFile::new("entities.json", entities), &policies)
+        .map_err(|problems| problems.to_string())?;
+    let given = &scenario.settings;
+    let mut settings = Settings::default();
+    settings.model_weight = given.model_weight.unwrap_or(settings.model_weight);
+    settings.rule_weight = given.rule_weight.unwrap_or(settings.rule_weight);
+    if given.no_other_rules {
+        settings.rule_points.fill(0);
+    }
+    settings
+        .set_rules(&given.rules)
+        .map_err(|wrong| wrong.join("; "))?;
+    Ok(Snapshot {
+        revisions: Arc::new(Revisions {
+            policies: Arc::from(policies.revision()),
+            entities: Arc::from(directory.revision()),
+            model: Arc::clone(MODEL.name()),
+            model_hash: Arc::clone(MODEL.hash()),
+            settings: Arc::from(settings.revision()),
+        }),
+        policies: Arc::new(policies),
+        directory: Arc::new(directory),
+        model: Arc::clone(&MODEL),
+        settings: Arc::new(settings),
+        deny_from: given.stale.then_some(Timestamp::MIN),
+    })
+}
+
+/// The ordinary question of a subject, with some members changed.
+fn question(
+    subject: &EntityRef,
+    changes: &Value,
+    now: Timestamp,
+    time: u32,
+) -> Result<domain::AccessRequest, String> {
+    let mut question = serde_json::json!({
+        "subject": { "type": subject.kind.as_str(), "id": subject.id.as_str() },
+        "action": { "name": "read" },
+        "resource": { "type": "Document", "id": "handbook" },
+        "context": {
+            "ip": "192.0.2.7",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "device": { "id": "laptop-1" },
+        },
+    });
+    merge(&mut question, changes);
+    let assurance = question["context"]["assurance"].take();
+    question["context"]
+        .as_object_mut()
+        .map(|context| context.remove("assurance"));
+    // `{n}` counts the times.
+    let text = question.to_string().replace("{n}", &time.to_string());
+    let mut request = wire::request::parse(text.as_bytes())
+        .map_err(|error| error.to_string())?
+        .request;
+    // `{level, ago}`: what the edge makes of a caller's word.
+    if let Some(level) = assurance["level"].as_i64() {
+        let ago = assurance["ago"].as_i64();
+        let level = Level::from_number(level).ok_or("no such level")?;
+        request.context.assurance =
+            Some(Assurance::of(level, ago.map(|ago| now.plus_seconds(-ago))));
+    }
+    Ok(request)
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                if value.is_null() {
+                    into.remove(name);
+                } else {
+                    merge(into.entry(name.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (_, Value::Null) => {}
+        (into, from) => *into = from.clone(),
+    }
+}
+
+fn place(name: &str) -> Result<Place, String> {
+    let (country, city, latitude, longitude) = match name {
+        "paris" => ("FR", "Paris", 48.8566, 2.3522),
+        "versailles" => ("FR", "Versailles", 48.8049, 2.1204),
+        "lyon" => ("FR", "Lyon", 45.764, 4.8357),
+        "brussels" => ("BE", "Brussels", 50.8503, 4.3517),
+        "osaka" => ("JP", "Osaka", 34.6937, 135.5023),
+        "new-york" => ("US", "New York", 40.7128, -74.006),
+        "lagos" => ("NG", "Lagos", 6.5244, 3.3792),
+        other => return Err(format!("no place `{other}`")),
+    };
+    Ok(Place {
+        country: Country::new(country),
+        city: Some(city.to_owned()),
+        spot: Some(Spot {
+            latitude,
+            longitude,
+            radius_km: 20.0,
+        }),
+        time_zone: None,
+    })
+}
+
+/// `absent` and `unavailable` for any source.
+fn known<T>(
+    given: Option<&Value>,
+    otherwise: Signal<T>,
+    read: impl FnOnce(&Value) -> Result<T, String>,
+) -> Result<Signal<T>, String> {
+    match given {
+        None => Ok(otherwise),
+        Some(Value::String(word)) if word == "absent" => Ok(Signal::Absent),
+        Some(Value::String(word)) if word == "unavailable" => Ok(Signal::Unavailable),
+        Some(value) => read(value).map(Signal::Known),
+    }
+}
+
+fn signals(
+    given: &GivenSignals,
+    request: &domain::AccessRequest,
+    subject: &EntityRef,
+    profile: &Arc<Profile>,
+    now: Timestamp,
+) -> Result<Signals, String> {
+    let place_given = given.place.as_ref().map(|name| Value::String(name.clone()));
+    let text = |value: &Value, name: &str| value[name].as_str().map(str::to_owned);
+    // Without an address nobody can say where it is.
+    let located = request.context.ip.is_some();
+    let ordinary_place = if located {
+        Signal::Known(place("paris")?)
+    } else {
+        Signal::Absent
+    };
+    let network = |asn: u32| Network {
+        asn,
+        organisation: None,
+    };
+    let ordinary_network = if located {
+        Signal::Known(network(64_496))
+    } else {
+        Signal::Absent
+    };
+    let ordinary_anonymity = if located {
+        Signal::Known(Anonymity::default())
+    } else {
+        Signal::Absent
+    };
+    Ok(Signals {
+        place: known(place_given.as_ref(), ordinary_place, |value| {
+            place(value.as_str().unwrap_or_default())
+        })?,
+        network: known(given.network.as_ref(), ordinary_network, |value| {
+            let asn = value.as_u64().and_then(|asn| u32::try_from(asn).ok());
+            asn.map(network).ok_or_else(|| "no AS number".to_owned())
+        })?,
+        anonymity: known(given.anonymity.as_ref(), ordinary_anonymity, |value| {
+            let flags = value.as_array().ok_or("no list of flags")?;
+            let has = |flag: &str| flags.iter().any(|known| known == flag);
+            Ok(Anonymity {
+                vpn: has("vpn"),
+                public_proxy: has("proxy"),
+                residential_proxy: false,
+                tor: has("tor"),
+                hosting: has("hosting"),
+                relay: has("relay"),
+                corporate_exit: has("corporate-exit"),
+            })
+        })?,
+        profile: match given.profile.as_deref() {
+            Some("unavailable") => Signal::Unavailable,
+            Some(other) => return Err(format!("profile `{other}`")),
+            None if profile.history() == 0 && **profile == Profile::default() => Signal::Absent,
+            None => Signal::Known(Arc::clone(profile)),
+        },
+        device: known(given.device.as_ref(), Signal::Absent, |value| {
+            let owner = text(value, "owner").map(|id| EntityRef::new("User", id));
+            Ok(DeviceRecord {
+                id: "laptop-1".to_owned(),
+                owner: owner.transpose().map_err(|error| error.to_string())?,
+                trust: value["trust"]
+                    .as_u64()
+                    .and_then(|trust| u8::try_from(trust).ok()),
+                managed: value["managed"].as_bool(),
+                compliant: value["compliant"].as_bool(),
+                os: None,
+                os_version: None,
+                revoked: value["revoked"].as_bool().unwrap_or_default(),
+                updated_at: START,
+            })
+        })?,
+        session: known(given.session.as_ref(), Signal::Absent, |value| {
+            let born = now.plus_seconds(-value["ago"].as_i64().unwrap_or(600));
+            let began = place(value["place"].as_str().unwrap_or("paris"))?;
+            let of = text(value, "of").map(|id| EntityRef::new("User", id));
+            let level = value["level"]
+                .as_i64()
+                .and_then(Level::from_number)
+                .unwrap_or_default();
+            let level_ago = value["level_ago"].as_i64().unwrap_or_default();
+            Ok(SessionRecord {
+                id: request.context.session_id.clone().unwrap_or_default(),
+                subject: of
+                    .transpose()
+                    .map_err(|error| error.to_string())?
+                    .unwrap_or_else(|| subject.clone()),
+                birth: SessionBirth {
+                    at: born,
+                    ip: None,
+                    country: began.country,
+                    asn: Some(value["network"].as_u64().map_or(64_496, |asn| asn as u32)),
+                    agent_family: Some(text(value, "agent").unwrap_or_else(|| "Firefox".into())),
+                    device_id: Some(text(value, "device").unwrap_or_else(|| "laptop-1".into())),
+                },
+                last_seen: now,
+                assurance: Assurance::of(level, Some(now.plus_seconds(-level_ago))),
+                ended: value["ended"].as_bool().unwrap_or_default(),
+            })
+        })?,
+        sensitivity: known(given.sensitivity.as_ref(), Signal::Known(0), |value| {
+            value.as_i64().ok_or_else(|| "no sensitivity".to_owned())
+        })?,
+        given_up: given.given_up,
+    })
+}
+
+/// The record as the journal would hold it.
+fn record(
+    request: &domain::AccessRequest,
+    outcome: &Outcome,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Value {
+    let record = DecisionRecord {
+        decision_id: "scenario",
+        at: now,
+        time: outcome.time,
+        caller: "sk_scenario",
+        request_id: "req",
+        manner: Manner::Access,
+        request,
+        facts: &outcome.evidence.facts,
+        features: outcome.evidence.features.values(),
+        decision: &outcome.decision,
+        revisions: &snapshot.revisions,
+        token_id: None,
+    };
+    serde_json::to_value(wire::record::WrittenRecord(&record)).unwrap()
+}
+
+fn compare(want: &Want, outcome: &Outcome, learnt: u32, record: &Value) -> Result<(), String> {
+    let decision = &outcome.decision;
+    let risk = &decision.risk;
+    let story = || {
+        let factors: Vec<String> = risk
+            .factors
+            .iter()
+            .map(|factor| format!("{} {:+}", factor.feature, factor.contribution))
+            .collect();
+        format!(
+            "got {} ({}), score {} = model {} / rules {}, rules {:?}, factors {factors:?}, {}",
+            decision.rung,
+            decision.cause.code(),
+            risk.score,
+            risk.model_score,
+            risk.rule_score,
+            risk.rules,
+            decision.reason.admin,
+        )
+    };
+    let must = |holds: bool, what: &str| {
+        if holds {
+            Ok(())
+        } else {
+            Err(format!("wanted {what}; {}", story()))
+        }
+    };
+    let score = i64::from(risk.score.points());
+    if let Some(rung) = &want.outcome {
+        must(decision.rung.as_str() == rung, &format!("outcome {rung}"))?;
+    }
+    if let Some(cause) = &want.cause {
+        must(decision.cause.code() == cause, &format!("cause {cause}"))?;
+    }
+    if let Some(wanted) = want.score {
+        must(score == wanted, &format!("score {wanted}"))?;
+    }
+    if let Some(least) = want.score_at_least {
+        must(score >= least, &format!("a score of {least} or more"))?;
+    }
+    if let Some(most) = want.score_at_most {
+        must(score <= most, &format!("a score of {most} or less"))?;
+    }
+    if let Some(level) = &want.level {
+        must(risk.level.as_str() == level, &format!("level {level}"))?;
+    }
+    if let Some(policies) = &want.policies {
+        let ids: Vec<&str> = decision.policies.iter().map(|policy| &*policy.id).collect();
+        must(
+            ids == *policies,
+            &format!("policies {policies:?} and not {ids:?}"),
+        )?;
+    }
+    for rule in &want.rules {
+        must(risk.rules.contains(&rule.as_str()), &format!("rule {rule}"))?;
+    }
+    for rule in &want.no_rules {
+        must(
+            !risk.rules.contains(&rule.as_str()),
+            &format!("no rule {rule}"),
+        )?;
+    }
+    let facts = &record["facts"];
+    for (name, wanted) in &want.facts {
+        let found = name.split('.').fold(facts, |value, part| &value[part]);
+        must(
+            found == wanted,
+            &format!("{name} = {wanted} and not {found}"),
+        )?;
+    }
+    if let Some(wanted) = &want.unavailable {
+        let found: Vec<&str> = outcome
+            .evidence
+            .facts
+            .unavailable
+            .iter()
+            .map(|source| Source::name(*source))
+            .collect();
+        must(
+            found == *wanted,
+            &format!("unavailable {wanted:?} and not {found:?}"),
+        )?;
+    }
+    if let Some(lesson) = &want.lesson {
+        let found = match outcome.lesson {
+            Lesson::Baselines => "baselines",
+            Lesson::Wait => "wait",
+            Lesson::Counters => "counters",
+        };
+        must(found == lesson, &format!("lesson {lesson} and not {found}"))?;
+    }
+    for feature in &want.factors {
+        let named = risk.factors.iter().any(|factor| factor.feature == feature);
+        must(named, &format!("factor {feature}"))?;
+    }
+    if let Some(text) = &want.reason_user {
+        must(
+            decision.reason.user.contains(text),
+            &format!("the user to read “{text}”"),
+        )?;
+        let digits = decision
+            .reason
+            .user
+            .chars()
+            .any(|character| character.is_ascii_digit());
+        must(!digits, "no number in what the user reads")?;
+    }
+    if let Some(text) = &want.reason_admin {
+        must(
+            decision.reason.admin.contains(text),
+            &format!("the admin to read “{text}”"),
+        )?;
+    }
+    if let Some(wanted) = want.learnt {
+        must(
+            learnt == wanted,
+            &format!("{wanted} learnt and not {learnt}"),
+        )?;
+    }
+    for (pointer, wanted) in &want.record {
+        let found = record.pointer(pointer).unwrap_or(&Value::Null);
+        must(
+            found == wanted,
+            &format!("record {pointer} = {wanted} and not {found}"),
+        )?;
+    }
+    // R16: whatever the story, the factors add up to the score.
+    let told: i32 = risk.factors.iter().map(|factor| factor.contribution).sum();
+    must(
+        i64::from(risk.baseline + risk.other + told) == score,
+        "baseline, other and contributions to add up to the score",
+    )
+}

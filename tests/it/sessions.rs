@@ -1,0 +1,265 @@
+//! Sessions by correlation id, step-ups, tokens, devices.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Site, alice_reads, eventually};
+
+#[test]
+fn the_first_sight_of_a_session_is_its_birth() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let mut question = alice_reads();
+    question["context"]["session_id"] = json!("cookie-1");
+    let first = client.ask(&question);
+    let since = first["context"]["session"]["since"].clone();
+    assert_eq!(first["context"]["session"]["id"], "cookie-1");
+    assert_eq!(client.ask(&question)["context"]["session"]["since"], since);
+    // Another subject cannot use it.
+    let mut stolen = question.clone();
+    stolen["subject"]["id"] = json!("bob");
+    let answer = client.ask(&stolen);
+    assert_eq!(answer["context"]["cause"], "session_of_another");
+    assert!(answer["context"].get("session").is_none());
+    // It survives the process.
+    drop(client);
+    engine.stop();
+    let engine = site.start();
+    assert_eq!(
+        engine.client(&key).ask(&question)["context"]["session"]["since"],
+        since
+    );
+}
+
+#[test]
+fn a_step_up_lifts_its_session_and_is_learnt_once() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let mut question = alice_reads();
+    question["subject"]["id"] = json!("dave");
+    question["action"]["name"] = json!("administer");
+    question["context"]["session_id"] = json!("cookie-2");
+    let answer = client.ask(&question);
+    assert_eq!(answer["context"]["outcome"], "mfa");
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    let path = format!("/v1/decisions/{id}/step-up");
+    for (body, wanted) in [
+        (json!({}), 400),
+        (json!({ "level": 1 }), 400),
+        (json!({ "level": "3" }), 400),
+        (json!({ "level": 3, "time": "soon" }), 400),
+    ] {
+        assert_eq!(client.post(&path, &body).status, wanted, "{body}");
+    }
+    let done = client.post(&path, &json!({ "level": 3 }));
+    assert_eq!(done.status, 200);
+    assert_eq!(done.json()["learnt"], true);
+    assert_eq!(done.json()["session_lifted"], true);
+    assert_eq!(
+        client.ask(&question)["context"]["outcome"],
+        "allow",
+        "the session holds MFA now"
+    );
+    let again = client.post(&path, &json!({ "level": 3 }));
+    assert_eq!(
+        (again.status, again.json()["learnt"].clone()),
+        (200, json!(false))
+    );
+    assert_eq!(
+        client
+            .post("/v1/decisions/no-such/step-up", &json!({ "level": 2 }))
+            .status,
+        404
+    );
+    // What was proven survives a kill: it was committed before the answer.
+    let mut engine = engine;
+    engine.signal("KILL");
+    engine.wait();
+    let engine = site.start();
+    assert_eq!(
+        engine.client(&key).ask(&question)["context"]["outcome"],
+        "allow"
+    );
+}
+
+#[test]
+fn only_who_may_assert_brings_the_sessions_assurance() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let mut question = alice_reads();
+    question["subject"]["id"] = json!("dave");
+    question["action"]["name"] = json!("administer");
+    // A level without a time is a level, and never fresh.
+    question["context"]["assurance"] = json!({ "level": 3 });
+    assert_eq!(client.ask(&question)["context"]["outcome"], "mfa");
+    question["context"]["assurance"] = json!({ "amr": ["pwd", "otp", "mfa"], "auth_time": 1 });
+    assert_eq!(
+        client.ask(&question)["context"]["outcome"],
+        "mfa",
+        "of 1970"
+    );
+}
+
+fn decode(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(
+        &data_encoding::BASE64URL_NOPAD
+            .decode(payload.as_bytes())
+            .unwrap(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
+    let site = Site::new();
+    let (gateway, keeper) = (site.key("gateway"), site.key("keeper"));
+    let engine = site.start();
+    let mut client = engine.client(&gateway);
+    let wanting = |scope: Value| {
+        let mut question = alice_reads();
+        question["context"]["token"] = json!({ "audience": "documents", "scope": scope });
+        question
+    };
+    let answer = client.ask(&wanting(json!("read write share administer nonsense")));
+    let token = &answer["context"]["token"];
+    assert_eq!(
+        token["scope"], "read write",
+        "alice may neither share nor administer it"
+    );
+    assert_eq!(
+        (&token["token_type"], &token["expires_in"]),
+        (&json!("Bearer"), &json!(300))
+    );
+    let claims = decode(token["access_token"].as_str().unwrap());
+    assert_eq!(
+        (&claims["aud"], &claims["sub"]),
+        (&json!("documents"), &json!("alice"))
+    );
+    assert_eq!(claims["iss"], format!("http://{}", engine.address));
+    let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+    assert_eq!(life, 300);
+    assert_eq!(claims["risk"], "LOW", "a band, never the score");
+    let keys = engine.client("").get("/.well-known/jwks.json").json();
+    let header = token["access_token"]
+        .as_str()
+        .unwrap()
+        .split('.')
+        .next()
+        .unwrap();
+    let header: Value = serde_json::from_slice(
+        &data_encoding::BASE64URL_NOPAD
+            .decode(header.as_bytes())
+            .unwrap(),
+    )
+    .unwrap();
+    assert_eq!(
+        (&header["typ"], &header["kid"]),
+        (&json!("at+jwt"), &keys["keys"][0]["kid"])
+    );
+    assert!(keys["keys"][0].get("d").is_none(), "the private half stays");
+
+    let none = |answer: &Value| answer["context"].get("token").is_none();
+    let mut dry = wanting(json!("read"));
+    dry["context"]["dry_run"] = json!(true);
+    assert!(none(&client.ask(&dry)), "a dry run mints nothing");
+    let mut denied = wanting(json!("read"));
+    denied["subject"]["id"] = json!("mallory");
+    assert!(none(&client.ask(&denied)), "a deny mints nothing");
+    let mut batch = wanting(json!("read"));
+    batch["evaluations"] = json!([{}]);
+    let batch = client.post("/access/v1/evaluations", &batch).json();
+    assert!(none(&batch["evaluations"][0]), "a batch mints nothing");
+    let mut replay = wanting(json!("read"));
+    replay["context"]["time"] = json!("2026-03-02T09:00:00Z");
+    assert!(
+        none(&engine.client(&keeper).ask(&replay)),
+        "a replay mints nothing"
+    );
+}
+
+#[test]
+fn device_records_count_from_the_next_request_on() {
+    let site = Site::new();
+    let (gateway, operator) = (site.key("gateway"), site.key("operator"));
+    let engine = site.start();
+    let mut asker = engine.client(&gateway);
+    let mut writer = engine.client(&operator);
+    assert_eq!(asker.ask(&alice_reads())["decision"], true);
+    let put = |writer: &mut Client, body: Value| {
+        let headers = [("Content-Type", "application/json")];
+        let body = body.to_string();
+        writer
+            .send("PUT", "/v1/devices/alice-laptop", &headers, body.as_bytes())
+            .status
+    };
+    assert_eq!(put(&mut writer, json!({ "revoked": true })), 204);
+    let answer = asker.ask(&alice_reads());
+    assert_eq!(answer["context"]["policies"], json!(["revoked-device"]));
+    assert_eq!(
+        put(
+            &mut writer,
+            json!({ "trust": 90, "owner": { "type": "User", "id": "alice" } })
+        ),
+        204
+    );
+    assert_eq!(asker.ask(&alice_reads())["decision"], true);
+    assert_eq!(writer.get("/v1/devices/alice-laptop").json()["trust"], 90);
+    for bad in [
+        json!({ "trust": 101 }),
+        json!({ "trust": -1 }),
+        json!({ "owner": "alice" }),
+        json!({ "unheard_of": 1 }),
+    ] {
+        assert_eq!(put(&mut writer, bad.clone()), 400, "{bad}");
+    }
+    assert_eq!(
+        writer
+            .send("DELETE", "/v1/devices/alice-laptop", &[], b"")
+            .status,
+        204
+    );
+    assert_eq!(
+        writer
+            .send("DELETE", "/v1/devices/alice-laptop", &[], b"")
+            .status,
+        404
+    );
+    assert_eq!(writer.get("/v1/devices/alice-laptop").status, 404);
+}
+
+#[test]
+fn metrics_count_what_happened() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    for _ in 0..3 {
+        client.ask(&alice_reads());
+    }
+    let mut unknown = alice_reads();
+    unknown["subject"]["id"] = json!("nobody");
+    client.ask(&unknown);
+    client.post("/access/v1/evaluation", &json!({}));
+    let page = eventually("the metrics are there", || {
+        let response = engine.client("").get("/metrics");
+        (response.status == 200).then(|| String::from_utf8(response.body).unwrap())
+    });
+    for line in [
+        "portreeve_decisions_total{outcome=\"allow\"} 3",
+        "portreeve_decisions_total{outcome=\"deny\"} 1",
+        "portreeve_denials_total{cause=\"unknown_subject\"} 1",
+        "portreeve_http_responses_total{status=\"400\"} 1",
+        "portreeve_decide_duration_seconds_count 4",
+        "portreeve_risk_score_count 4",
+        "portreeve_snapshot_age_seconds 0",
+    ] {
+        assert!(page.contains(line), "{line} in\n{page}");
+    }
+    assert!(!page.contains("alice"), "nobody is named");
+}

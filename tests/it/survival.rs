@@ -1,0 +1,223 @@
+//! `kill -9` under load, and what is left.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Engine, Site, alice_reads, eventually, run};
+
+/// Asks as fast as it can over several connections until the engine is gone; the ids of all
+/// decisions that were answered.
+fn load(
+    engine: &Engine,
+    key: &str,
+    stop: &Arc<AtomicBool>,
+) -> Vec<std::thread::JoinHandle<Vec<String>>> {
+    (0..8)
+        .map(|number| {
+            let mut client = engine.client(key);
+            let stop = Arc::clone(stop);
+            std::thread::spawn(move || {
+                let mut question = alice_reads();
+                question["subject"]["id"] = json!(["alice", "bob", "erin", "grace"][number % 4]);
+                question["context"]["session_id"] = json!(format!("s-{number}"));
+                let body = question.to_string();
+                let headers = [("Content-Type", "application/json")];
+                let mut answered = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let response =
+                        client.try_send("POST", "/access/v1/evaluation", &headers, body.as_bytes());
+                    let Some(response) = response.filter(|response| response.status == 200) else {
+                        break;
+                    };
+                    let id = response.json()["context"]["decision_id"].clone();
+                    answered.push(id.as_str().unwrap().to_owned());
+                }
+                answered
+            })
+        })
+        .collect()
+}
+
+fn recorded(site: &Site) -> BTreeSet<String> {
+    let ran = run(site
+        .command()
+        .args(["audit", "tail", "-n", "1000000", "--json"]));
+    assert_eq!(ran.status, Some(0), "{}", ran.err);
+    ran.out
+        .lines()
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).unwrap();
+            record["decision_id"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+fn verify(site: &Site) -> Value {
+    let ran = run(site.command().args(["audit", "verify", "--json"]));
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+#[test]
+fn kill_9_under_load_loses_no_answered_decision() {
+    let site = Site::with("[audit]\nsegment_bytes = 262144");
+    let key = site.key("admin");
+    let mut answered = BTreeSet::new();
+    for round in 0..3 {
+        let mut engine = site.start();
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = load(&engine, &key, &stop);
+        std::thread::sleep(Duration::from_millis(400 + 150 * round));
+        engine.signal("KILL");
+        engine.wait();
+        stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            answered.extend(client.join().unwrap());
+        }
+        let report = verify(&site);
+        assert_eq!(report["ok"], true, "{report}");
+        let missing: Vec<_> = answered.difference(&recorded(&site)).cloned().collect();
+        assert!(
+            missing.is_empty(),
+            "{} of {} lost",
+            missing.len(),
+            answered.len()
+        );
+    }
+    assert!(
+        answered.len() > 100,
+        "only {} answered: that shows nothing",
+        answered.len()
+    );
+    let engine = site.start();
+    let report = verify(&site);
+    assert_eq!(
+        (&report["ok"], &report["torn_bytes"]),
+        (&json!(true), &json!(0)),
+        "{report}"
+    );
+    // Drained into the store as well, in order and whole.
+    let mut client = engine.client(&key);
+    let last = answered.iter().next_back().unwrap();
+    eventually("the last answered decision is in the store", || {
+        (client.get(&format!("/v1/decisions/{last}")).status == 200).then_some(())
+    });
+    for id in answered.iter().step_by(50) {
+        assert_eq!(
+            client.get(&format!("/v1/decisions/{id}")).status,
+            200,
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn what_was_learnt_survives_a_stop_and_a_kill() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let history = |engine: &Engine| {
+        let mut client = engine.client(&key);
+        let mut question = alice_reads();
+        question["context"]["dry_run"] = json!(true);
+        let id = client.ask(&question)["context"]["decision_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let record = eventually("the record is drained", || {
+            let response = client.get(&format!("/v1/decisions/{id}"));
+            (response.status == 200).then(|| response.json())
+        });
+        record["facts"]["signals"]["history"].as_i64().unwrap()
+    };
+    let engine = site.start();
+    for _ in 0..12 {
+        engine.client(&key).ask(&alice_reads());
+    }
+    assert_eq!(history(&engine), 12);
+    engine.stop();
+    let mut engine = site.start();
+    assert_eq!(history(&engine), 12, "an orderly stop loses nothing");
+    engine.client(&key).ask(&alice_reads());
+    // Written behind within a second; then nothing can take it away.
+    std::thread::sleep(Duration::from_millis(1500));
+    engine.signal("KILL");
+    engine.wait();
+    let engine = site.start();
+    assert_eq!(history(&engine), 13);
+}
+
+#[test]
+fn sigterm_finishes_what_was_accepted() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let mut engine = site.start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients = load(&engine, &key, &stop);
+    std::thread::sleep(Duration::from_millis(200));
+    engine.signal("TERM");
+    let (status, log) = engine.wait();
+    assert!(status.success(), "{status} {log}");
+    stop.store(true, Ordering::Relaxed);
+    let answered: BTreeSet<String> = clients
+        .into_iter()
+        .flat_map(|client| client.join().unwrap())
+        .collect();
+    let on_record = recorded(&site);
+    assert!(answered.is_subset(&on_record));
+    assert_eq!(verify(&site)["torn_bytes"], 0);
+}
+
+#[test]
+fn one_engine_at_a_time_writes_a_journal() {
+    let site = Site::new();
+    let _engine = site.start();
+    let second = run(site.command().arg("serve"));
+    assert_eq!(second.status, Some(2));
+    assert!(second.err.contains("another engine"), "{second:?}");
+}
+
+#[test]
+fn verify_says_where_the_chain_breaks() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    for _ in 0..20 {
+        engine.client(&key).ask(&alice_reads());
+    }
+    engine.stop();
+    let segment = std::fs::read_dir(site.data().join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .unwrap();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    let changed: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| {
+            if number == 7 {
+                line.replace("\"allow\"", "\"denyy\"")
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect();
+    std::fs::write(&segment, changed.join("\n") + "\n").unwrap();
+    let ran = run(site.command().args(["audit", "verify"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(
+        ran.err.contains(":8: the chain breaks at record 7"),
+        "{}",
+        ran.err
+    );
+    // The end cut off: the store knows better.
+    let lines: Vec<&str> = text.lines().take(10).collect();
+    std::fs::write(&segment, lines.join("\n") + "\n").unwrap();
+    let ran = run(site.command().args(["audit", "verify"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(ran.err.contains("cut off"), "{}", ran.err);
+}
