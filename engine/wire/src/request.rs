@@ -18,6 +18,8 @@ use crate::time;
 
 /// Longest `user_agent` that is read, bytes.
 const USER_AGENT_MAX: usize = 2048;
+/// Deepest nesting of a body.
+const DEPTH_MAX: usize = 64;
 /// Most scopes in a token wish.
 const SCOPES_MAX: usize = 64;
 
@@ -97,6 +99,11 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Malfo
     if !text.trim_ascii_start().starts_with(b"{") {
         return Err(Malformed("the body must be a JSON object".to_owned()));
     }
+    if is_deep(text) {
+        return Err(Malformed(format!(
+            "the body is nested more than {DEPTH_MAX} levels deep"
+        )));
+    }
     serde_json::from_slice(text).map_err(|plain| {
         let mut again = serde_json::Deserializer::from_slice(text);
         match serde_path_to_error::deserialize::<_, T>(&mut again) {
@@ -106,6 +113,27 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Malfo
             _ => Malformed(plain.to_string()),
         }
     })
+}
+
+/// Whether arrays and objects are nested deeper than anything that makes sense, in members that
+/// are read and in those that are passed over. One pass over the bytes; text in quotes counts
+/// for nothing.
+fn is_deep(text: &[u8]) -> bool {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 impl RawQuestion {
