@@ -12,6 +12,7 @@ use domain::{
 };
 use pdp::engine::{Outcome, Snapshot, decide};
 use policy::{Directory, Policies, SourceFile};
+use risk::agent::Agent;
 use risk::{Key, Lesson, Profile, Settings, Signals};
 use serde::Deserialize;
 use serde_json::Value;
@@ -456,6 +457,12 @@ fn signals(
                 corporate_exit: has("corporate-exit"),
             })
         })?,
+        agent: request
+            .context
+            .user_agent
+            .as_deref()
+            .and_then(Agent::parse)
+            .map(Arc::new),
         profile: match given.profile.as_deref() {
             Some("unavailable") => Signal::Unavailable,
             Some(other) => return Err(format!("profile `{other}`")),

@@ -143,6 +143,8 @@ pub struct Decision {
     pub policies: Vec<Arc<DecidingPolicy>>,
     /// In words.
     pub reason: Reason,
+    /// What was wrong, where something was.
+    pub detail: Option<String>,
     /// Every rung that was tried.
     pub tried: Vec<RungTried>,
     /// How unusual the request was.

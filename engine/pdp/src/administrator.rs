@@ -21,6 +21,7 @@ use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::engine::{Outcome, Snapshot, decide};
 use crate::pip;
+use crate::recorder::{self, DrainError};
 use crate::settings::SessionSettings;
 
 /// An authentication may be this far in the future before it is refused, seconds: clocks differ.
@@ -432,19 +433,22 @@ pub enum StepUpError {
     /// The store refused.
     #[error("{0}")]
     Store(#[from] store::sqlite::StoreError),
+    /// The record could not be found.
+    #[error("{0}")]
+    Record(#[from] DrainError),
 }
 
 async fn find_target(
     app: &App,
     decision_id: &str,
-) -> Result<Option<Arc<StepUpTarget>>, store::sqlite::StoreError> {
+) -> Result<Option<Arc<StepUpTarget>>, DrainError> {
     if let Some(target) = app.step_ups.get(decision_id) {
         return Ok(Some(target));
     }
-    let Some(text) = app.state.store().decision(decision_id).await? else {
+    let Some(text) = recorder::find(app, decision_id).await? else {
         return Ok(None);
     };
-    let target = wire::record::RecordHead::read(text.as_bytes()).and_then(|head| {
+    let target = wire::record::RecordHead::read(&text).and_then(|head| {
         let waits = matches!(head.outcome.as_str(), "challenge" | "mfa") && head.manner == "access";
         waits.then_some(StepUpTarget {
             subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,

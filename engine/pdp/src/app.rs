@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use geo::Geo;
 use quick_cache::sync::Cache;
+use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
 use token::SigningKey;
@@ -23,6 +24,9 @@ use crate::state::State;
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;
+
+/// Texts of `User-Agent` whose client program is remembered.
+const AGENTS_REMEMBERED: usize = 10_000;
 
 /// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
     pub(crate) step_ups: Cache<String, Arc<StepUpTarget>>,
+    /// Client programs by their `User-Agent`.
+    pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
     public_url: OnceLock<String>,
@@ -120,6 +126,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         signer,
         metrics: Metrics::new(),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
+        agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),
         settings,

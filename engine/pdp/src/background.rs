@@ -16,7 +16,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// within this time.
 const KEYS_EVERY: Duration = Duration::from_millis(500);
 /// How often the journal is drained at most; many records cost little more than one.
-const DRAIN_EVERY: Duration = Duration::from_millis(100);
+const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often what is over is removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 

@@ -100,6 +100,7 @@ pub fn decide(
         cause: climb.cause,
         policies: climb.policies,
         reason,
+        detail: climb.detail,
         tried: climb.tried,
         risk,
     };

@@ -3,9 +3,12 @@
 //! Concurrently, each within its time, each with what became of its source. Nothing here
 //! decides, and nothing here can fail a request.
 
+use std::sync::Arc;
+
 use domain::{AccessRequest, Assurance, SessionRecord, Signal, Timestamp, Value};
 use geo::database::Located;
 use risk::Signals;
+use risk::agent::Agent;
 
 use crate::app::App;
 use crate::engine::Snapshot;
@@ -48,6 +51,10 @@ pub async fn gather(
         place: located.place,
         network: located.network,
         anonymity: located.anonymity,
+        agent: context
+            .user_agent
+            .as_deref()
+            .and_then(|text| agent(app, text)),
         profile,
         device: match device {
             Signal::Known(device) => Signal::Known((*device).clone()),
@@ -64,6 +71,16 @@ pub async fn gather(
     }
 }
 
+/// The client program that a `User-Agent` names; there are few of them, and each comes often.
+fn agent(app: &App, user_agent: &str) -> Option<Arc<Agent>> {
+    if let Some(known) = app.agents.get(user_agent) {
+        return known;
+    }
+    let agent = Agent::parse(user_agent).map(Arc::new);
+    app.agents.insert(user_agent.to_owned(), agent.clone());
+    agent
+}
+
 /// A session as a caller may use it: only one who may assert assurance brings the session's.
 fn seen_by(session: &SessionRecord, may_assert: bool) -> SessionRecord {
     let mut session = session.clone();
@@ -76,7 +93,10 @@ fn seen_by(session: &SessionRecord, may_assert: bool) -> SessionRecord {
 /// The stored label; the caller's word fills in only what is not stored.
 fn sensitivity(request: &AccessRequest, snapshot: &Snapshot, attribute: &str) -> Signal<i64> {
     let resource = &request.resource;
-    match snapshot.directory.stored_long(&resource.entity, attribute) {
+    match snapshot
+        .directory
+        .stored_long(&snapshot.policies, &resource.entity, attribute)
+    {
         Signal::Absent => match resource.properties.get(attribute) {
             Some(Value::Long(label)) => Signal::Known(*label),
             _ => Signal::Absent,

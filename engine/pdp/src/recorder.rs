@@ -89,6 +89,21 @@ fn row(record: journal::Record) -> Option<DecisionRow> {
         resource_id: head.resource.1,
         outcome: head.outcome,
         score: head.score,
-        body: String::from_utf8(record.body).ok()?,
+        place: record.place,
     })
+}
+
+/// The record of a decision, if it is drained.
+///
+/// # Errors
+/// When store or journal cannot be read.
+pub async fn find(app: &App, decision_id: &str) -> Result<Option<Vec<u8>>, DrainError> {
+    let Some(place) = app.state.store().decision(decision_id).await? else {
+        return Ok(None);
+    };
+    let folder = app.journal.folder().to_owned();
+    let text = tokio::task::spawn_blocking(move || journal::read_at(&folder, &place))
+        .await
+        .map_err(std::io::Error::other)??;
+    Ok(Some(text))
 }

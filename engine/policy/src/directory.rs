@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 use crate::load::Policies;
 use crate::problem::{Problem, Problems};
 use crate::source::{self, SourceFile};
-use crate::value::{BadValue, convert, uid_of};
+use crate::value::{BadValue, convert};
 
 /// A directory with more entities within reach of one request than this is refused for
 /// requests that carry properties: copying them would be the slow way to say no.
@@ -99,14 +99,22 @@ impl Directory {
 
     /// A whole number that is stored with an entity, such as its sensitivity.
     #[must_use]
-    pub fn stored_long(&self, entity: &EntityRef, attribute: &str) -> Signal<i64> {
-        let value = uid_of(entity).and_then(|uid| match self.get(&uid)?.get(attribute)? {
-            PartialValue::Value(ast::Value {
-                value: ast::ValueKind::Lit(ast::Literal::Long(value)),
-                ..
-            }) => Some(*value),
-            _ => None,
-        });
+    pub fn stored_long(
+        &self,
+        policies: &Policies,
+        entity: &EntityRef,
+        attribute: &str,
+    ) -> Signal<i64> {
+        let value =
+            policies
+                .uid_of(entity)
+                .and_then(|uid| match self.get(&uid)?.get(attribute)? {
+                    PartialValue::Value(ast::Value {
+                        value: ast::ValueKind::Lit(ast::Literal::Long(value)),
+                        ..
+                    }) => Some(*value),
+                    _ => None,
+                });
         Signal::from(value)
     }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, Effect, EntityUID};
+use cedar_policy_core::entities::{Dereference, Entities};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
 use domain::{Cause, DecidingPolicy, Facts};
 
 use crate::directory::{Directory, View};
 use crate::ladder::Question;
-use crate::load::{ActionPlan, Policies};
+use crate::load::{ActionPlan, Policies, Policy};
 use crate::shape::ContextMap;
-use crate::value::uid_of;
+use crate::slice::Party;
 
 /// What the policies say of one request under one assurance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,14 @@ impl Verdict {
     #[must_use]
     pub fn allows(&self) -> bool {
         !self.permits.is_empty() && self.forbids.is_empty() && self.errors.is_empty()
+    }
+
+    fn note(&mut self, policy: &Policy) {
+        let said = match policy.effect {
+            Effect::Permit => &mut self.permits,
+            Effect::Forbid => &mut self.forbids,
+        };
+        said.push(Arc::clone(&policy.told));
     }
 }
 
@@ -61,7 +70,8 @@ pub(crate) struct Prepared<'a> {
     entities: View<'a>,
     principal: EntityUID,
     resource: EntityUID,
-    context: ContextMap,
+    candidates: Vec<usize>,
+    context: Arc<ContextMap>,
 }
 
 impl<'a> Prepared<'a> {
@@ -89,8 +99,12 @@ impl<'a> Prepared<'a> {
                 ),
             )
         };
-        let principal = uid_of(&request.subject.entity).ok_or_else(does_not_apply)?;
-        let resource = uid_of(&request.resource.entity).ok_or_else(does_not_apply)?;
+        let principal = policies
+            .uid_of(&request.subject.entity)
+            .ok_or_else(does_not_apply)?;
+        let resource = policies
+            .uid_of(&request.resource.entity)
+            .ok_or_else(does_not_apply)?;
         let plan = plans
             .iter()
             .find(|plan| plan.applies_to(&principal, &resource))
@@ -121,12 +135,26 @@ impl<'a> Prepared<'a> {
             .view(policies, &parties, &plan.action)
             .map_err(bad)?;
         let context = plan.context.build(request, question.facts).map_err(bad)?;
+        let stored = entities.entities();
+        let candidates = policies.slices.candidates(
+            &Party {
+                uid: &principal,
+                stored: known(stored, &principal),
+            },
+            &plan.action,
+            &Party {
+                uid: &resource,
+                stored: known(stored, &resource),
+            },
+        );
+        let context = Arc::new(context);
         Ok(Self {
             policies,
             plan,
             entities,
             principal,
             resource,
+            candidates,
             context,
         })
     }
@@ -136,18 +164,19 @@ impl<'a> Prepared<'a> {
         self.plan.context.sees_assurance()
     }
 
-    /// Asks every policy, with the assurance of these facts.
+    /// Asks every policy that could have a say, with the assurance of these facts.
     pub(crate) fn evaluate(&mut self, assurance: &Facts) -> Verdict {
+        // Nobody else holds the context between rungs, so nothing is copied.
         self.plan
             .context
-            .set_assurance(&mut self.context, assurance);
+            .set_assurance(Arc::make_mut(&mut self.context), assurance);
         let known = |uid: &EntityUID| ast::EntityUIDEntry::known(uid.clone(), None);
         // Unchecked, because `new` has checked the types and the shape has built the context.
         let request = ast::Request::new_unchecked(
             known(&self.principal),
             known(&self.plan.action),
             known(&self.resource),
-            Some(ast::Context::Value(Arc::new(self.context.clone()))),
+            Some(ast::Context::Value(Arc::clone(&self.context))),
         );
         let evaluator = Evaluator::new(
             request,
@@ -155,29 +184,36 @@ impl<'a> Prepared<'a> {
             Extensions::all_available(),
         );
         let mut verdict = Verdict::default();
-        for policy in &self.policies.policies {
-            let holds = match evaluator.interpret(&policy.condition, policy.policy.env()) {
+        let candidates = self.candidates.iter();
+        for policy in candidates.filter_map(|position| self.policies.policies.get(*position)) {
+            let Some(condition) = &policy.condition else {
+                verdict.note(policy);
+                continue;
+            };
+            match evaluator.interpret(condition, policy.policy.env()) {
                 Ok(ast::Value {
                     value: ast::ValueKind::Lit(ast::Literal::Bool(holds)),
                     ..
-                }) => holds,
+                }) => {
+                    if holds {
+                        verdict.note(policy);
+                    }
+                }
                 Ok(_) => {
                     verdict
                         .errors
                         .push(format!("{}: its condition is no Bool", policy.told.id));
-                    continue;
                 }
-                Err(error) => {
-                    verdict.errors.push(format!("{}: {error}", policy.told.id));
-                    continue;
-                }
-            };
-            match policy.effect {
-                _ if !holds => {}
-                Effect::Permit => verdict.permits.push(Arc::clone(&policy.told)),
-                Effect::Forbid => verdict.forbids.push(Arc::clone(&policy.told)),
+                Err(error) => verdict.errors.push(format!("{}: {error}", policy.told.id)),
             }
         }
         verdict
+    }
+}
+
+fn known<'a>(entities: &'a Entities, uid: &EntityUID) -> Option<&'a ast::Entity> {
+    match entities.entity(uid) {
+        Dereference::Data(entity) => Some(entity),
+        Dereference::NoSuchEntity | Dereference::Residual(_) => None,
     }
 }

@@ -14,8 +14,10 @@ pub mod directory;
 pub mod evaluate;
 pub mod ladder;
 pub mod load;
+mod mentions;
 pub mod problem;
 mod shape;
+mod slice;
 pub mod source;
 mod value;
 

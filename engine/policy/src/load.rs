@@ -8,12 +8,14 @@ use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, 
 use cedar_policy_core::ast::{self, EntityType, EntityUID};
 use cedar_policy_core::validator::ValidatorSchema;
 use cedar_policy_core::validator::types::Attributes as AttributeTypes;
-use domain::DecidingPolicy;
+use domain::{DecidingPolicy, EntityRef};
 use miette::Diagnostic as _;
 use smol_str::SmolStr;
 
+use crate::mentions::Mentions;
 use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
+use crate::slice::Slices;
 use crate::source::{self, SourceFile};
 
 /// The annotation that makes an unknown id of an entity type a deny.
@@ -27,6 +29,10 @@ pub struct Policies {
     actions: HashMap<SmolStr, Vec<ActionPlan>>,
     stored_types: HashSet<EntityType>,
     pub(crate) policies: Vec<Policy>,
+    pub(crate) slices: Slices,
+    /// Types of principals and resources by name: to parse one for each request would cost more
+    /// than a policy.
+    types: HashMap<SmolStr, EntityType>,
     set: PolicySet,
     revision: String,
     warnings: Problems,
@@ -37,8 +43,8 @@ pub struct Policies {
 pub(crate) struct Policy {
     pub(crate) told: Arc<DecidingPolicy>,
     pub(crate) effect: ast::Effect,
-    /// Scope and conditions as one expression, built once instead of on every request.
-    pub(crate) condition: ast::Expr,
+    /// What `when` and `unless` say, as one expression; the scope is left to the slices.
+    pub(crate) condition: Option<Arc<ast::Expr>>,
     pub(crate) policy: ast::Policy,
 }
 
@@ -73,8 +79,22 @@ impl Policies {
         validate(&schema, &set, &places, &mut problems);
         let core: &ValidatorSchema = schema.as_ref();
         let stored_types = stored_types(core, &fragments);
-        let actions = plan_actions(core, files, &mut problems);
         let policies = prepare(&set, &places);
+        let mut mentions = Mentions::default();
+        for condition in policies
+            .iter()
+            .filter_map(|policy| policy.condition.as_ref())
+        {
+            mentions.add(condition);
+        }
+        let actions = plan_actions(core, files, &mentions, &mut problems);
+        let slices = Slices::new(policies.iter().map(|policy| &policy.policy), |group| {
+            members(core, group)
+        });
+        let types = core
+            .entity_type_names()
+            .map(|kind| (SmolStr::from(kind.to_string()), kind.clone()))
+            .collect();
         problems.sort_by(|a, b| {
             (b.severity, &a.file, a.place, &a.message)
                 .cmp(&(a.severity, &b.file, b.place, &b.message))
@@ -88,6 +108,8 @@ impl Policies {
             actions,
             stored_types,
             policies,
+            slices,
+            types,
             set,
             revision: source::revision(files),
             warnings: problems,
@@ -135,7 +157,8 @@ impl Policies {
     pub fn score_thresholds(&self) -> Vec<(Arc<str>, i64)> {
         let mut found = Vec::new();
         for policy in &self.policies {
-            for part in policy.condition.subexpressions() {
+            let condition = policy.condition.iter();
+            for part in condition.flat_map(|condition| condition.subexpressions()) {
                 if let ast::ExprKind::BinaryApp { op, arg1, arg2 } = part.expr_kind()
                     && matches!(op, ast::BinaryOp::Less | ast::BinaryOp::LessEq)
                 {
@@ -156,6 +179,16 @@ impl Policies {
         self.actions.get(action).map_or(&[], Vec::as_slice)
     }
 
+    /// The Cedar name of an entity, if the schema knows its type.
+    pub(crate) fn uid_of(&self, entity: &EntityRef) -> Option<EntityUID> {
+        let kind = self.types.get(entity.kind.as_str())?.clone();
+        Some(EntityUID::from_components(
+            kind,
+            ast::Eid::new(entity.id.as_str()),
+            None,
+        ))
+    }
+
     pub(crate) fn is_stored_type(&self, kind: &EntityType) -> bool {
         self.stored_types.contains(kind)
     }
@@ -164,6 +197,15 @@ impl Policies {
         let schema: &ValidatorSchema = self.schema.as_ref();
         schema.get_entity_type(kind).map(|kind| kind.attributes())
     }
+}
+
+/// The actions that an action group holds, itself among them.
+fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
+    let below = schema
+        .get_action_id(group)
+        .into_iter()
+        .flat_map(|group| group.descendants());
+    below.chain([group]).cloned().collect()
 }
 
 /// Where each policy stands: file and byte offset.
@@ -331,12 +373,13 @@ fn stored_types(schema: &ValidatorSchema, fragments: &[SchemaFragment]) -> HashS
 fn plan_actions(
     schema: &ValidatorSchema,
     files: &[SourceFile],
+    mentions: &Mentions,
     problems: &mut Vec<Problem>,
 ) -> HashMap<SmolStr, Vec<ActionPlan>> {
     let mut plans: HashMap<SmolStr, Vec<ActionPlan>> = HashMap::new();
     let file = files.iter().find(|file| file.is_schema());
     for action in schema.action_ids() {
-        match ContextShape::new(action.context_type()) {
+        match ContextShape::new(action.context_type(), mentions) {
             Ok(context) => {
                 plans
                     .entry(action.name().eid().clone().into_smolstr())
@@ -371,7 +414,7 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
                     severity: policy.annotation("severity").map(Arc::from),
                 }),
                 effect: core.effect(),
-                condition: core.condition(),
+                condition: core.non_scope_constraints_arc().cloned(),
                 policy: core.clone(),
             }
         })

@@ -14,6 +14,7 @@ use domain::request::{AccessRequest, RequestContext};
 use domain::value::Attributes;
 use smol_str::SmolStr;
 
+use crate::mentions::Mentions;
 use crate::value::{BadValue, convert, convert_record, from_fact};
 
 /// The name of the group that alone changes from rung to rung.
@@ -47,7 +48,8 @@ pub(crate) type ContextMap = BTreeMap<SmolStr, ast::Value>;
 impl ContextShape {
     /// Reads a context type. Attributes that claim a reserved name with another type than the
     /// engine gives it are returned as messages.
-    pub(crate) fn new(context: Option<&Type>) -> Result<Self, Vec<String>> {
+    /// Words that no policy mentions are left out.
+    pub(crate) fn new(context: Option<&Type>, mentions: &Mentions) -> Result<Self, Vec<String>> {
         let mut shape = Self::default();
         let Some(Type::Record { attrs, .. }) = context else {
             return Ok(shape);
@@ -55,7 +57,7 @@ impl ContextShape {
         let mut wrong = Vec::new();
         for (name, attribute) in attrs.iter() {
             if let Some(group) = facts::group(name) {
-                match GroupShape::new(group, attribute) {
+                match GroupShape::new(group, attribute, mentions) {
                     Ok(group) if name == ASSURANCE => shape.assurance = Some(group),
                     Ok(group) => shape.groups.push(group),
                     Err(messages) => wrong.extend(messages),
@@ -141,7 +143,11 @@ impl ContextShape {
 }
 
 impl GroupShape {
-    fn new(group: &'static Group, declared: &AttributeType) -> Result<Self, Vec<String>> {
+    fn new(
+        group: &'static Group,
+        declared: &AttributeType,
+        mentions: &Mentions,
+    ) -> Result<Self, Vec<String>> {
         let Type::Record { attrs, .. } = declared.attr_type.as_ref() else {
             return Err(vec![format!("`context.{}` is a record", group.name)]);
         };
@@ -167,7 +173,7 @@ impl GroupShape {
                 wrong.push(format!(
                     "`{path}` is there only when it is known: declare it `{name}?`"
                 ));
-            } else {
+            } else if mentions.sees(group.name, name) {
                 words.push((name.clone(), word));
             }
         }

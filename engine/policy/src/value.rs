@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy_core::ast;
 use cedar_policy_core::extensions::Extensions;
@@ -36,7 +36,7 @@ pub(crate) fn from_fact(fact: Fact<'_>) -> Option<ast::Value> {
         Fact::Bool(value) => Some(ast::Value::from(value)),
         Fact::Long(value) => Some(ast::Value::from(value)),
         Fact::Text(value) => Some(ast::Value::from(SmolStr::new(value))),
-        Fact::Address(value) => extension("ip", &value.to_string()),
+        Fact::Address(value) => construct(CONSTRUCTORS.ip, &value.to_string()),
         Fact::Moment(value) => moment(value),
     }
 }
@@ -89,10 +89,10 @@ pub(crate) fn convert(value: &Value, wanted: &Type, path: &str) -> Result<ast::V
                 _ => return Err(wrong()),
             };
             let made = match name.to_string().as_str() {
-                "ipaddr" => extension("ip", &normal_address(&text)),
-                "decimal" => extension("decimal", &text),
-                "datetime" => extension("datetime", &text),
-                "duration" => extension("duration", &text),
+                "ipaddr" => construct(CONSTRUCTORS.ip, &normal_address(&text)),
+                "decimal" => construct(CONSTRUCTORS.decimal, &text),
+                "datetime" => construct(CONSTRUCTORS.datetime, &text),
+                "duration" => construct(CONSTRUCTORS.duration, &text),
                 _ => None,
             };
             made.ok_or_else(wrong)
@@ -133,11 +133,31 @@ pub(crate) fn uid_of(entity: &EntityRef) -> Option<ast::EntityUID> {
     ))
 }
 
+/// Cedar's constructors of extension values, looked up once: to parse a name for each address
+/// would cost more than a policy.
+struct Constructors {
+    ip: Option<&'static ast::ExtensionFunction>,
+    decimal: Option<&'static ast::ExtensionFunction>,
+    datetime: Option<&'static ast::ExtensionFunction>,
+    duration: Option<&'static ast::ExtensionFunction>,
+}
+
+static CONSTRUCTORS: LazyLock<Constructors> = LazyLock::new(|| {
+    let find = |name: &str| {
+        let name: ast::Name = name.parse().ok()?;
+        Extensions::all_available().func(&name).ok()
+    };
+    Constructors {
+        ip: find("ip"),
+        decimal: find("decimal"),
+        datetime: find("datetime"),
+        duration: find("duration"),
+    }
+});
+
 /// Calls a constructor such as `ip("…")`. None when Cedar refuses the text.
-fn extension(function: &str, text: &str) -> Option<ast::Value> {
-    let name: ast::Name = function.parse().ok()?;
-    let function = Extensions::all_available().func(&name).ok()?;
-    match function
+fn construct(function: Option<&ast::ExtensionFunction>, text: &str) -> Option<ast::Value> {
+    match function?
         .call(&[ast::Value::from(SmolStr::new(text))])
         .ok()?
     {
@@ -167,5 +187,5 @@ fn normal_address(text: &str) -> String {
 /// Cedar's `datetime` of a moment, through the only constructor it has.
 fn moment(at: Timestamp) -> Option<ast::Value> {
     let at = jiff::Timestamp::from_millisecond(at.millis()).ok()?;
-    extension("datetime", &format!("{at:.3}"))
+    construct(CONSTRUCTORS.datetime, &format!("{at:.3}"))
 }

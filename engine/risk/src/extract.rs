@@ -34,6 +34,8 @@ pub struct Signals {
     pub network: Signal<Network>,
     /// What it hides.
     pub anonymity: Signal<Anonymity>,
+    /// The client program behind the `User-Agent`, if it names one.
+    pub agent: Option<Arc<Agent>>,
     /// What is usual for the subject. Absent: a subject never seen before.
     pub profile: Signal<Arc<Profile>>,
     /// The device's record.
@@ -85,9 +87,9 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
         Signal::Unavailable => None,
     };
     let context = &request.context;
-    let agent = context.user_agent.as_deref().and_then(Agent::parse);
+    let agent = signals.agent.as_deref();
     let assurance = known_assurance(request, signals);
-    let observation = observe(request, signals, agent.as_ref(), now);
+    let observation = observe(request, signals, agent, now);
     let mut evidence = Evidence {
         facts: Facts {
             time: TimeFacts::at(now),
@@ -97,12 +99,12 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
         story: Story::default(),
         observation,
         assurance,
-        agent_family: agent.as_ref().map(|agent| agent.family.clone()),
+        agent_family: agent.map(|agent| agent.family.clone()),
     };
     evidence.note_unavailable(signals);
     evidence.note_network(context.ip, signals);
     evidence.note_device(request, signals);
-    evidence.note_session(signals, agent.as_ref(), request, now);
+    evidence.note_session(signals, agent, request, now);
     if let Some(profile) = profile {
         evidence.note_habits(profile, now);
         evidence.note_travel(profile, signals, now);

@@ -10,6 +10,7 @@ use domain::{
     ActionResult, Assurance, EntityRef, Level, SessionBirth, SessionRecord, Signal, Value,
 };
 use geo::Geo;
+use risk::agent::Agent;
 use risk::{Evidence, Key, Lesson, Profile, Signals};
 use wire::Event;
 use wire::event::Label;
@@ -67,6 +68,12 @@ impl<'a> Replay<'a> {
             place: located.place,
             network: located.network,
             anonymity: located.anonymity,
+            agent: request
+                .context
+                .user_agent
+                .as_deref()
+                .and_then(Agent::parse)
+                .map(Arc::new),
             profile: Signal::from(self.profiles.get(&request.subject.entity).cloned()),
             device: Signal::Absent,
             session: Signal::from(session.cloned()),

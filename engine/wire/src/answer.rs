@@ -96,9 +96,9 @@ struct Session<'a> {
     since: Rfc3339,
 }
 
-/// A score with its reasons, as answers and records hold it.
+/// A score with its reasons.
 #[derive(Serialize)]
-pub(crate) struct Risk<'a> {
+struct Risk<'a> {
     score: u8,
     level: &'a str,
     model_score: u8,
@@ -111,7 +111,7 @@ pub(crate) struct Risk<'a> {
 }
 
 impl<'a> Risk<'a> {
-    pub(crate) fn of(decision: &'a Decision) -> Self {
+    fn of(decision: &'a Decision) -> Self {
         let risk = &decision.risk;
         Self {
             score: risk.score.points(),

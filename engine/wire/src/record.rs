@@ -1,11 +1,11 @@
 //! Decision records as the journal holds them: one JSON object a line.
 
 use domain::facts::{Fact, Facts, GROUPS, Group};
-use domain::{DecisionRecord, Timestamp};
+use domain::{DecisionRecord, Factor, Timestamp};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Ids, Risk};
+use crate::answer::Ids;
 use crate::event::WrittenRequest;
 use crate::time::{self, Rfc3339};
 
@@ -105,14 +105,28 @@ struct Whole<'a> {
     request_id: &'a str,
     request: WrittenRequest<'a>,
     facts: WrittenFacts<'a>,
-    features: Vec<Option<f64>>,
+    features: WrittenFeatures<'a>,
     risk: Risk<'a>,
     policies: Ids<'a>,
+    /// Only where there was more than one rung to try.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     tried: Vec<Tried<'a>>,
-    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
     revisions: Revisions<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
+}
+
+/// The parts of the score. Sentences are not kept: facts and features say the same.
+#[derive(Serialize)]
+struct Risk<'a> {
+    model: u8,
+    rules: u8,
+    fired: &'a [&'static str],
+    baseline: i32,
+    other: i32,
+    contributions: Contributions<'a>,
 }
 
 #[derive(Serialize)]
@@ -142,6 +156,12 @@ impl Serialize for WrittenRecord<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let record = self.0;
         let decision = record.decision;
+        let risk = &decision.risk;
+        let tried = if decision.tried.len() > 1 {
+            decision.tried.as_slice()
+        } else {
+            &[]
+        };
         Whole {
             v: RECORD_VERSION,
             decision_id: record.decision_id,
@@ -151,20 +171,22 @@ impl Serialize for WrittenRecord<'_> {
             manner: record.manner.as_str(),
             outcome: decision.rung.as_str(),
             cause: decision.cause.code(),
-            score: decision.risk.score.points(),
+            score: risk.score.points(),
             caller: record.caller,
             request_id: record.request_id,
             request: WrittenRequest(record.request),
             facts: WrittenFacts(record.facts),
-            features: record
-                .features
-                .iter()
-                .map(|value| value.is_finite().then_some(*value))
-                .collect(),
-            risk: Risk::of(decision),
+            features: WrittenFeatures(record.features),
+            risk: Risk {
+                model: risk.model_score.points(),
+                rules: risk.rule_score.points(),
+                fired: &risk.rules,
+                baseline: risk.baseline,
+                other: risk.other,
+                contributions: Contributions(&risk.factors),
+            },
             policies: Ids(&decision.policies),
-            tried: decision
-                .tried
+            tried: tried
                 .iter()
                 .map(|tried| Tried {
                     rung: tried.rung.as_str(),
@@ -173,7 +195,7 @@ impl Serialize for WrittenRecord<'_> {
                     errors: &tried.errors,
                 })
                 .collect(),
-            reason: &decision.reason.admin,
+            detail: decision.detail.as_deref(),
             revisions: Revisions {
                 policies: &record.revisions.policies,
                 entities: &record.revisions.entities,
@@ -187,13 +209,37 @@ impl Serialize for WrittenRecord<'_> {
     }
 }
 
+/// Points by feature.
+struct Contributions<'a>(&'a [Factor]);
+
+impl Serialize for Contributions<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let moved = self.0.iter().filter(|factor| factor.contribution != 0);
+        to.collect_map(moved.map(|factor| (factor.feature, factor.contribution)))
+    }
+}
+
+/// Features in single precision, as they are computed; `null` where unknown.
+struct WrittenFeatures<'a>(&'a [f64]);
+
+impl Serialize for WrittenFeatures<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[expect(clippy::cast_possible_truncation, reason = "they have no more digits")]
+        let single = |value: &f64| value.is_finite().then_some(*value as f32);
+        to.collect_seq(self.0.iter().map(single))
+    }
+}
+
+/// Groups whose words follow from other members of the record.
+const DERIVED: [&str; 2] = ["risk", "time"];
+
 /// Facts by group; what is not known is left out.
 struct WrittenFacts<'a>(&'a Facts);
 
 impl Serialize for WrittenFacts<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        for group in GROUPS {
+        for group in GROUPS.iter().filter(|group| !DERIVED.contains(&group.name)) {
             let words = WrittenGroup {
                 group,
                 facts: self.0,

@@ -194,8 +194,22 @@ fn show(body: &[u8], output: Output) {
         ));
         return;
     }
+    let policies = record
+        .get("policies")
+        .and_then(Value::as_array)
+        .map_or_else(String::new, |ids| {
+            ids.iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(", ")
+        });
+    let because = if policies.is_empty() {
+        get("/cause")
+    } else {
+        policies
+    };
     line(&format!(
-        "{}  {:<9} {:>3}  {}::{:?} {} {}::{:?}  {}",
+        "{}  {:<9} {:>3}  {}::{:?} {} {}::{:?}  {because} {}",
         get("/at"),
         get("/outcome"),
         get("/score"),
@@ -204,6 +218,6 @@ fn show(body: &[u8], output: Output) {
         get("/request/action/name"),
         get("/request/resource/type"),
         get("/request/resource/id"),
-        get("/reason"),
+        get("/detail"),
     ));
 }

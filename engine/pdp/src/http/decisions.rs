@@ -14,6 +14,7 @@ use super::authzen::{json, read_json};
 use crate::access::Permission;
 use crate::administrator;
 use crate::app::App;
+use crate::recorder;
 
 /// `GET /v1/decisions/{id}`: the record, once it is drained.
 pub(super) async fn read(
@@ -22,7 +23,7 @@ pub(super) async fn read(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadDecisions)?;
-    let record = app.state.store().decision(&id).await.map_err(|error| {
+    let record = recorder::find(&app, &id).await.map_err(|error| {
         tracing::error!(%error, "a record could not be read");
         Problem::unavailable("the record could not be read; ask again in a moment")
     })?;

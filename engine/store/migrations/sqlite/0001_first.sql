@@ -55,7 +55,8 @@ CREATE TABLE profiles (
     PRIMARY KEY (subject_type, subject_id)
 ) STRICT, WITHOUT ROWID;
 
--- Drained from the journal, in its order.
+-- Drained from the journal, in its order: what a record is looked up by, and where it stands.
+-- The record itself is in the journal, once.
 CREATE TABLE decisions (
     seq           INTEGER PRIMARY KEY,
     decision_id   TEXT    NOT NULL,
@@ -67,7 +68,9 @@ CREATE TABLE decisions (
     resource_id   TEXT    NOT NULL,
     outcome       TEXT    NOT NULL,
     score         INTEGER NOT NULL,
-    body          TEXT    NOT NULL
+    segment       TEXT    NOT NULL,
+    offset        INTEGER NOT NULL,
+    length        INTEGER NOT NULL
 ) STRICT;
 
 CREATE UNIQUE INDEX decisions_by_id ON decisions (decision_id);

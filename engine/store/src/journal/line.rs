@@ -50,6 +50,17 @@ pub struct Position {
     pub chain: Chain,
 }
 
+/// Where one record's text stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// File name of the segment.
+    pub segment: String,
+    /// Bytes before the text.
+    pub offset: u64,
+    /// Bytes of the text.
+    pub length: u64,
+}
+
 const MAGIC: &str = "portreeve-journal 1 ";
 
 /// The first line of a segment.

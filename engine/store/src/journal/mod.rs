@@ -22,7 +22,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use line::{Chain, Position};
-pub use read::{Record, read_from};
+pub use line::{Chain, Place, Position};
+pub use read::{Record, read_at, read_from};
 pub use verify::{Break, Report, verify};
 pub use write::{AppendError, Journal, JournalSettings, Recovery};

@@ -1,10 +1,10 @@
 //! Reading records back, in order, from wherever one stopped.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::line::{self, Chain, Position};
+use super::line::{self, Chain, Place, Position};
 
 /// A record with the place after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Record {
     pub seq: u64,
     /// Its text.
     pub body: Vec<u8>,
+    /// Where the text stands.
+    pub place: Place,
     /// The place after it.
     pub after: Position,
 }
@@ -77,11 +79,18 @@ pub fn read_from(
                 ));
             };
             seq = found.seq;
+            let place = Place {
+                segment: name.clone(),
+                // The text is the end of the line, but for the line's own end.
+                offset: offset + (length - 1 - found.record.len()) as u64,
+                length: found.record.len() as u64,
+            };
             offset += length as u64;
             let chain: Chain = found.chain;
             records.push(Record {
                 seq,
                 body: found.record.to_vec(),
+                place,
                 after: Position {
                     segment: name.clone(),
                     offset,
@@ -92,4 +101,29 @@ pub fn read_from(
         }
     }
     Ok(records)
+}
+
+/// Longest record that is read back, bytes.
+const RECORD_MAX: u64 = 16 << 20;
+
+/// Reads the text of one record.
+///
+/// # Errors
+/// When the segment is not there any more, or is shorter than it was.
+pub fn read_at(folder: &Path, place: &Place) -> io::Result<Vec<u8>> {
+    let name = Path::new(&place.segment);
+    if name.components().count() != 1 || place.length > RECORD_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "no place in a journal",
+        ));
+    }
+    let mut file = File::open(folder.join(name))?;
+    file.seek(SeekFrom::Start(place.offset))?;
+    let mut text = Vec::new();
+    file.take(place.length).read_to_end(&mut text)?;
+    if text.len() as u64 != place.length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(text)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::line::{self, Chain, Position};
 use super::verify::{Scan, Stop, scan};
@@ -90,8 +90,15 @@ struct Waiting {
     done: oneshot::Sender<bool>,
 }
 
+/// A group that is settled: those who wait for it, and whether it is durable.
+struct Settled {
+    waiting: Vec<Waiting>,
+    written: bool,
+}
+
 impl Journal {
     /// Opens the journal in a folder, repairing what a crash has torn, and starts its writer.
+    /// Within a runtime of tokio.
     ///
     /// # Errors
     /// When the folder or its files cannot be read or written.
@@ -111,11 +118,14 @@ impl Journal {
             queue_max: settings.queue_max,
         });
         let (told, durable) = watch::channel(segment.seq);
+        let (settle, settled) = mpsc::unbounded_channel();
+        tokio::spawn(release(settled));
         let mut writer = Writer {
             segment,
             settings,
             folder: folder.to_owned(),
             told,
+            settle,
         };
         let queue = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
@@ -201,11 +211,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Wakes those who wait, from a thread of the runtime: to wake each of them from the writer's
+/// thread would cost a system call for every record instead of one for every group.
+async fn release(mut settled: mpsc::UnboundedReceiver<Settled>) {
+    while let Some(group) = settled.recv().await {
+        for waiting in group.waiting {
+            // Nobody waits any more when the client has gone.
+            let _ = waiting.done.send(group.written);
+        }
+    }
+}
+
 struct Writer {
     segment: Segment,
     settings: JournalSettings,
     folder: PathBuf,
     told: watch::Sender<u64>,
+    settle: mpsc::UnboundedSender<Settled>,
 }
 
 impl Writer {
@@ -229,10 +251,12 @@ impl Writer {
             if written.is_ok() {
                 self.told.send_replace(self.segment.seq);
             }
-            for waiting in group.drain(..) {
-                // Nobody waits any more when the client has gone.
-                let _ = waiting.done.send(written.is_ok());
-            }
+            let waiting = std::mem::take(&mut group);
+            // The releaser ends only after this thread.
+            let _ = self.settle.send(Settled {
+                waiting,
+                written: written.is_ok(),
+            });
         }
     }
 

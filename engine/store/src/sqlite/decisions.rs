@@ -4,7 +4,7 @@ use domain::Timestamp;
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{Store, StoreError};
-use crate::journal::{Chain, Position};
+use crate::journal::{Chain, Place, Position};
 
 /// Rows that go into one statement.
 const ROWS: usize = 200;
@@ -23,7 +23,7 @@ pub struct DecisionRow {
     pub resource_id: String,
     pub outcome: String,
     pub score: u8,
-    pub body: String,
+    pub place: Place,
 }
 
 impl Store {
@@ -41,7 +41,7 @@ impl Store {
         for rows in rows.chunks(ROWS) {
             let mut insert = QueryBuilder::new(
                 "INSERT OR IGNORE INTO decisions (seq, decision_id, at, subject_type, subject_id, \
-                 action, resource_type, resource_id, outcome, score, body) ",
+                 action, resource_type, resource_id, outcome, score, segment, offset, length) ",
             );
             insert.push_values(rows, |mut values, row| {
                 values
@@ -55,7 +55,9 @@ impl Store {
                     .push_bind(&row.resource_id)
                     .push_bind(&row.outcome)
                     .push_bind(i64::from(row.score))
-                    .push_bind(&row.body);
+                    .push_bind(&row.place.segment)
+                    .push_bind(number(row.place.offset))
+                    .push_bind(number(row.place.length));
             });
             // A full chunk is the same statement each time; a short one is not worth keeping.
             insert
@@ -103,17 +105,26 @@ impl Store {
         }))
     }
 
-    /// One record's text.
+    /// Where one record stands in the journal.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn decision(&self, decision_id: &str) -> Result<Option<String>, StoreError> {
-        Ok(
-            sqlx::query_scalar("SELECT body FROM decisions WHERE decision_id = ?")
+    pub async fn decision(&self, decision_id: &str) -> Result<Option<Place>, StoreError> {
+        let row =
+            sqlx::query("SELECT segment, offset, length FROM decisions WHERE decision_id = ?")
                 .bind(decision_id)
                 .fetch_optional(&self.read)
-                .await?,
-        )
+                .await?;
+        let Some(row) = row else { return Ok(None) };
+        let whole = |column| -> Result<u64, StoreError> {
+            u64::try_from(row.try_get::<i64, _>(column)?)
+                .map_err(|_| StoreError::Nonsense { what: "decision" })
+        };
+        Ok(Some(Place {
+            segment: row.try_get("segment")?,
+            offset: whole("offset")?,
+            length: whole("length")?,
+        }))
     }
 
     /// Forgets records decided before a moment. Returns how many.

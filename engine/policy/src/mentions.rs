@@ -1,0 +1,96 @@
+//! Which words of the context the policies mention at all. What none of them mentions is not
+//! built: nobody would see it.
+
+use std::collections::HashSet;
+
+use cedar_policy_core::ast::{Expr, ExprKind, Var};
+use smol_str::SmolStr;
+
+/// The words that a set of policies looks at.
+#[derive(Debug, Default)]
+pub(crate) struct Mentions {
+    /// `context` itself is used as a value, so that everything in it may be seen.
+    everything: bool,
+    /// Groups that are used as values: all their words may be seen.
+    groups: HashSet<SmolStr>,
+    words: HashSet<(SmolStr, SmolStr)>,
+}
+
+impl Mentions {
+    /// Takes note of what a condition looks at.
+    pub(crate) fn add(&mut self, condition: &Expr) {
+        // Counted from outside in: a `context` that stands where only an attribute of it is
+        // taken is accounted for, any other is used as a value.
+        let (mut contexts, mut read) = (0, 0);
+        let (mut uses, mut words) = (Vec::new(), 0);
+        for part in condition.subexpressions() {
+            match part.expr_kind() {
+                ExprKind::Var(Var::Context) => contexts += 1,
+                ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
+                    if is_context(expr) {
+                        read += 1;
+                        uses.push((
+                            attr.clone(),
+                            matches!(part.expr_kind(), ExprKind::HasAttr { .. }),
+                        ));
+                    } else if let Some(group) = group_of(expr) {
+                        words += 1;
+                        self.words.insert((group, attr.clone()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.everything |= contexts > read;
+        // Each word is taken from its group; a group taken more often than that is a value.
+        let taken = uses.iter().filter(|(_, only_asked)| !only_asked).count();
+        if taken > words {
+            self.groups.extend(uses.into_iter().map(|(group, _)| group));
+        }
+    }
+
+    /// Whether a word of a group may be seen.
+    pub(crate) fn sees(&self, group: &str, word: &str) -> bool {
+        self.everything
+            || self.groups.contains(group)
+            || self
+                .words
+                .contains(&(SmolStr::new(group), SmolStr::new(word)))
+    }
+}
+
+fn is_context(expr: &Expr) -> bool {
+    matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
+}
+
+/// The group, if the expression is `context.group`.
+fn group_of(expr: &Expr) -> Option<SmolStr> {
+    match expr.expr_kind() {
+        ExprKind::GetAttr { expr, attr } if is_context(expr) => Some(attr.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mentions(text: &str) -> Mentions {
+        let mut mentions = Mentions::default();
+        mentions.add(&text.parse().unwrap());
+        mentions
+    }
+
+    #[test]
+    fn what_may_be_seen_is_kept_and_nothing_else() {
+        let plain = mentions("context.risk.score > 3 && context.signals has tor");
+        assert!(plain.sees("risk", "score") && plain.sees("signals", "tor"));
+        assert!(!plain.sees("risk", "level") && !plain.sees("signals", "vpn"));
+        let group = mentions("context.risk == {score: 3} && context.device.id == \"x\"");
+        assert!(group.sees("risk", "level"));
+        let whole = mentions("[context].contains(context) || context.risk.score > 3");
+        assert!(whole.sees("device", "os"));
+        let nested = mentions("if context has risk then context.risk.score > 3 else false");
+        assert!(nested.sees("risk", "score") && !nested.sees("risk", "level"));
+    }
+}
