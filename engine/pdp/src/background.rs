@@ -14,7 +14,7 @@ use crate::recorder::Drain;
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// How often keys are looked at for changes by another process: a revoked key is refused
 /// within this time.
-const KEYS_EVERY: Duration = Duration::from_millis(500);
+const KEYS_EVERY: Duration = Duration::from_millis(200);
 /// How often the journal is drained at most; many records cost little more than one.
 const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often what is over is removed.
@@ -106,7 +106,7 @@ async fn keys(app: Arc<App>) {
             }
         }
         // Once a minute is fine enough for "last used".
-        if round.is_multiple_of(120) {
+        if round.is_multiple_of(300) {
             let used = app.keys.take_used();
             if !used.is_empty()
                 && let Err(error) = store.touch_keys(&used).await

@@ -84,6 +84,13 @@ fn text(length: usize, randomness: &dyn Randomness) -> String {
     text
 }
 
+/// Whether this could be the public part of a key: nothing else is worth a look into the store.
+fn is_key_id(text: &str) -> bool {
+    text.strip_prefix("sk_").is_some_and(|rest| {
+        rest.len() == PUBLIC_LENGTH && rest.bytes().all(|byte| ALPHABET.contains(&byte))
+    })
+}
+
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
@@ -166,6 +173,28 @@ impl KeyRing {
             key_id: record.key_id.clone(),
             role,
         })
+    }
+
+    /// As [`Self::authenticate`], and asks the store about a key that is not known here: another
+    /// process may just have made it.
+    ///
+    /// # Errors
+    /// When the key is not accepted, or the store cannot be asked about it.
+    pub async fn admit(&self, key: &str, store: &Store, now: Timestamp) -> Result<Caller, Refused> {
+        let key_id = key.split_once('.').map(|(key_id, _)| key_id);
+        if let Some(key_id) = key_id.filter(|key_id| is_key_id(key_id))
+            && !self.keys.load().contains_key(key_id)
+            && let Ok(Some(record)) = store.key(key_id).await
+        {
+            self.keys.rcu(|keys| {
+                let mut keys = HashMap::clone(keys);
+                // Not over one that a reload has brought meanwhile: it may be revoked there.
+                keys.entry(record.key_id.clone())
+                    .or_insert_with(|| record.clone());
+                keys
+            });
+        }
+        self.authenticate(key, now)
     }
 
     /// Whether a caller may do this.

@@ -46,7 +46,8 @@ impl FromRequestParts<Arc<App>> for Authenticated {
             .ok_or_else(Problem::unauthenticated)?;
         let caller = app
             .keys
-            .authenticate(key, app.inputs.clock.now())
+            .admit(key, app.state.store(), app.inputs.clock.now())
+            .await
             .map_err(|_| Problem::unauthenticated())?;
         if !app
             .under_way

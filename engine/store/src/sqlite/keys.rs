@@ -77,6 +77,18 @@ impl Store {
         rows.iter().map(read_key).collect()
     }
 
+    /// One key.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn key(&self, key_id: &str) -> Result<Option<KeyRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE key_id = ?")
+            .bind(key_id)
+            .fetch_optional(&self.read)
+            .await?;
+        row.as_ref().map(read_key).transpose()
+    }
+
     /// Revokes a key. Durable when this returns; false when there is none, or it was revoked
     /// before.
     ///
