@@ -186,3 +186,21 @@ fn imported_events_are_played_through_the_engine() {
     );
     assert!(!played["groups"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn simulated_events_meet_the_shipped_organisation_and_are_played() {
+    let site = Site::new();
+    let events = site.folder.path().join("events.jsonl");
+    let mut command = site.command();
+    command.args(["data", "simulate", "--people", "3", "--days", "2"]);
+    let ran = run(command.arg("--out").arg(&events));
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let mut command = std::process::Command::new(crate::harness::BINARY);
+    command
+        .current_dir(root())
+        .args(["demo", "--once", "--listen", "127.0.0.1:0", "--events"])
+        .arg(&events);
+    let ran = run(&mut command);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    assert!(ran.out.contains("allow"), "{ran:?}");
+}

@@ -1,5 +1,7 @@
 //! Reasons in words that a person can read.
 
+use std::f64::consts::LN_2;
+
 use domain::Facts;
 
 use crate::extract::Evidence;
@@ -13,11 +15,13 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
     let words = &facts.signals;
     let value = evidence.features.get(feature);
     let number = value.unwrap_or_default();
+    // Seen before, but not twice as likely for this subject as for anybody.
+    let often = if number < -LN_2 { "often" } else { "seldom" };
     match feature {
         Feature::DeviceSurprise => match (words.device_of_another, words.known_device) {
             (Some(true), _) => "The device is recorded as somebody else's.".to_owned(),
             (_, Some(false)) => "A device that was not used before.".to_owned(),
-            (_, Some(true)) => "A device that is in use.".to_owned(),
+            (_, Some(true)) => format!("A device that is {often} used."),
             _ if on.request.context.device.is_none() => "No device was named.".to_owned(),
             _ => "A device without history.".to_owned(),
         },
@@ -28,17 +32,17 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
         },
         Feature::AgentSurprise => match words.new_agent {
             Some(true) => "A client program that was not used before.".to_owned(),
-            Some(false) => "A client program that is in use.".to_owned(),
+            Some(false) => format!("A client program that is {often} used."),
             None => "No client program was named.".to_owned(),
         },
         Feature::CountrySurprise => match (words.new_country, &facts.network.country) {
             (Some(true), Some(country)) => format!("Never seen in {country} before."),
-            (Some(false), Some(country)) => format!("Often in {country}."),
+            (Some(false), Some(country)) => format!("Seen {often} in {country}."),
             _ => "The country is not known.".to_owned(),
         },
         Feature::AsnSurprise => match (words.new_network, facts.network.asn) {
             (Some(true), Some(asn)) => format!("Never seen in network AS{asn} before."),
-            (Some(false), Some(asn)) => format!("Often in network AS{asn}."),
+            (Some(false), Some(asn)) => format!("Seen {often} in network AS{asn}."),
             _ => "The network is not known.".to_owned(),
         },
         Feature::PrefixSurprise => match (facts.network.ip, value) {
@@ -85,7 +89,10 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             "different resources in an hour",
             words.object_rate_percent,
         ),
-        Feature::RecentFailures => format!("{} failures in 15 minutes.", rounded(number)),
+        Feature::RecentFailures => match number.round() {
+            1.0 => "1 failure in 15 minutes.".to_owned(),
+            _ => format!("{} failures in 15 minutes.", rounded(number)),
+        },
         Feature::ResourceSensitivity => match words.resource_sensitivity {
             Some(3) => "The resource is secret.",
             Some(2) => "The resource is confidential.",
@@ -95,15 +102,13 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
         }
         .to_owned(),
         Feature::ResourceSurprise => match words.new_resource {
-            Some(true) => "A resource that was not touched before.",
-            _ => "A resource that is often used.",
-        }
-        .to_owned(),
+            Some(true) => "A resource that was not touched before.".to_owned(),
+            _ => format!("A resource that is {often} used."),
+        },
         Feature::ActionSurprise => match words.new_action {
-            Some(true) => "An action that was not done before.",
-            _ => "A usual action.",
-        }
-        .to_owned(),
+            Some(true) => "An action that was not done before.".to_owned(),
+            _ => format!("An action that is {often} done."),
+        },
         Feature::SessionAgeSeconds => match value {
             Some(seconds) => format!("The session is {} old.", duration(seconds)),
             None => "No session was named.".to_owned(),

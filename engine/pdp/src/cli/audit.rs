@@ -94,7 +94,7 @@ fn verify(folder: &std::path::Path, settings: &Settings, output: Output) -> Resu
         })),
     });
     let mut text = format!(
-        "{} records in {} segments, chain {}",
+        "{} records, {} segments; the chain is {}",
         report.records,
         report.segments,
         if what.is_none() { "whole" } else { "BROKEN" }

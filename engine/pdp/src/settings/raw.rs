@@ -70,6 +70,11 @@ macro_rules! section {
                 Self { $($field: $default,)+ }
             }
         }
+
+        #[cfg(test)]
+        impl $name {
+            const KEYS: &[&str] = &[$(stringify!($field)),+];
+        }
     };
 }
 
@@ -144,8 +149,12 @@ impl<'de> Deserialize<'de> for Span {
         match Form::deserialize(from)? {
             Form::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds))),
             Form::Text(text) => text
-                .parse::<jiff::SignedDuration>()
+                .parse::<jiff::Span>()
                 .ok()
+                .and_then(|span| {
+                    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
+                        .ok()
+                })
                 .and_then(|span| Duration::try_from(span).ok())
                 .map(Self)
                 .ok_or_else(|| {
@@ -439,5 +448,58 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         profiles_in_memory: raw.profiles_in_memory,
         sessions_in_memory: raw.sessions_in_memory,
         devices_in_memory: raw.devices_in_memory,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_runs_without_settings_passes_its_own_check() {
+        let settings = Raw::default().check().unwrap();
+        assert_eq!(
+            format!("{settings:?}"),
+            format!("{:?}", Settings::default())
+        );
+    }
+
+    #[test]
+    fn the_readme_shows_every_setting_with_its_default() {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let block = readme.split("```toml").nth(1).unwrap();
+        let block = block.split("```").next().unwrap();
+        let shown: Raw = toml::from_str(block).unwrap();
+        assert_eq!(format!("{shown:?}"), format!("{:?}", Raw::default()));
+
+        // What has no default is shown as a comment.
+        let uncommented = block.replace("\n# ", "\n");
+        let table: toml::Table = uncommented.parse().unwrap();
+        for (section, keys) in [
+            ("store", RawStore::KEYS),
+            ("policies", RawPolicies::KEYS),
+            ("models", RawModels::KEYS),
+            ("geo", RawGeo::KEYS),
+            ("risk", RawRisk::KEYS),
+            ("sessions", RawSessions::KEYS),
+            ("tokens", RawTokens::KEYS),
+            ("audit", RawAudit::KEYS),
+            ("limits", RawLimits::KEYS),
+        ] {
+            let shown: BTreeSet<&str> = table[section]
+                .as_table()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
+            assert_eq!(shown, keys.iter().copied().collect(), "[{section}]");
+        }
+        toml::from_str::<Raw>(&uncommented)
+            .unwrap()
+            .check()
+            .unwrap();
     }
 }

@@ -158,7 +158,7 @@ fn prepare_policies(
     match events {
         None => entities.extend(cast::documents_as_entities()),
         Some(events) => {
-            entities.extend(cast::strangers_as_entities(events));
+            cast::add_strangers(&mut entities, events);
             fs::write(
                 policies.join("90-imported.cedar"),
                 cast::POLICY_FOR_IMPORTED,
