@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Timestamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -151,11 +152,25 @@ async fn tidy(app: Arc<App>) {
         }
         if let Some(days) = app.settings.audit.keep_days {
             let before = now.plus_seconds(-i64::from(days) * 86_400);
-            if let Err(error) = app.state.store().forget_decisions(before).await {
+            if let Err(error) = forget_records(&app, before).await {
                 tracing::warn!(%error, "old records were not removed");
             }
         }
     }
+}
+
+async fn forget_records(
+    app: &App,
+    before: Timestamp,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let store = app.state.store();
+    store.forget_decisions(before).await?;
+    if let Some(drained) = store.drained().await? {
+        let folder = app.settings.data_dir.join("journal");
+        let remove = move || store::journal::remove_older(&folder, &drained, before);
+        tokio::task::spawn_blocking(remove).await??;
+    }
+    Ok(())
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -300,6 +300,9 @@ impl Raw {
         if !(1 << 16..=1 << 32).contains(&self.audit.segment_bytes) {
             faults.push("`audit.segment_bytes`: 65536 to 4294967296".to_owned());
         }
+        if self.audit.keep_days == Some(0) {
+            faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
+        }
         let limits = check_limits(&self.limits, &mut faults);
         if !faults.is_empty() {
             return Err(SettingsError(faults));

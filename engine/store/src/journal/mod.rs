@@ -16,6 +16,7 @@
 
 mod line;
 mod read;
+mod retain;
 mod verify;
 mod write;
 
@@ -24,5 +25,6 @@ mod tests;
 
 pub use line::{Chain, Place, Position};
 pub use read::{Record, read_at, read_from};
+pub use retain::remove_older;
 pub use verify::{Break, Report, verify};
 pub use write::{AppendError, Journal, JournalSettings, Recovery};

@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use domain::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
@@ -198,4 +199,31 @@ async fn groups_are_answered_together_and_in_order() {
     assert_eq!(*journal.durable().borrow(), 200);
     journal.close();
     assert_eq!(check(folder.path()).records, 200);
+}
+
+#[tokio::test]
+async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
+    let folder = filled(20).await;
+    let all = segments(folder.path()).len();
+    let end = check(folder.path()).end.unwrap();
+    let (long_ago, later) = (
+        Timestamp::from_millis(0),
+        Timestamp::from_millis(4_000_000_000_000),
+    );
+    let remove = |drained, before| remove_older(folder.path(), drained, before).unwrap();
+    assert_eq!(remove(&end, long_ago), 0, "none is that old");
+    let early = read_from(folder.path(), None, 20, 8)
+        .unwrap()
+        .pop()
+        .unwrap();
+    let few = remove(&early.after, later);
+    assert!((1..all - 1).contains(&few), "only what is drained: {few}");
+    assert_eq!(few + remove(&end, later), all - 1, "never the last one");
+    let report = check(folder.path());
+    assert!(report.broken.is_none() && report.end.unwrap() == end);
+    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    assert_eq!(recovery.last_seq, 20);
+    journal.append(record(20)).await.unwrap();
+    journal.close();
+    assert!(check(folder.path()).broken.is_none());
 }
