@@ -18,6 +18,7 @@ mod databases;
 mod harness;
 mod imports;
 mod limits;
+mod properties;
 mod reload;
 mod repo;
 mod scenarios;

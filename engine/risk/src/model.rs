@@ -70,6 +70,12 @@ impl Model {
         &self.forest
     }
 
+    /// What stands in for unknown features, in the forest's scale, in the catalogue's order.
+    #[must_use]
+    pub const fn medians(&self) -> &[f64; FEATURES] {
+        &self.medians
+    }
+
     /// Points of a request of which every feature is at its median: the most ordinary one.
     #[must_use]
     pub const fn ordinary(&self) -> u8 {
