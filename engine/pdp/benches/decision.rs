@@ -39,6 +39,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const QUESTION: &str = r#"{"subject":{"type":"User","id":"alice"},"action":{"name":"read"},"resource":{"type":"Document","id":"handbook"},"context":{"ip":"192.0.2.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0","session_id":"s-1","device":{"id":"laptop-1","managed":true,"compliant":true}}}"#;
 
 fn root() -> PathBuf {
@@ -91,16 +95,15 @@ fn known_person(app: &App) -> (AccessRequest, Signals, Timestamp) {
     (request, signals, now.plus_seconds(600))
 }
 
+fn engine_in(folder: &Path, runtime: &Runtime) -> Arc<App> {
+    let built = app::build(settings(&folder.join("var")), Inputs::system());
+    runtime.block_on(built).unwrap().app
+}
+
 fn alone(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::new().unwrap();
-    let app = runtime
-        .block_on(app::build(
-            settings(&folder.path().join("var")),
-            Inputs::system(),
-        ))
-        .unwrap()
-        .app;
+    let app = engine_in(folder.path(), &runtime);
     let (request, signals, now) = known_person(&app);
     let snapshot = Arc::clone(&app.live.current());
     let outcome = decide(&request, &signals, &snapshot, now);
@@ -245,13 +248,7 @@ fn is_whole(answer: &[u8]) -> bool {
 fn floor(connections: usize) -> Bench {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let app = runtime
-        .block_on(app::build(
-            settings(&folder.path().join("var")),
-            Inputs::system(),
-        ))
-        .unwrap()
-        .app;
+    let app = engine_in(folder.path(), &runtime);
     let (request, signals, now) = known_person(&app);
     let outcome = Arc::new(decide(&request, &signals, &app.live.current(), now));
     let handler = move |body: Bytes| {
