@@ -66,6 +66,9 @@ pub(super) fn table(headers: &[&str]) -> Table {
     if !io::stdout().is_terminal() {
         table.set_width(160);
         table.force_no_tty();
+    } else if table.width().is_none_or(|width| width < 80) {
+        // A terminal that does not know its size says 0; a narrower table would be one of letters.
+        table.set_width(80);
     }
     table
 }

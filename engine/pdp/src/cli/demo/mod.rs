@@ -83,10 +83,6 @@ async fn play(args: DemoArgs, output: Output, folder: &Path) -> Result<(), Failu
         .create_key("demo", Role::Keeper)
         .await
         .map_err(Failure::unable)?;
-    let gateway = app
-        .create_key("gateway", Role::Gateway)
-        .await
-        .map_err(Failure::unable)?;
     let (listener, address) = match serve::listen(&app).await {
         Ok(listening) => listening,
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -107,14 +103,56 @@ async fn play(args: DemoArgs, output: Output, folder: &Path) -> Result<(), Failu
         Some(events) => play_file(&client, events, output).await,
         None => play_day(&client, &app, output).await,
     };
-    if verdict.is_ok() && !args.once && is_watched() {
-        invite(address, &gateway.key);
+    if let Ok(desk) = &verdict
+        && !args.once
+        && is_watched()
+    {
+        invite(address, &keeper.key, desk);
         wait_for_interrupt().await;
     }
     stop.send_replace(true);
     let _ = server.await;
     background.finish().await;
-    verdict
+    verdict.map(|_| ())
+}
+
+/// Where alice was last, when, and with what: for the question that a person may try.
+#[derive(Clone, Debug)]
+struct Desk {
+    /// As a member of the context, if the moment is another than now.
+    time: String,
+    ip: String,
+    device: String,
+    user_agent: String,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            time: String::new(),
+            ip: "192.0.2.7".to_owned(),
+            device: "laptop-1".to_owned(),
+            user_agent: "Firefox/145.0".to_owned(),
+        }
+    }
+}
+
+impl Desk {
+    /// As the last of alice's events has it.
+    fn of_alice(events: &[Event]) -> Option<Self> {
+        let of_alice = |event: &&Event| event.request.subject.entity.id.as_str() == "alice";
+        let last = events.iter().rfind(of_alice)?;
+        let context = &last.request.context;
+        Some(Self {
+            time: format!(
+                "\"time\":\"{}\",",
+                wire::time::format(last.time.plus_seconds(1200))
+            ),
+            ip: context.ip?.to_string(),
+            device: context.device.as_ref()?.id.clone()?,
+            user_agent: context.user_agent.clone()?,
+        })
+    }
 }
 
 fn settings(folder: &Path, policies: &Path, entities: &Path, listen: SocketAddr) -> Settings {
@@ -187,12 +225,13 @@ fn read_events(path: &Path) -> Result<Vec<Event>, Failure> {
     Ok(events)
 }
 
-async fn play_file(client: &Client, events: Vec<Event>, output: Output) -> Result<(), Failure> {
+async fn play_file(client: &Client, events: Vec<Event>, output: Output) -> Result<Desk, Failure> {
+    let desk = Desk::of_alice(&events).unwrap_or_default();
     let played = play_all(client, events, "playing").await?;
-    report::of_file(&played, output)
+    report::of_file(&played, output).map(|()| desk)
 }
 
-async fn play_day(client: &Client, app: &app::App, output: Output) -> Result<(), Failure> {
+async fn play_day(client: &Client, app: &app::App, output: Output) -> Result<Desk, Failure> {
     let text = fs::read_to_string(WORLD)?;
     let world = World::parse(Path::new(WORLD), &text).map_err(Failure::unable)?;
     let day = day::Day::build(&world, app.inputs.clock.now()).map_err(Failure::unable)?;
@@ -203,10 +242,11 @@ async fn play_day(client: &Client, app: &app::App, output: Output) -> Result<(),
             .await
             .map_err(Failure::unable)?;
     }
+    let desk = Desk::of_alice(&day.today).unwrap_or_default();
     let learnt = day.history.len();
     play_all(client, day.history, "history").await?;
     let played = play_all(client, day.today, "the day").await?;
-    report::of_day(&played, &day.scenes, learnt, output)
+    report::of_day(&played, &day.scenes, learnt, output).map(|()| desk)
 }
 
 /// Plays events through the engine: several at once, those of one subject in order. Honest
@@ -254,16 +294,23 @@ async fn play_all(client: &Client, events: Vec<Event>, what: &str) -> Result<Vec
 }
 
 /// Leaves the person with something to try.
-fn invite(address: SocketAddr, key: &str) {
+fn invite(address: SocketAddr, key: &str, desk: &Desk) {
+    let Desk {
+        time,
+        ip,
+        device,
+        user_agent,
+    } = desk;
     tell(&format!(
-        "\nThe engine is still running. Ask it whether alice may read the handbook:\n\n\
+        "\nThe engine is still running. Ask it whether alice may read the handbook, twenty minutes after \
+         she was last seen:\n\n\
          curl -s http://{address}/access/v1/evaluation \\\n  \
          -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n  \
          -d '{{\"subject\":{{\"type\":\"User\",\"id\":\"alice\"}},\"action\":{{\"name\":\"read\"}},\
          \"resource\":{{\"type\":\"Document\",\"id\":\"handbook\"}},\
-         \"context\":{{\"ip\":\"10.10.4.7\",\"device\":{{\"id\":\"alice-laptop\"}},\
-         \"user_agent\":\"Firefox/145.0\"}}}}'\n\n\
-         Then change the address to 198.51.100.200 and the device to something else.\n\
+         \"context\":{{{time}\"ip\":\"{ip}\",\"device\":{{\"id\":\"{device}\"}},\
+         \"user_agent\":\"{user_agent}\"}}}}'\n\n\
+         Then change the address to 198.51.100.200, which is far away, and the device.\n\
          http://{address}/metrics has the numbers. Ctrl-C ends it."
     ));
 }
