@@ -266,11 +266,15 @@ impl Reader<'_> {
         };
         if extension == 0 {
             self.thresholds(n_features, &mut ranking)?;
-            // Most nodes take about two bytes; none less than one.
-            trees.nodes.reserve(self.rest.len() / 2);
-            trees.counts.reserve(self.rest.len() / 2);
-            ranks.reserve(self.rest.len() / 2);
         }
+        // A split and a leaf take about four bytes together, or those of the split's terms.
+        let term = 1 + 2 * usize::from(expected);
+        let pair = trees.terms_per_split().saturating_mul(term).max(4);
+        let splits = self.rest.len() / pair;
+        trees.nodes.reserve(2 * splits);
+        trees.counts.reserve(2 * splits);
+        trees.terms.reserve(splits * trees.terms_per_split());
+        ranks.reserve(2 * splits);
         let mut used = vec![false; ranking.thresholds.len()];
         let mut next = Vec::new();
         for _ in 0..n_trees {
