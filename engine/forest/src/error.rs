@@ -14,7 +14,7 @@ pub enum IsolationForestError {
         /// The value that was set.
         value: String,
         /// The values it may have.
-        range: &'static str,
+        range: String,
     },
     /// Both ways to say where anomalies begin were set.
     #[error(
@@ -52,7 +52,10 @@ pub enum IsolationForestError {
         found: usize,
     },
     /// The forest would need more than 2³¹ nodes or hyperplane terms.
-    #[error("a forest of {trees} trees on {sample} rows each is too large to index")]
+    #[error(
+        "a forest of {trees} trees on {sample} rows each may need more than 2³¹ nodes or \
+         hyperplane terms, too many to index"
+    )]
     TooLarge {
         /// Trees asked for.
         trees: usize,

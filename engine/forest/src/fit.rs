@@ -55,7 +55,7 @@ impl<F: Float, R: RngCore + SeedableRng + Clone> IsolationForestValidParams<F, R
         // At least one column: the fraction is above 0. At most all: it is at most 1.
         let columns = (self.column_fraction * width as f64).ceil() as usize;
         if self.extension_level >= columns {
-            let range = "below the number of columns each tree sees";
+            let range = format!("below {columns}, the number of columns each tree sees");
             return Err(refused("extension_level", self.extension_level, range));
         }
         let per_row = if self.extension_level > 0 {
@@ -105,7 +105,9 @@ impl<F: Float, R: RngCore + SeedableRng + Clone> IsolationForestValidParams<F, R
         }
         let seed = self.forest_seed();
         Ok(in_parts(self.n_threads, count, |from, to| {
-            grow_trees::<F, R>(&plan, seed, first + from as u64..first + to as u64, records)
+            // Round the end, since a saved forest may claim to have grown any number of trees.
+            let serials = (from..to).map(|at| first.wrapping_add(at as u64));
+            grow_trees::<F, R>(&plan, seed, serials, records)
         }))
     }
 

@@ -210,9 +210,10 @@ impl<F: Float> IsolationForest<F> {
         self.score_of(self.expected_path)
     }
 
-    /// The same forest scoring tables with so many threads (one at least); scores do not change.
+    /// The same forest scoring tables with so many threads; scores do not change. Numbers outside
+    /// the parameter's range, 1 to 1024, count as the nearer end of it.
     pub fn with_n_threads(mut self, n_threads: usize) -> Self {
-        self.n_threads = NonZeroUsize::new(n_threads).unwrap_or(NonZeroUsize::MIN);
+        self.n_threads = NonZeroUsize::new(n_threads.min(1024)).unwrap_or(NonZeroUsize::MIN);
         self
     }
 

@@ -5,7 +5,6 @@ use crate::trees::{Node, Root, Term, Trees};
 use linfa::Float;
 use ndarray::ArrayView2;
 use rand::{RngCore, SeedableRng};
-use std::ops::Range;
 
 /// Up to this many columns a sub-sample is copied together before growing; a wider one is read
 /// where it is, since most of its columns are never asked for.
@@ -37,7 +36,7 @@ impl Plan {
 pub(crate) fn grow_trees<F: Float, R: RngCore + SeedableRng>(
     plan: &Plan,
     seed: u64,
-    serials: Range<u64>,
+    serials: impl Iterator<Item = u64>,
     records: ArrayView2<'_, F>,
 ) -> Trees<F> {
     let (n_rows, width) = records.dim();

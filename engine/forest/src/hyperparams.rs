@@ -259,11 +259,11 @@ impl<F: Float, R> ParamGuard for IsolationForestParams<F, R> {
 pub(crate) fn refused(
     name: &'static str,
     value: impl std::fmt::Display,
-    range: &'static str,
+    range: impl Into<String>,
 ) -> IsolationForestError {
     IsolationForestError::InvalidParameter {
         name,
         value: value.to_string(),
-        range,
+        range: range.into(),
     }
 }

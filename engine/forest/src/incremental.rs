@@ -52,7 +52,7 @@ impl<F: Float> IsolationForest<F> {
         trees.forget(count);
         trees.append(fresh);
         *self = Self {
-            next_serial: self.next_serial + count as u64,
+            next_serial: self.next_serial.wrapping_add(count as u64),
             threshold: self.threshold,
             ..Self::from_trees(trees)
         };

@@ -21,7 +21,11 @@ pub(crate) struct Plain<F> {
 }
 
 impl<F: Float> Plain<F> {
-    pub(crate) fn new(trees: Trees<F>) -> Self {
+    pub(crate) fn new(mut trees: Trees<F>) -> Self {
+        // Growing and loading reserve more than is filled.
+        trees.nodes.shrink_to_fit();
+        trees.counts.shrink_to_fit();
+        trees.terms.shrink_to_fit();
         let depths = trees.depths();
         let values = trees.expected(&depths);
         Self {

@@ -146,6 +146,21 @@ fn packing_loses_nothing() {
     assert!(matches!(fitted(3, 1, 2).layout, Layout::Plain(_)));
 }
 
+/// The memory that a forest says it needs is what it holds, also after loading.
+#[test]
+fn no_memory_is_held_in_reserve() {
+    let forest = fitted(4, 2, 9);
+    let loaded = IsolationForest::<f64>::from_bytes(&forest.to_bytes()).unwrap();
+    for forest in [forest, loaded] {
+        let Layout::Plain(Plain { trees, .. }) = forest.layout else {
+            panic!("hyperplanes cannot be packed");
+        };
+        assert_eq!(trees.nodes.capacity(), trees.nodes.len());
+        assert_eq!(trees.counts.capacity(), trees.counts.len());
+        assert_eq!(trees.terms.capacity(), trees.terms.len());
+    }
+}
+
 /// Forgetting the first trees and appending what was forgotten only turns the forest round.
 #[test]
 fn trees_keep_their_shape_when_moved() {

@@ -1,7 +1,8 @@
 // What the fuzz target does with its input; also run by the plain tests. Not a test by itself.
 
 /// Loads bytes as they are and with a right checksum after them, in both widths. What loads must
-/// be a forest that scores, explains, merges and is saved as the same bytes. True if any did.
+/// be a forest that scores, explains, merges, replaces its trees and is saved as the same bytes.
+/// True if any did.
 pub(crate) fn load(bytes: &[u8]) -> bool {
     let mut sealed = bytes.to_vec();
     sealed.extend(crc32fast::hash(bytes).to_le_bytes());
@@ -35,5 +36,16 @@ fn load_as<F: linfa::Float>(bytes: &[u8]) -> bool {
     let mut twice = forest.clone();
     twice.merge(&forest).unwrap();
     assert_eq!(twice.n_trees(), 2 * forest.n_trees());
+    if (1..=4096).contains(&forest.n_features()) && forest.extension_level() < 64 {
+        let rows = ndarray::Array2::from_shape_fn((3, forest.n_features()), |(row, column)| {
+            F::cast(row * (column + 1))
+        });
+        let params = forest::IsolationForest::params().extension_level(forest.extension_level());
+        let replaced = twice.replace_oldest(2, &params, &linfa::DatasetBase::from(rows));
+        replaced.unwrap();
+        assert_eq!(twice.n_trees(), 2 * forest.n_trees());
+        let again = forest::IsolationForest::from_bytes(&twice.to_bytes());
+        assert_eq!(again.unwrap(), twice);
+    }
     true
 }

@@ -329,6 +329,19 @@ fn a_chain_of_splits_loads() {
     assert!(forest.explain(&[1.0]).unwrap().contributions[0] <= 0.0);
 }
 
+/// A file may say that any number of trees was grown before; the count then goes round.
+#[test]
+fn the_last_serial_number_is_no_trap() {
+    let mut bytes = small(1).to_bytes();
+    bytes[24..32].copy_from_slice(&(u64::MAX - 1).to_le_bytes());
+    let mut forest = Forest::from_bytes(&resealed(bytes)).unwrap();
+    let params = IsolationForest::params().n_threads(2);
+    let dataset = DatasetBase::from(normal(100, 4, 1));
+    forest.replace_oldest(5, &params, &dataset).unwrap();
+    assert_eq!(forest.n_trees(), 7);
+    assert_eq!(Forest::from_bytes(&forest.to_bytes()), Ok(forest));
+}
+
 #[test]
 fn messages_say_what_is_wrong() {
     let bytes = small(1).to_bytes();

@@ -93,7 +93,7 @@ fn any_generator_will_do() {
 fn errors_name_parameter_value_and_range() {
     type Params = IsolationForestParams<f64, Xoshiro256Plus>;
     let base = IsolationForest::<f64>::params;
-    let cases: [(Params, &str); 12] = [
+    let cases: [(Params, &str); 14] = [
         (
             base().n_trees(0),
             "parameter `n_trees` must be at least 1, but is `0`",
@@ -136,7 +136,15 @@ fn errors_name_parameter_value_and_range() {
         ),
         (
             base().extension_level(3),
-            "`extension_level` must be below the number of columns each tree sees, but is `3`",
+            "`extension_level` must be below 3, the number of columns each tree sees, but is `3`",
+        ),
+        (
+            base().extension_level(1).column_fraction(0.3),
+            "`extension_level` must be below 1, the number of columns each tree sees, but is `1`",
+        ),
+        (
+            base().n_threads(1025),
+            "`n_threads` must be 1 to 1024, but is `1025`",
         ),
         (
             base().contamination(0.1).threshold(0.5),
@@ -180,7 +188,11 @@ fn data_that_cannot_be_learnt_from() {
     let huge = IsolationForest::params()
         .n_trees(usize::MAX)
         .fit(&DatasetBase::from(normal(9, 2, 1)));
-    assert!(huge.unwrap_err().to_string().contains("too large"));
+    let error = huge.unwrap_err().to_string();
+    assert!(
+        error.contains("9 rows each may need more than 2³¹ nodes"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What holds for any table and any parameters.
 
 use crate::data::{holed, normal};
-use forest::IsolationForest;
+use forest::{IsolationForest, Reservoir};
 use linfa::prelude::*;
 use ndarray::{Array1, Array2, Axis};
 use proptest::prelude::*;
@@ -122,14 +122,23 @@ proptest! {
         prop_assert_eq!(scores, predict(&forest, &records.select(Axis(0), &order)));
     }
 
-    /// M11: same seed, same forest, same bytes, on any number of threads.
+    /// M11: same seed, same forest, same bytes, on any number of threads: fitted, with trees
+    /// replaced, and from a stream.
     #[test]
     fn threads_leave_no_trace(seed: u64, threads in 2_usize..9, level in 0_usize..2) {
         let dataset = DatasetBase::from(holed(200, 3, 1));
         let params = || IsolationForest::params().n_trees(11).sample_size(32).seed(seed).extension_level(level).contamination(0.2);
-        let one = params().fit(&dataset).unwrap();
-        let many = params().n_threads(threads).fit(&dataset).unwrap();
-        prop_assert_eq!(one.to_bytes(), many.to_bytes());
+        let fresh = DatasetBase::from(holed(200, 3, 2));
+        let lives = [1, threads].map(|threads| {
+            let params = params().n_threads(threads);
+            let mut forest = params.fit(&dataset).unwrap();
+            let fitted = forest.to_bytes();
+            forest.replace_oldest(7, &params, &fresh).unwrap();
+            let mut reservoir = Reservoir::new(params).unwrap();
+            reservoir.push(&dataset.records).unwrap();
+            [fitted, forest.to_bytes(), reservoir.fit().unwrap().to_bytes()]
+        });
+        prop_assert_eq!(&lives[0], &lives[1]);
     }
 }
 
