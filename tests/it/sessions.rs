@@ -54,6 +54,13 @@ fn a_step_up_lifts_its_session_and_is_learnt_once() {
     ] {
         assert_eq!(client.post(&path, &body).status, wanted, "{body}");
     }
+    let less = client.post(&path, &json!({ "level": 2 })).json();
+    assert_eq!(
+        (&less["learnt"], &less["session_lifted"]),
+        (&json!(false), &json!(true)),
+        "a challenge is not what was asked for"
+    );
+    assert_eq!(client.ask(&question)["context"]["outcome"], "mfa");
     let done = client.post(&path, &json!({ "level": 3 }));
     assert_eq!(done.status, 200);
     assert_eq!(done.json()["learnt"], true);

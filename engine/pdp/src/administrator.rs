@@ -34,6 +34,19 @@ pub struct StepUpTarget {
     pub subject: EntityRef,
     /// In which session.
     pub session_id: Option<String>,
+    /// What it takes to pass.
+    pub needs: Level,
+    /// When it was decided, by the engine's clock.
+    pub decided_at: Timestamp,
+}
+
+/// What a step-up must reach to satisfy a rung; none for rungs that offer none.
+fn needed(rung: Rung) -> Option<Level> {
+    match rung {
+        Rung::Challenge => Some(Level::Challenge),
+        Rung::Mfa => Some(Level::Mfa),
+        Rung::Allow | Rung::Deny => None,
+    }
 }
 
 /// Why a question was not answered.
@@ -164,10 +177,12 @@ pub async fn answer(
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);
         app.state.learn(&request.subject.entity, &delta);
-        if matches!(outcome.decision.rung, Rung::Challenge | Rung::Mfa) {
+        if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
                 subject: request.subject.entity.clone(),
                 session_id: request.context.session_id.clone(),
+                needs,
+                decided_at: now,
             };
             app.step_ups.insert(decision_id.clone(), Arc::new(target));
         }
@@ -376,7 +391,11 @@ pub async fn step_up(
     at: Option<Timestamp>,
 ) -> Result<Option<SteppedUp>, StepUpError> {
     let now = app.inputs.clock.now();
-    let Some(target) = find_target(app, decision_id).await? else {
+    let target = find_target(app, decision_id).await?;
+    let in_time = |target: &Arc<StepUpTarget>| {
+        now.whole_seconds_since(target.decided_at) <= risk::profile::PENDING_SECONDS
+    };
+    let Some(target) = target.filter(in_time) else {
         return Ok(None);
     };
     let at = at
@@ -392,10 +411,12 @@ pub async fn step_up(
         "level": level.number(),
     });
     app.journal.append(told.to_string().into_bytes()).await?;
-    let learnt = app
-        .state
-        .confirm(&target.subject, Key::of(decision_id), at)
-        .await;
+    // A challenge lifts the session, but proves too little for a request that wants MFA.
+    let learnt = level >= target.needs
+        && app
+            .state
+            .confirm(&target.subject, Key::of(decision_id), at)
+            .await;
     let mut session_lifted = false;
     if let Some(id) = &target.session_id {
         // Loads it, if it is not there.
@@ -449,10 +470,12 @@ async fn find_target(
         return Ok(None);
     };
     let target = wire::record::RecordHead::read(&text).and_then(|head| {
-        let waits = matches!(head.outcome.as_str(), "challenge" | "mfa") && head.manner == "access";
-        waits.then_some(StepUpTarget {
+        let needs = Rung::from_word(&head.outcome).and_then(needed)?;
+        (head.manner == "access").then_some(StepUpTarget {
             subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
             session_id: head.session_id,
+            needs,
+            decided_at: head.at,
         })
     });
     Ok(target.map(Arc::new))

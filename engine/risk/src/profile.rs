@@ -21,8 +21,8 @@ const REQUESTS_SECONDS: f64 = 300.0;
 const OBJECTS_SECONDS: f64 = 3600.0;
 const FAILURES_SECONDS: f64 = 900.0;
 
-/// A step-up that takes longer than this teaches nothing any more.
-const PENDING_SECONDS: i64 = 600;
+/// A step-up that takes longer than this counts for nothing any more.
+pub const PENDING_SECONDS: i64 = 600;
 /// Events that may wait for a step-up at once.
 const PENDING_MAX: usize = 8;
 /// Event ids remembered, so that one delivered twice counts once.
