@@ -16,8 +16,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::app::App;
 use crate::http;
 
-/// Time for the headers of a request; a client that takes longer is cut off.
-const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Time until the headers of the next request are whole; a client that takes longer is cut off.
+/// Longer than gateways keep a connection idle (nginx: 60 s), so that they close it and not the
+/// engine, just when a question is on its way.
+const HEADERS_WITHIN: Duration = Duration::from_secs(75);
 /// Time for requests under way when the engine stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// Largest head of a request, all headers together; more is answered 431.
