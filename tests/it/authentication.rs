@@ -160,14 +160,21 @@ fn roles_may_do_what_they_are_for() {
         let step_up = client
             .post("/v1/decisions/0/step-up", &json!({ "level": 3 }))
             .status;
+        let word = json!({ "legitimate": true });
+        let feedback = client.post("/v1/decisions/0/feedback", &word).status;
+        let told = client.post("/v1/events", &json!({})).status;
         let wanted = match *role {
-            "gateway" => [200, 403, 403, 404],
-            "author" => [200, 403, 404, 403],
-            "keeper" => [200, 403, 404, 404],
-            "operator" => [403, 204, 404, 403],
-            _ => [200, 204, 404, 404],
+            "gateway" => [200, 403, 403, 404, 404, 400],
+            "author" => [200, 403, 404, 403, 403, 403],
+            "keeper" => [200, 403, 404, 404, 404, 400],
+            "operator" => [403, 204, 404, 403, 403, 403],
+            _ => [200, 204, 404, 404, 404, 400],
         };
-        assert_eq!([asked, device.status, record, step_up], wanted, "{role}");
+        assert_eq!(
+            [asked, device.status, record, step_up, feedback, told],
+            wanted,
+            "{role}"
+        );
     }
 }
 

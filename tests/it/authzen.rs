@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Engine, Site, alice_reads, eventually};
+use crate::harness::{Client, Engine, Site, alice_reads, eventually, now};
 
 fn start() -> (Site, Engine, Client) {
     let site = Site::new();
@@ -63,7 +63,7 @@ fn a_step_up_says_what_to_ask_for() {
     assert_eq!(answer["context"]["outcome"], "mfa");
     assert_eq!(answer["context"]["max_age"], 0, "RFC 9470");
     assert_eq!(answer["context"]["acr_values"], "urn:portreeve:acr:mfa");
-    let at = jiff::Timestamp::now_for_test();
+    let at = now();
     question["context"]["assurance"] = json!({ "acr": "urn:portreeve:acr:mfa", "auth_time": at });
     assert_eq!(client.ask(&question)["context"]["outcome"], "allow");
     drop(engine);
@@ -387,19 +387,4 @@ fn batches_and_dry_runs_leave_no_trace_but_their_record() {
     );
     client.ask(&alice_reads());
     assert_eq!(history(&mut client), (Some(1), Some(2)), "one access did");
-}
-
-/// The clock of the test itself.
-trait NowForTest {
-    fn now_for_test() -> String;
-}
-
-impl NowForTest for jiff::Timestamp {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the engine under test runs by the same clock"
-    )]
-    fn now_for_test() -> String {
-        Self::now().to_string()
-    }
 }

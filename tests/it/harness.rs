@@ -363,3 +363,12 @@ pub(crate) fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<T>) ->
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// The time by the clock that the engine under test goes by, as RFC 3339.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine under test runs by the same clock"
+)]
+pub(crate) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}

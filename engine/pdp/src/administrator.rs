@@ -176,7 +176,11 @@ pub async fn answer(
         let delta = outcome
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);
-        app.state.learn(&request.subject.entity, &delta);
+        // Whoever does not exist gets no profile, or names made up would fill the store.
+        let subject = &request.subject.entity;
+        if snapshot.directory.admits(&snapshot.policies, subject) {
+            app.state.learn(subject, &delta);
+        }
         if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
                 subject: request.subject.entity.clone(),
@@ -389,7 +393,7 @@ pub async fn step_up(
     decision_id: &str,
     level: Level,
     at: Option<Timestamp>,
-) -> Result<Option<SteppedUp>, StepUpError> {
+) -> Result<Option<SteppedUp>, ToldError> {
     let now = app.inputs.clock.now();
     let target = find_target(app, decision_id).await?;
     let in_time = |target: &Arc<StepUpTarget>| {
@@ -417,37 +421,49 @@ pub async fn step_up(
             .state
             .confirm(&target.subject, Key::of(decision_id), at)
             .await;
-    let mut session_lifted = false;
-    if let Some(id) = &target.session_id {
-        // Loads it, if it is not there.
-        let _ = app.state.session(id, now).await;
-        let mut lifted = None;
-        app.state.change_session(id, |session| {
-            let Some(session) = session else { return false };
-            if session.ended || session.subject != target.subject {
-                return false;
-            }
-            let session = Arc::make_mut(session);
-            session.assurance = session
-                .assurance
-                .merged_with(Assurance::of(level, Some(at)));
-            lifted = Some(session.clone());
-            true
-        });
-        if let Some(session) = lifted {
-            app.state.store().put_sessions(&[session]).await?;
-            session_lifted = true;
-        }
-    }
+    let session_lifted = match &target.session_id {
+        Some(id) => lift_session(app, id, &target.subject, Assurance::of(level, Some(at))).await?,
+        None => false,
+    };
     Ok(Some(SteppedUp {
         learnt,
         session_lifted,
     }))
 }
 
-/// Why a step-up was not taken in.
+/// Adds to the assurance of a live session of this subject; false when there is none. Durable
+/// when it returns.
+pub(crate) async fn lift_session(
+    app: &App,
+    id: &String,
+    subject: &EntityRef,
+    passed: Assurance,
+) -> Result<bool, store::sqlite::StoreError> {
+    // Loads it, if it is not there.
+    let _ = app.state.session(id, app.inputs.clock.now()).await;
+    let mut lifted = None;
+    app.state.change_session(id, |session| {
+        let Some(session) = session else { return false };
+        if session.ended || session.subject != *subject {
+            return false;
+        }
+        let session = Arc::make_mut(session);
+        session.assurance = session.assurance.merged_with(passed);
+        lifted = Some(session.clone());
+        true
+    });
+    match lifted {
+        Some(session) => {
+            app.state.store().put_sessions(&[session]).await?;
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Why what a caller told was not taken in.
 #[derive(Debug, thiserror::Error)]
-pub enum StepUpError {
+pub enum ToldError {
     /// The journal refused.
     #[error("{0}")]
     Journal(#[from] AppendError),

@@ -20,6 +20,9 @@ const KEYS_EVERY: Duration = Duration::from_millis(200);
 const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often what is over is removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// A profile that has not changed for so long says nothing any more (Wiefling et al. 2022: a
+/// login history older than six months can go).
+const PROFILES_DAYS: i64 = 183;
 
 /// The background tasks of an engine.
 #[derive(Debug)]
@@ -149,6 +152,10 @@ async fn tidy(app: Arc<App>) {
         let before = now.plus_seconds(-i64::try_from(remembered).unwrap_or(i64::MAX));
         if let Err(error) = app.state.forget_sessions(before).await {
             tracing::warn!(%error, "old sessions were not removed");
+        }
+        let before = now.plus_seconds(-PROFILES_DAYS * 86_400);
+        if let Err(error) = app.state.store().forget_profiles(before).await {
+            tracing::warn!(%error, "old profiles were not removed");
         }
         if let Some(days) = app.settings.audit.keep_days {
             let before = now.plus_seconds(-i64::from(days) * 86_400);

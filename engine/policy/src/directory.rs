@@ -118,6 +118,15 @@ impl Directory {
         Signal::from(value)
     }
 
+    /// Whether somebody of this name can be: the schema has the type, and those of a `@stored`
+    /// type are stored.
+    #[must_use]
+    pub fn admits(&self, policies: &Policies, entity: &EntityRef) -> bool {
+        policies
+            .uid_of(entity)
+            .is_some_and(|uid| !policies.is_stored_type(uid.entity_type()) || self.knows(&uid))
+    }
+
     pub(crate) fn knows(&self, uid: &EntityUID) -> bool {
         self.get(uid).is_some()
     }

@@ -399,6 +399,13 @@ impl Profile {
         in_time
     }
 
+    /// The subject says that an event was not theirs: it counts as a failure, and what waited for
+    /// a step-up is dropped. What a baseline has learnt already fades by itself.
+    pub fn disown(&mut self, event: Key, now: Timestamp) {
+        self.pending.retain(|pending| pending.event != event);
+        self.failures.add(now, FAILURES_SECONDS);
+    }
+
     fn learn(&mut self, seen: &Observation) {
         let now = seen.at;
         self.learnt = self.learnt.saturating_add(1);

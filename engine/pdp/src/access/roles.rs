@@ -63,12 +63,13 @@ pub enum Permission {
     SeeAdminReason,
     ConfirmDecisions,
     ReadDecisions,
+    ReportEvents,
     ReadDevices,
     WriteDevices,
 }
 
 impl Permission {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Evaluate,
         Self::AssertAssurance,
         Self::Replay,
@@ -76,6 +77,7 @@ impl Permission {
         Self::SeeAdminReason,
         Self::ConfirmDecisions,
         Self::ReadDecisions,
+        Self::ReportEvents,
         Self::ReadDevices,
         Self::WriteDevices,
     ];
@@ -91,6 +93,7 @@ impl Permission {
             Self::SeeAdminReason => "see_admin_reason",
             Self::ConfirmDecisions => "decisions.confirm",
             Self::ReadDecisions => "decisions.read",
+            Self::ReportEvents => "events.report",
             Self::ReadDevices => "devices.read",
             Self::WriteDevices => "devices.write",
         }
@@ -186,7 +189,8 @@ mod tests {
                 "assert_assurance",
                 "see_risk",
                 "see_admin_reason",
-                "decisions.confirm"
+                "decisions.confirm",
+                "events.report"
             ]
         );
         assert!(!granted(Role::Author).contains(&"replay"));

@@ -194,6 +194,30 @@ fn show(body: &[u8], output: Output) {
         ));
         return;
     }
+    if get("/kind") == "feedback" {
+        line(&format!(
+            "{}  feedback: {} was {}legitimate",
+            get("/at"),
+            get("/decision_id"),
+            if get("/legitimate") == "true" {
+                ""
+            } else {
+                "not "
+            }
+        ));
+        return;
+    }
+    if get("/kind") == "event" {
+        line(&format!(
+            "{}  told: {} of {}::{:?}, {}",
+            get("/at"),
+            get("/event/action/name"),
+            get("/event/subject/type"),
+            get("/event/subject/id"),
+            get("/event/result")
+        ));
+        return;
+    }
     let policies = record
         .get("policies")
         .and_then(Value::as_array)

@@ -174,6 +174,14 @@ pub(super) async fn read_json(
             "the Content-Type must be application/json",
         ));
     }
+    read_body(app, request).await
+}
+
+/// The body of a request, whatever it is, within its limit.
+pub(super) async fn read_body(
+    app: &App,
+    request: Request<Body>,
+) -> Result<axum::body::Bytes, Problem> {
     let most = app.settings.limits.body_bytes;
     let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
     let announced = request

@@ -14,7 +14,7 @@ use super::authzen::{json, read_json};
 use crate::access::Permission;
 use crate::administrator;
 use crate::app::App;
-use crate::recorder;
+use crate::{observer, recorder};
 
 /// `GET /v1/decisions/{id}`: the record, once it is drained.
 pub(super) async fn read(
@@ -35,6 +35,35 @@ pub(super) async fn read(
         (CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, record).into_response())
+}
+
+#[derive(Deserialize)]
+struct Feedback {
+    legitimate: bool,
+}
+
+/// `POST /v1/decisions/{id}/feedback`: the person's own word.
+pub(super) async fn feedback(
+    State(app): State<Arc<App>>,
+    asker: Authenticated,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    asker.require(Permission::ConfirmDecisions)?;
+    let body = read_json(&app, request).await?;
+    let told: Feedback = serde_json::from_slice(&body).map_err(|error| {
+        Problem::malformed(format!("{error}; write {{\"legitimate\": true or false}}"))
+    })?;
+    let done = observer::feedback(&app, &asker.caller, &id, told.legitimate)
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "feedback was not recorded");
+            Problem::unavailable("the feedback could not be recorded; send it again")
+        })?;
+    let learnt = done.ok_or_else(|| {
+        Problem::not_found("no such decision is recorded; a new one takes a moment")
+    })?;
+    json(&serde_json::json!({ "decision_id": id, "legitimate": told.legitimate, "learnt": learnt }))
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@ mod authn;
 mod authzen;
 mod decisions;
 mod devices;
+mod events;
 mod guard;
 mod operations;
 mod problem;
@@ -31,6 +32,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/.well-known/jwks.json", get(operations::jwks))
         .route("/v1/decisions/{id}", get(decisions::read))
         .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
+        .route("/v1/decisions/{id}/feedback", post(decisions::feedback))
+        .route("/v1/events", post(events::report))
         .route(
             "/v1/devices/{id}",
             get(devices::read)

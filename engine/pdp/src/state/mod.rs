@@ -142,6 +142,16 @@ impl State {
         })
     }
 
+    /// The subject says that an event was not theirs.
+    pub async fn disown(&self, subject: &EntityRef, event: Key, now: Timestamp) {
+        // Loads it, if it is not there.
+        let _ = self.profile(subject, now).await;
+        self.profiles.change(subject, |profile| {
+            Arc::make_mut(profile.get_or_insert_with(Arc::default)).disown(event, now);
+            true
+        });
+    }
+
     /// Changes a session, or makes it when there is none.
     pub fn change_session(
         &self,

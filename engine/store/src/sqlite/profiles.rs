@@ -43,6 +43,18 @@ impl Store {
         Ok(())
     }
 
+    /// Removes profiles that have not changed since a moment. Returns how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_profiles(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM profiles WHERE updated_at < ?")
+            .bind(before.millis())
+            .execute(&self.write)
+            .await?;
+        Ok(done.rows_affected())
+    }
+
     /// The profile of a subject: its form and its bytes.
     ///
     /// # Errors

@@ -1,0 +1,219 @@
+//! What is told after the fact: events seen elsewhere, and a person's word on a decision.
+//!
+//! No decision is made here. Each thing told is in the journal before it counts.
+
+use std::sync::Arc;
+
+use domain::{ActionResult, Assurance, EntityRef, Level, Timestamp};
+use futures_util::future::try_join_all;
+use risk::{Key, Lesson};
+use wire::Event;
+use wire::record::RecordHead;
+
+use crate::access::{Caller, Permission};
+use crate::administrator::{ToldError, lift_session};
+use crate::app::App;
+use crate::engine::Snapshot;
+use crate::{pip, recorder};
+
+/// A fact may lie this far in the future: clocks differ.
+const AHEAD_SECONDS: i64 = 60;
+/// Facts older than this are history, which only those who may replay can tell.
+const BEHIND_SECONDS: i64 = 24 * 3600;
+
+/// What an observed fact is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Login,
+    Passed(Level),
+}
+
+/// A fact that can be taken in.
+#[derive(Debug)]
+struct Fact<'a> {
+    event: &'a Event,
+    kind: Kind,
+    failed: bool,
+    key: Key,
+    line: &'a [u8],
+}
+
+/// A line that was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its number; the first is 1.
+    pub line: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// Takes in observed facts, one event a line, and says which it did not take. Those taken are
+/// durable.
+///
+/// # Errors
+/// When they cannot be made durable.
+pub async fn observe(
+    app: &App,
+    caller: &Caller,
+    text: &[u8],
+) -> Result<(usize, Vec<Rejected>), ToldError> {
+    let now = app.inputs.clock.now();
+    let snapshot = app.live.current();
+    let mut rejected = Vec::new();
+    let mut events = Vec::new();
+    for (position, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match wire::event::parse(line) {
+            Ok(event) => events.push((position + 1, line, event)),
+            Err(error) => rejected.push(Rejected {
+                line: position + 1,
+                reason: error.to_string(),
+            }),
+        }
+    }
+    let may_replay = app.keys.permits(caller, Permission::Replay);
+    let mut facts = Vec::new();
+    for (number, line, event) in &events {
+        match check(event, line, &snapshot, now, may_replay) {
+            Ok(fact) => facts.push(fact),
+            Err(reason) => rejected.push(Rejected {
+                line: *number,
+                reason,
+            }),
+        }
+    }
+    rejected.sort_by_key(|rejected| rejected.line);
+
+    // Together, so that they share the journal's groups.
+    let written = facts.iter().map(|fact| {
+        let told = serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "event",
+            "at": wire::time::format(now),
+            "caller": caller.key_id,
+            "event": serde_json::from_slice::<serde_json::Value>(fact.line).unwrap_or_default(),
+        });
+        app.journal.append(told.to_string().into_bytes())
+    });
+    try_join_all(written).await?;
+    // In their order: what happened first is the past of the rest.
+    for fact in &facts {
+        take_in(app, caller, &snapshot, fact, now).await?;
+    }
+    Ok((facts.len(), rejected))
+}
+
+fn check<'a>(
+    event: &'a Event,
+    line: &'a [u8],
+    snapshot: &Snapshot,
+    now: Timestamp,
+    may_replay: bool,
+) -> Result<Fact<'a>, String> {
+    let request = &event.request;
+    let kind = match request.action.name.as_str() {
+        "login" => Kind::Login,
+        "challenge" => Kind::Passed(Level::Challenge),
+        "mfa" => Kind::Passed(Level::Mfa),
+        other => {
+            return Err(format!(
+                "`action.name` is `{other}`: facts are about `login`, `challenge` or `mfa`"
+            ));
+        }
+    };
+    let result = request
+        .result
+        .ok_or("`result` is missing: say `success` or `failure`")?;
+    if event.time > now.plus_seconds(AHEAD_SECONDS) {
+        return Err("`time` lies in the future".to_owned());
+    }
+    if !may_replay && now.whole_seconds_since(event.time) > BEHIND_SECONDS {
+        return Err("`time` is more than a day ago, which takes a key that may replay".to_owned());
+    }
+    if !snapshot
+        .directory
+        .admits(&snapshot.policies, &request.subject.entity)
+    {
+        return Err(format!("{} is not known here", request.subject.entity));
+    }
+    Ok(Fact {
+        event,
+        kind,
+        failed: result == ActionResult::Failure,
+        key: Key::of(&String::from_utf8_lossy(line)),
+        line,
+    })
+}
+
+async fn take_in(
+    app: &App,
+    caller: &Caller,
+    snapshot: &Arc<Snapshot>,
+    fact: &Fact<'_>,
+    now: Timestamp,
+) -> Result<(), ToldError> {
+    let event = fact.event;
+    let request = &event.request;
+    let subject = &request.subject.entity;
+    let signals = pip::gather(app, request, snapshot, false, now).await;
+    let evidence = risk::extract(request, &signals, event.time);
+    let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
+    let passed = match fact.kind {
+        Kind::Passed(level) if !fact.failed && may_assert => Some(level),
+        // Whoever has the password can sign in: that alone makes nothing usual.
+        _ => None,
+    };
+    let lesson = match passed {
+        Some(_) => Lesson::Baselines,
+        None => Lesson::Counters,
+    };
+    app.state.learn(subject, &evidence.delta(fact.key, lesson));
+    if let (Some(level), Some(id)) = (passed, &request.context.session_id) {
+        let assurance = Assurance::of(level, Some(event.time.min(now)));
+        lift_session(app, id, subject, assurance).await?;
+    }
+    Ok(())
+}
+
+/// A person's word on a decision: "this was me", or "this was not". None when no such decision
+/// is on record; whether it was learnt from otherwise.
+///
+/// # Errors
+/// When it cannot be made durable.
+pub async fn feedback(
+    app: &App,
+    caller: &Caller,
+    decision_id: &str,
+    legitimate: bool,
+) -> Result<Option<bool>, ToldError> {
+    let now = app.inputs.clock.now();
+    let Some(record) = recorder::find(app, decision_id).await? else {
+        return Ok(None);
+    };
+    let Some(head) = RecordHead::read(&record).filter(|head| head.manner == "access") else {
+        return Ok(None);
+    };
+    let Ok(subject) = EntityRef::new(head.subject.0, head.subject.1) else {
+        return Ok(None);
+    };
+    let told = serde_json::json!({
+        "v": wire::record::RECORD_VERSION,
+        "kind": "feedback",
+        "decision_id": decision_id,
+        "at": wire::time::format(now),
+        "caller": caller.key_id,
+        "legitimate": legitimate,
+    });
+    app.journal.append(told.to_string().into_bytes()).await?;
+    let event = Key::of(decision_id);
+    // In the time of the event: as long after it as the word came after the decision.
+    let moment = head.time.plus_seconds(now.whole_seconds_since(head.at));
+    if legitimate {
+        Ok(Some(app.state.confirm(&subject, event, moment).await))
+    } else {
+        app.state.disown(&subject, event, moment).await;
+        Ok(Some(false))
+    }
+}
