@@ -4,6 +4,7 @@
 //! `IMMEDIATE`, so that none of them meets `SQLITE_BUSY_SNAPSHOT` half way. What this store says
 //! is committed is on the disk (`synchronous=FULL`).
 
+mod crowds;
 mod decisions;
 mod devices;
 mod keys;
@@ -19,6 +20,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
 pub use keys::KeyRecord;
 pub use profiles::ProfileRow;
@@ -113,15 +115,30 @@ impl MigrationSource<'static> for Embedded {
         >,
     > {
         Box::pin(async {
-            Ok(vec![Migration::new(
-                1,
-                "first".into(),
-                MigrationType::Simple,
-                sqlx::SqlStr::from_static(include_str!("../../migrations/sqlite/0001_first.sql")),
-                false,
-            )])
+            Ok(vec![
+                migration(
+                    1,
+                    "first",
+                    include_str!("../../migrations/sqlite/0001_first.sql"),
+                ),
+                migration(
+                    3,
+                    "crowds",
+                    include_str!("../../migrations/sqlite/0003_crowds.sql"),
+                ),
+            ])
         })
     }
+}
+
+fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration::new(
+        version,
+        name.into(),
+        MigrationType::Simple,
+        sqlx::SqlStr::from_static(sql),
+        false,
+    )
 }
 
 fn stamp(millis: i64) -> Timestamp {
