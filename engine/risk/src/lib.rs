@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod artifact;
 pub mod calibration;
+pub mod distribution;
 pub mod extract;
 pub mod features;
 pub mod key;
@@ -21,6 +22,7 @@ pub mod settings;
 pub mod travel;
 pub mod words;
 
+pub use distribution::Distribution;
 pub use extract::{Evidence, Signals, extract};
 pub use features::{Feature, Features};
 pub use key::Key;

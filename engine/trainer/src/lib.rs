@@ -4,6 +4,7 @@
 //! service itself.
 
 pub mod card;
+pub mod distribution;
 pub mod events;
 pub mod import;
 pub mod replay;
