@@ -6,6 +6,7 @@
 pub mod card;
 pub mod distribution;
 pub mod events;
+pub mod guard;
 pub mod import;
 pub mod replay;
 pub mod simulate;
