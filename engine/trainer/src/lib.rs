@@ -11,6 +11,7 @@ pub mod import;
 pub mod replay;
 pub mod simulate;
 pub mod train;
+pub mod versus;
 
 pub use replay::Replay;
 pub use simulate::{Organisation, Plan};
