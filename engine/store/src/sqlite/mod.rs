@@ -7,6 +7,7 @@
 mod decisions;
 mod devices;
 mod keys;
+mod models;
 mod profiles;
 mod sessions;
 
@@ -21,6 +22,7 @@ use sqlx::sqlite::{
 
 pub use decisions::DecisionRow;
 pub use keys::KeyRecord;
+pub use models::{ModelAct, ModelActKind};
 pub use profiles::ProfileRow;
 
 /// Connections that read.
@@ -113,13 +115,22 @@ impl MigrationSource<'static> for Embedded {
         >,
     > {
         Box::pin(async {
-            Ok(vec![Migration::new(
-                1,
-                "first".into(),
-                MigrationType::Simple,
-                sqlx::SqlStr::from_static(include_str!("../../migrations/sqlite/0001_first.sql")),
-                false,
-            )])
+            let step = |number, name: &'static str, text: &'static str| {
+                let text = sqlx::SqlStr::from_static(text);
+                Migration::new(number, name.into(), MigrationType::Simple, text, false)
+            };
+            Ok(vec![
+                step(
+                    1,
+                    "first",
+                    include_str!("../../migrations/sqlite/0001_first.sql"),
+                ),
+                step(
+                    2,
+                    "models",
+                    include_str!("../../migrations/sqlite/0002_models.sql"),
+                ),
+            ])
         })
     }
 }
