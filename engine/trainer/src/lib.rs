@@ -4,11 +4,14 @@
 //! service itself.
 
 pub mod card;
+pub mod distribution;
 pub mod events;
+pub mod guard;
 pub mod import;
 pub mod replay;
 pub mod simulate;
 pub mod train;
+pub mod versus;
 
 pub use replay::Replay;
 pub use simulate::{Organisation, Plan};

@@ -188,6 +188,9 @@ pub fn train(
         budget: plan.budget,
         calibration,
         metrics: measure(&model, &slices.test),
+        distribution: Some(crate::distribution::of(
+            slices.fit.iter().map(|row| &row.evidence.features),
+        )),
     };
     let card = crate::card::write(&manifest);
     Ok(Training {
