@@ -90,6 +90,12 @@ pub struct Metric {
     pub value: f64,
     /// How many events it rests on.
     pub count: usize,
+    /// Lower end of its 95 % interval, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
 }
 
 /// Why a model was not loaded.

@@ -133,6 +133,8 @@ impl Versus {
                     name: format!("{kind}.at_or_above_{least}"),
                     value: above as f64 / tally.events.max(1) as f64,
                     count: tally.events,
+                    low: None,
+                    high: None,
                 });
             }
         }
