@@ -1,4 +1,8 @@
-//! `portreeve model`: train a model, read its card.
+//! `portreeve model`: train a model, read its card, and choose which one scores.
+
+mod compare;
+mod drift;
+mod registry;
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,6 +15,7 @@ use trainer::TrainingPlan;
 
 use super::Failure;
 use super::output::{Output, counter};
+use super::{os_user, runtime};
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +49,26 @@ pub(super) enum ModelCommand {
         /// `name` or `name@version`; the champion by default
         model: Option<String>,
     },
+    /// List all models: which scores, which is compared with it, which cannot be used and why
+    List,
+    /// Score the same events with two models, and show where they disagree
+    Compare(compare::CompareArgs),
+    /// Let a model score beside the champion, unheard; its agreement shows in /metrics
+    Shadow {
+        /// `name@version`, or `off`
+        model: String,
+    },
+    /// Let another model score. Refused when it does worse; a running engine takes it up within
+    /// a second
+    Promote(registry::PromoteArgs),
+    /// Go back to the model before the last promotion; again, further back
+    Rollback {
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// How far the last recorded decisions lie from what a model was made from; 1 when drifted
+    Drift(drift::DriftArgs),
 }
 
 pub(super) fn run(
@@ -62,15 +87,7 @@ pub(super) fn run(
             out,
         } => {
             let models = out.unwrap_or_else(|| settings.models.clone());
-            let paths = geo.map_or_else(
-                || settings.geo.clone(),
-                |path| GeoPaths {
-                    city: Some(path.clone()),
-                    asn: Some(path.clone()),
-                    anonymous: Some(path),
-                },
-            );
-            let geo = Geo::open(&paths).map_err(Failure::unable)?;
+            let geo = open_geo(settings, geo)?;
             let version = version.unwrap_or_else(|| next_version(&models, &name));
             let plan = TrainingPlan {
                 name,
@@ -94,7 +111,7 @@ pub(super) fn run(
                 "metrics": training.manifest.metrics,
             });
             let text = format!(
-                "{}\n{model} is in {}; set `models.champion = \"{model}\"` to use it",
+                "{}\n{model} is in {}; `portreeve model promote {model}` lets it score",
                 training.card,
                 folder.display()
             );
@@ -109,7 +126,26 @@ pub(super) fn run(
                 .unwrap_or_else(|_| trainer::card::write(&manifest));
             output.print(&manifest, card.trim_end())
         }
+        ModelCommand::List => registry::list(settings, output),
+        ModelCommand::Compare(args) => compare::run(&args, settings, output),
+        ModelCommand::Shadow { model } => registry::shadow(model, settings, output),
+        ModelCommand::Promote(args) => registry::promote(args, settings, output),
+        ModelCommand::Rollback { reason } => registry::rollback(reason, settings, output),
+        ModelCommand::Drift(args) => drift::run(&args, settings, output),
     }
+}
+
+/// The databases of the settings, or one for all of them.
+fn open_geo(settings: &Settings, one: Option<PathBuf>) -> Result<Geo, Failure> {
+    let paths = one.map_or_else(
+        || settings.geo.clone(),
+        |path| GeoPaths {
+            city: Some(path.clone()),
+            asn: Some(path.clone()),
+            anonymous: Some(path),
+        },
+    );
+    Geo::open(&paths).map_err(Failure::unable)
 }
 
 fn next_version(models: &std::path::Path, name: &str) -> u32 {
