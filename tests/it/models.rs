@@ -91,11 +91,17 @@ struct Trained {
 
 impl Trained {
     fn events(&self) -> String {
-        self.folder
-            .path()
-            .join("events.jsonl")
-            .display()
-            .to_string()
+        let path = self.folder.path().join("events.jsonl");
+        path.display().to_string()
+    }
+
+    /// The first days of them.
+    fn few(&self) -> String {
+        let all = fs::read_to_string(self.events()).unwrap();
+        let few: Vec<&str> = all.lines().take(8000).collect();
+        let path = self.folder.path().join("few.jsonl");
+        fs::write(&path, few.join("\n")).unwrap();
+        path.display().to_string()
     }
 }
 
@@ -386,6 +392,15 @@ fn a_champion_that_is_damaged_later_is_not_taken_up_and_can_be_left() {
         "{faults}"
     );
     assert_eq!(scored_by(&mut client), "behaviour@2", "as it was");
+    // A rollback heals it, with nothing more to be done.
+    shelf.model_json(&["rollback"]);
+    soon_scored_by(&mut client, "behaviour@1");
+    eventually("it is ready", || {
+        (engine.client("").get("/readyz").status == 200).then_some(())
+    });
+    shelf.put(2, |_| {});
+    shelf.model_json(&["promote", "behaviour@2"]);
+    shelf.put(2, |manifest| manifest["seed"] = json!(99));
     drop(client);
     engine.stop();
     let ran = run(shelf.site.command().arg("serve"));
@@ -471,7 +486,7 @@ fn both_are_measured_on_the_same_events_when_there_are_some() {
     // What its manifest says of itself does not count then.
     shelf.put(2, |manifest| manifest["metrics"] = json!([]));
     shelf.put_trained(3);
-    let events = trained().events();
+    let events = trained().few();
     let with_events = |model| shelf.model(&["promote", model, "--events", &events]);
     assert_eq!(
         with_events("behaviour@2").status,

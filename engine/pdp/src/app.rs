@@ -123,7 +123,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let keys = KeyRing::new(Permissions::load()?);
     keys.reload(&store).await?;
     let signer = SigningKey::load_or_create(&settings.data_dir.join("signing-key.p8"))?;
-    let app = App {
+    let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
         geo: ArcSwap::from_pointee(geo),
@@ -138,14 +138,11 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         public_url: OnceLock::new(),
         settings,
         inputs,
-    };
+    });
     if let Err(error) = app.take_up_models().await {
         notes.push(format!("models: {error}; it is tried again"));
     }
-    Ok(Built {
-        app: Arc::new(app),
-        notes,
-    })
+    Ok(Built { app, notes })
 }
 
 impl App {
@@ -187,7 +184,7 @@ impl App {
         Ok(notes)
     }
 
-    fn reload_files(&self, standing: &Standing) -> Result<Vec<String>, Vec<String>> {
+    pub(crate) fn reload_files(&self, standing: &Standing) -> Result<Vec<String>, Vec<String>> {
         let mut faults = Vec::new();
         let mut notes = Vec::new();
         match Geo::open(&self.settings.geo) {

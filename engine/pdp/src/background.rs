@@ -142,6 +142,7 @@ async fn drift(app: Arc<App>) {
         let champion = app.models.champion();
         if champion.choice != told_of {
             told_of = champion.choice.clone();
+            app.metrics.forget_drift();
             alarm = Alarm::default();
             seen = 0;
         }

@@ -152,7 +152,7 @@ pub(super) async fn shadow(
 }
 
 /// What was done is kept; now it is put on record and counts.
-async fn answer(app: &App, done: Done) -> Result<Response, Problem> {
+async fn answer(app: &Arc<App>, done: Done) -> Result<Response, Problem> {
     app.take_up_models().await.map_err(|error| {
         tracing::error!(%error, "what was done with models was not taken up; trying again");
         Problem::unavailable(

@@ -221,15 +221,24 @@ impl App {
     /// # Errors
     /// When the store or the journal refuses; it is to be tried again. A model that cannot be
     /// used is no error here: it shows in [`Models::faults`], and what scored before goes on.
-    pub async fn take_up_models(&self) -> Result<(), TakeUpError> {
+    pub async fn take_up_models(self: &Arc<Self>) -> Result<(), TakeUpError> {
         let _alone = self.models.swapping.lock().await;
         self.models.unfinished.store(true, Ordering::Relaxed);
         let acts = self.state.store().model_acts().await?;
         self.put_on_record(&acts).await?;
         let standing = Standing::of(&acts);
-        self.take_up_champion(&standing).await?;
+        let swapped = self.take_up_champion(&standing).await?;
         self.take_up_challenger(&standing).await?;
-        self.models.standing.store(Arc::new(standing));
+        let standing = Arc::new(standing);
+        self.models.standing.store(Arc::clone(&standing));
+        if swapped && self.live.stale().is_some() {
+            // A reload that failed may have failed for the model that has just been replaced.
+            let app = Arc::clone(self);
+            let again = tokio::task::spawn_blocking(move || app.reload_files(&standing));
+            for fault in again.await?.err().unwrap_or_default() {
+                tracing::error!("the reload still fails: {fault}");
+            }
+        }
         self.models.unfinished.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -246,7 +255,8 @@ impl App {
         Ok(())
     }
 
-    async fn take_up_champion(&self, standing: &Standing) -> Result<(), TakeUpError> {
+    /// Whether another model scores than before.
+    async fn take_up_champion(&self, standing: &Standing) -> Result<bool, TakeUpError> {
         let models = &self.models;
         let running = models.champion();
         if standing
@@ -256,7 +266,7 @@ impl App {
             self.note_champion_fault(None);
             self.metrics
                 .name_models(&running.choice.model, models.shadow().as_deref());
-            return Ok(());
+            return Ok(false);
         }
         let (registry, chosen) = (models.registry.clone(), standing.clone());
         let opened = tokio::task::spawn_blocking(move || open_champion(&registry, &chosen)).await?;
@@ -264,6 +274,7 @@ impl App {
             Ok(opened) => {
                 self.install_champion(opened);
                 self.note_champion_fault(None);
+                Ok(true)
             }
             Err(fault) => {
                 self.metrics.reload_failed();
@@ -272,9 +283,9 @@ impl App {
                     running.choice.model
                 );
                 self.note_champion_fault(Some(fault));
+                Ok(false)
             }
         }
-        Ok(())
     }
 
     /// Lets a model score from the next request on.

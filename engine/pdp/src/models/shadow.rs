@@ -79,7 +79,7 @@ impl Shadow {
             self.meters.failures.inc();
             return;
         };
-        let level = |score: RiskScore| trainer::versus::level_of(score.points(), settings.levels);
+        let level = |score: RiskScore| settings.levels_reached(score.points());
         let (mine, its) = (level(score), level(risk.score));
         if let Some(counter) = self.meters.compared.get(its).and_then(|row| row.get(mine)) {
             counter.inc();

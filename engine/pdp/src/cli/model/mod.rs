@@ -118,7 +118,13 @@ pub(super) fn run(
             output.print(&report, &text)
         }
         ModelCommand::Card { model } => {
-            let name = model.unwrap_or_else(|| settings.champion.clone());
+            let name = match model {
+                Some(model) => model,
+                None => {
+                    let champion = runtime()?.block_on(crate::models::foresee(settings));
+                    champion.map_err(Failure::Unable)?.choice.model
+                }
+            };
             let folder = artifact::locate(&settings.models, &name)
                 .map_err(|error| Failure::Unable(format!("{name}: {error}")))?;
             let (_, manifest) = artifact::load(&folder).map_err(Failure::unable)?;
