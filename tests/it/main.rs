@@ -19,6 +19,7 @@ mod events;
 mod harness;
 mod imports;
 mod limits;
+mod models;
 mod properties;
 mod reload;
 mod repo;
