@@ -2,6 +2,7 @@
 
 use domain::{
     AccessRequest, ActionResult, Assurance, DeviceClaim, Party, RequestContext, Timestamp,
+    TokenWish,
 };
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -190,12 +191,7 @@ impl Serialize for WrittenContext<'_> {
             map.serialize_entry("assurance", &WrittenAssurance(assurance))?;
         }
         if let Some(token) = &context.token {
-            let scope: Vec<&str> = token.scope.iter().map(domain::Name::as_str).collect();
-            let wish = [
-                ("audience", token.audience.as_str()),
-                ("scope", &scope.join(" ")),
-            ];
-            map.serialize_entry("token", &std::collections::BTreeMap::from(wish))?;
+            map.serialize_entry("token", &WrittenWish(token))?;
         }
         if context.dry_run {
             map.serialize_entry("dry_run", &true)?;
@@ -232,7 +228,20 @@ impl Serialize for WrittenDevice<'_> {
     }
 }
 
-struct WrittenClaim<'a>(&'a AssuranceClaim);
+pub(crate) struct WrittenWish<'a>(pub(crate) &'a TokenWish);
+
+impl Serialize for WrittenWish<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let token = self.0;
+        let scope: Vec<&str> = token.scope.iter().map(domain::Name::as_str).collect();
+        let mut map = to.serialize_map(Some(2))?;
+        map.serialize_entry("audience", &token.audience)?;
+        map.serialize_entry("scope", &scope.join(" "))?;
+        map.end()
+    }
+}
+
+pub(crate) struct WrittenClaim<'a>(pub(crate) &'a AssuranceClaim);
 
 impl Serialize for WrittenClaim<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

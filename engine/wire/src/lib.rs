@@ -13,6 +13,7 @@ pub mod event;
 pub mod json;
 pub mod record;
 pub mod request;
+pub mod row;
 pub mod time;
 
 pub use answer::{AnswerView, Sight};
