@@ -17,7 +17,7 @@ use crate::json::Object;
 use crate::time;
 
 /// Longest `user_agent` that is read, bytes.
-const USER_AGENT_MAX: usize = 2048;
+pub const USER_AGENT_MAX: usize = 2048;
 /// Deepest nesting of a body.
 const DEPTH_MAX: usize = 64;
 /// Most scopes in a token wish.
