@@ -6,6 +6,7 @@
 pub mod card;
 pub mod events;
 pub mod import;
+pub mod pseudonym;
 pub mod replay;
 pub mod simulate;
 pub mod train;

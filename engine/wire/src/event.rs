@@ -35,7 +35,7 @@ pub enum Label {
 }
 
 #[derive(Deserialize)]
-struct RawEvent {
+pub(crate) struct RawEvent {
     time: String,
     #[serde(default)]
     label: Option<Label>,
@@ -48,18 +48,23 @@ struct RawEvent {
 /// # Errors
 /// When it is not an event; the message names the member.
 pub fn parse(line: &[u8]) -> Result<Event, Malformed> {
-    let raw: RawEvent = read(line)?;
-    let time = time::parse(&raw.time)
-        .ok_or_else(|| Malformed("`time` is not a time as in RFC 3339".to_owned()))?;
-    let Incoming {
-        request, assurance, ..
-    } = raw.question.into_incoming()?;
-    Ok(Event {
-        request,
-        time,
-        assurance,
-        label: raw.label,
-    })
+    read::<RawEvent>(line)?.into_event()
+}
+
+impl RawEvent {
+    pub(crate) fn into_event(self) -> Result<Event, Malformed> {
+        let time = time::parse(&self.time)
+            .ok_or_else(|| Malformed("`time` is not a time as in RFC 3339".to_owned()))?;
+        let Incoming {
+            request, assurance, ..
+        } = self.question.into_incoming()?;
+        Ok(Event {
+            request,
+            time,
+            assurance,
+            label: self.label,
+        })
+    }
 }
 
 /// An event, to be written.

@@ -15,6 +15,7 @@ pub mod record;
 pub mod request;
 pub mod row;
 pub mod time;
+pub mod told;
 
 pub use answer::{AnswerView, Sight};
 pub use batch::{Batch, Semantic};

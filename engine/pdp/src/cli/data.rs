@@ -1,4 +1,6 @@
-//! `portreeve data`: events, simulated and imported.
+//! `portreeve data`: events, simulated, imported, and exported from the record of decisions.
+
+mod export;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -13,6 +15,7 @@ use trainer::{Organisation, Plan};
 
 use super::Failure;
 use super::output::{Output, bar, counter, tell};
+use crate::settings::{Settings, SettingsError};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum LogFormat {
@@ -74,10 +77,18 @@ pub(super) enum DataCommand {
         #[arg(long, default_value_t = 2017)]
         year: i16,
     },
+    /// Write what was decided and observed as events, in order of time; with the engine running
+    /// or not
+    Export(export::ExportArgs),
 }
 
-pub(super) fn run(command: DataCommand, output: Output) -> Result<(), Failure> {
+pub(super) fn run(
+    command: DataCommand,
+    settings: impl FnOnce() -> Result<Settings, SettingsError>,
+    output: Output,
+) -> Result<(), Failure> {
     match command {
+        DataCommand::Export(args) => export::run(args, &settings()?, output),
         DataCommand::Simulate {
             world,
             people,
