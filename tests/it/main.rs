@@ -16,6 +16,7 @@ mod bad_input;
 mod command_line;
 mod databases;
 mod events;
+mod exports;
 mod harness;
 mod imports;
 mod limits;

@@ -59,7 +59,7 @@ enum Command {
     /// Models: train, compare, shadow, promote, roll back, watch for drift
     #[command(subcommand)]
     Model(model::ModelCommand),
-    /// Events: simulate them, import logs
+    /// Events: simulate them, import logs, export what was decided
     #[command(subcommand)]
     Data(data::DataCommand),
     /// The record of decisions: verify its chain, read its end
@@ -118,7 +118,7 @@ pub fn run() -> ExitCode {
         Command::Model(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| model::run(command, &s, output)),
-        Command::Data(command) => data::run(command, output),
+        Command::Data(command) => data::run(command, settings, output),
         Command::Audit(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| audit::run(command, &s, output)),
