@@ -1,6 +1,6 @@
 //! `portreeve data`: events, simulated, imported, and exported from the record of decisions.
 
-mod export;
+pub(super) mod export;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

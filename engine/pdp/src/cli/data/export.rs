@@ -68,6 +68,32 @@ struct Exported {
 }
 
 pub(super) fn run(args: ExportArgs, settings: &Settings, output: Output) -> Result<(), Failure> {
+    let (exported, contents) = write(&args, settings)?;
+    let (value, text) = exported.tell(&contents);
+    report(args.out.is_some(), output, &value, &text)?;
+    match contents.first_unreadable {
+        // What could be read is exported, but nobody should take it for everything.
+        Some(place) => Err(Failure::No(format!(
+            "{place}: {} lines of the journal could not be read; `portreeve audit verify` says more",
+            contents.unreadable
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The whole decision log as a file of events, for commands that read it more than once. What
+/// cannot be read of it is not there.
+pub(in crate::cli) fn whole(settings: &Settings, out: &Path) -> Result<(), Failure> {
+    let args = ExportArgs {
+        out: Some(out.to_owned()),
+        from: None,
+        to: None,
+        pseudonymise: None,
+    };
+    write(&args, settings).map(drop)
+}
+
+fn write(args: &ExportArgs, settings: &Settings) -> Result<(Exported, Contents), Failure> {
     let folder = settings.data_dir.join("journal");
     if !folder.is_dir() {
         return Err(Failure::Unable(format!(
@@ -87,7 +113,7 @@ pub(super) fn run(args: ExportArgs, settings: &Settings, output: Output) -> Resu
     let mut exported = Exported::default();
     let contents = journal::read_all(&folder, |text| {
         bar.inc(1);
-        if let Some(mut event) = exported.take(text, &args, &words) {
+        if let Some(mut event) = exported.take(text, args, &words) {
             if let Some(names) = &mut names {
                 names.apply(&mut event);
             }
@@ -99,16 +125,7 @@ pub(super) fn run(args: ExportArgs, settings: &Settings, output: Output) -> Resu
     sorter.finish(|event| to.write(event))?;
     to.finish()?;
     bar.finish_and_clear();
-    let (value, text) = exported.tell(&contents);
-    report(args.out.is_some(), output, &value, &text)?;
-    match contents.first_unreadable {
-        // What could be read is exported, but nobody should take it for everything.
-        Some(place) => Err(Failure::No(format!(
-            "{place}: {} lines of the journal could not be read; `portreeve audit verify` says more",
-            contents.unreadable
-        ))),
-        None => Ok(()),
-    }
+    Ok((exported, contents))
 }
 
 fn words(folder: &Path, mut each: impl FnMut()) -> Result<HashMap<Uuid, Words>, Failure> {

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
+use tempfile::NamedTempFile;
 use trainer::TrainingPlan;
 
 use super::super::bench;
+use super::super::data::export;
 use super::super::output::Output;
 use super::{Failure, Progress, open_geo};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TrainArgs {
-    /// Files of events in order of time; `.gz` is unpacked
-    #[arg(long, required = true, num_args = 1..)]
+    /// Files of events in order of time, `.jsonl`, `.jsonl.gz` or `.parquet`; the decision log in
+    /// `data_dir` by default
+    #[arg(long, num_args = 1..)]
     events: Vec<PathBuf>,
     /// Name of the model
     #[arg(long, default_value = "behaviour")]
@@ -50,9 +53,19 @@ pub(super) fn run(args: TrainArgs, settings: &Settings, output: Output) -> Resul
         trees: args.trees,
         ..TrainingPlan::default()
     };
+    // Training reads its events twice, and the log is not in order of time.
+    let log = args
+        .events
+        .is_empty()
+        .then(|| exported(settings))
+        .transpose()?;
+    let events = match &log {
+        Some(file) => vec![file.path().to_owned()],
+        None => args.events,
+    };
     let mut progress = Progress::default();
     let training = trainer::train::train(
-        || trainer::events::read(&args.events),
+        || trainer::events::read(&events),
         &geo,
         &plan,
         &|model, survey| bench::judge(settings, model, survey),
@@ -82,4 +95,13 @@ fn next_version(models: &Path, name: &str) -> u32 {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .max()
         .map_or(1, |last| last + 1)
+}
+
+fn exported(settings: &Settings) -> Result<NamedTempFile, Failure> {
+    let file = tempfile::Builder::new()
+        .prefix("portreeve-log-")
+        .suffix(".jsonl.gz")
+        .tempfile()?;
+    export::whole(settings, file.path())?;
+    Ok(file)
 }
