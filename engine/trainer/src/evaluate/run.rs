@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use geo::Geo;
-use risk::Model;
 use risk::calibration::Budget;
+use risk::{Model, Settings};
 use wire::Event;
 
 use super::{Bench, Evaluation, Report, is_attack, is_question};
@@ -27,6 +27,7 @@ pub fn run<I>(
     events: impl Fn() -> I,
     geo: &Geo,
     model: &Arc<Model>,
+    settings: &Settings,
     budget: Budget,
     warm_up: f64,
     bench: &Bench<'_>,
@@ -38,7 +39,7 @@ where
     let survey = Survey::of(events(), geo, |seen| progress(Step::Looking(seen)))?;
     let judge = bench(model, &survey).map_err(TrainError::Policies)?;
     let from = survey.at(warm_up);
-    let mut replay = Replay::new(geo);
+    let mut replay = Replay::new(geo, settings);
     let mut before = Sample::new(ROWS_MAX, SEED);
     let mut evaluation = None;
     for (seen, event) in events().enumerate() {

@@ -42,6 +42,7 @@ pub(super) fn run(args: EvaluateArgs, settings: &Settings, output: Output) -> Re
         || trainer::events::read(&args.events),
         &geo,
         &Arc::new(model),
+        &settings.risk,
         manifest.budget,
         args.warm_up,
         &|model, survey| bench::judge(settings, model, survey),
