@@ -18,7 +18,7 @@ use crate::agent::Agent;
 use crate::crowd::{Crowd, Peers};
 use crate::features::{Feature, Features};
 use crate::key::Key;
-use crate::profile::{Delta, Lesson, Observation, Profile};
+use crate::profile::{Delta, Habit, Lesson, Observation, Profile};
 use crate::settings::Settings;
 use observe::{attempt_of, observe};
 
@@ -140,8 +140,8 @@ pub fn extract(
     evidence.note_unavailable(signals);
     evidence.note_network(context.ip, signals);
     evidence.note_device(request, signals, now);
-    evidence.note_session(signals, agent, request, now);
-    evidence.note_sources(&signals.tallies, now);
+    evidence.note_session(request, signals, profile, now);
+    evidence.note_sources(&signals.tallies, profile, now);
     if let Some(profile) = profile {
         let peers = signals.crowds.peers();
         evidence.note_habits(profile, peers, now);
@@ -228,8 +228,10 @@ impl Evidence {
                 0.0
             };
             self.features.set(Feature::Anonymiser, rank);
+            // VPNs run in data centres: that is one fact and not two.
+            let bare = anonymity.hosting && rank == 0.0;
             self.features
-                .set(Feature::Hosting, f64::from(u8::from(anonymity.hosting)));
+                .set(Feature::Hosting, f64::from(u8::from(bare)));
         }
     }
 
@@ -285,11 +287,12 @@ impl Evidence {
 
     fn note_session(
         &mut self,
-        signals: &Signals,
-        agent: Option<&Agent>,
         request: &AccessRequest,
+        signals: &Signals,
+        profile: Option<&Profile>,
         now: Timestamp,
     ) {
+        let agent = signals.agent.as_deref();
         let Some(session) = signals.session.known() else {
             self.facts
                 .session
@@ -334,7 +337,23 @@ impl Evidence {
                 is(words.session_network_changed) || is(words.session_country_changed);
             let moved_client = is(words.session_device_changed) || is(words.session_agent_changed);
             words.session_moved = Some(moved_network && moved_client);
-            let count = changes.into_iter().filter(|change| is(*change)).count();
+            // From Wi-Fi to one's own phone is no drift, and who switches a VPN on has not left
+            // the country.
+            let seen = &self.observation;
+            let knows = |habit: Habit, key: Option<Key>| {
+                profile
+                    .zip(key)
+                    .is_some_and(|(profile, key)| profile.knows(habit, key))
+            };
+            let drifted = [
+                is(words.session_network_changed) && !knows(Habit::Asn, seen.asn),
+                is(words.session_country_changed)
+                    && !seen.hides_place
+                    && !knows(Habit::Country, seen.country),
+                is(words.session_device_changed),
+                is(words.session_agent_changed),
+            ];
+            let count = drifted.into_iter().filter(|drifted| *drifted).count();
             self.features.set(Feature::SessionDrift, count as f64);
         }
     }

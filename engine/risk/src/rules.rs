@@ -138,10 +138,12 @@ pub const RULES: [Rule; 25] = [
         id: "abusive-source",
         points: 40,
         feature: Feature::AddressAbuse,
-        doc: "an address, or its /24 or /64, from which five or more subjects have failed",
+        doc: "an address, or the /24 or /64 in a network new to the subject, from which five or more subjects have failed",
         fires: |on| {
-            Circumstances::at_least(on.facts.signals.address_abuse, 5)
-                || Circumstances::at_least(on.facts.signals.prefix_abuse, 5)
+            let signals = &on.facts.signals;
+            Circumstances::at_least(signals.address_abuse, 5)
+                || Circumstances::at_least(signals.prefix_abuse, 5)
+                    && signals.new_network != Some(false)
         },
     },
     Rule {

@@ -240,7 +240,16 @@ impl Evidence {
         words.recent_risk = whole(profile.recent_risk(now));
     }
 
-    pub(super) fn note_sources(&mut self, tallies: &[Option<Tally>; 3], now: Timestamp) {
+    pub(super) fn note_sources(
+        &mut self,
+        tallies: &[Option<Tally>; 3],
+        profile: Option<&Profile>,
+        now: Timestamp,
+    ) {
+        // What the neighbours do says nothing of somebody's usual address.
+        let at_home = profile
+            .zip(self.observation.address)
+            .is_some_and(|(profile, address)| profile.knows(Habit::Address, address));
         let words = &mut self.facts.signals;
         let [address, prefix, asn] = tallies;
         let [at_address, at_prefix, at_asn] = self.attempt.sources;
@@ -262,8 +271,11 @@ impl Evidence {
             if source.is_some() {
                 // A source that was never seen has done nothing yet.
                 let abuse = tally.map_or(0.0, |tally| tally.abuse(now));
-                self.features.set(feature, abuse);
                 *word = whole(abuse);
+                let theirs = at_home && feature != Feature::AddressAbuse;
+                // Less than one is nobody.
+                let counts = abuse >= 1.0 && !theirs;
+                self.features.set(feature, if counts { abuse } else { 0.0 });
             }
         }
     }
