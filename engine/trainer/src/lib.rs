@@ -11,5 +11,5 @@ pub mod simulate;
 pub mod train;
 
 pub use replay::Replay;
-pub use simulate::{Organisation, Plan};
+pub use simulate::{Organisation, Scenario};
 pub use train::{Training, TrainingPlan};

@@ -1,0 +1,135 @@
+//! Devices, and the client programs on them.
+
+use super::chance::index;
+
+/// One of a person's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gear {
+    /// Everybody has one; the organisation manages it.
+    Laptop,
+    /// The second device.
+    Phone,
+    /// The third.
+    Tablet,
+}
+
+impl Gear {
+    /// In ids.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Laptop => "laptop",
+            Self::Phone => "phone",
+            Self::Tablet => "tablet",
+        }
+    }
+
+    /// Of three things, that of this device.
+    pub(super) const fn of<T: Copy>(self, [laptop, phone, tablet]: [T; 3]) -> T {
+        match self {
+            Self::Laptop => laptop,
+            Self::Phone => phone,
+            Self::Tablet => tablet,
+        }
+    }
+}
+
+/// An operating system with a browser on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Platform {
+    pub(super) os: &'static str,
+    pub(super) os_version: &'static str,
+    /// The `User-Agent`, with `{}` for the browser's version.
+    pub(super) agent: &'static str,
+    /// Whether its maker runs a privacy relay.
+    pub(super) relayed: bool,
+}
+
+const LAPTOPS: [Platform; 4] = [
+    Platform {
+        os: "Windows",
+        os_version: "11",
+        agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36",
+        relayed: false,
+    },
+    Platform {
+        os: "macOS",
+        os_version: "15",
+        agent: "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{}.1 Safari/605.1.15",
+        relayed: false,
+    },
+    Platform {
+        os: "Linux",
+        os_version: "6",
+        agent: "Mozilla/5.0 (X11; Linux x86_64; rv:{}.0) Gecko/20100101 Firefox/{}.0",
+        relayed: false,
+    },
+    Platform {
+        os: "Windows",
+        os_version: "11",
+        agent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36 Edg/{}.0.0.0",
+        relayed: false,
+    },
+];
+const PHONES: [Platform; 2] = [
+    Platform {
+        os: "iOS",
+        os_version: "18",
+        agent: "Mozilla/5.0 (iPhone; CPU iPhone OS 18_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{}.4 Mobile/15E148 Safari/604.1",
+        relayed: true,
+    },
+    Platform {
+        os: "Android",
+        os_version: "15",
+        agent: "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Mobile Safari/537.36",
+        relayed: false,
+    },
+];
+const TABLETS: [Platform; 2] = [
+    Platform {
+        os: "iPadOS",
+        os_version: "18",
+        agent: "Mozilla/5.0 (iPad; CPU OS 18_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{}.4 Mobile/15E148 Safari/604.1",
+        relayed: true,
+    },
+    Platform {
+        os: "Android",
+        os_version: "15",
+        agent: "Mozilla/5.0 (Linux; Android 15; SM-X710) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{}.0.0.0 Safari/537.36",
+        relayed: false,
+    },
+];
+
+/// Browsers that strangers come with: the whole market, and tools.
+pub(super) const STRANGERS: [&str; 5] = [
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:127.0) Gecko/20100101 Firefox/127.0",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Mobile Safari/537.36",
+];
+/// What passwords are tried with.
+pub(super) const TOOLS: [&str; 4] = [
+    "python-requests/2.31.0",
+    "Go-http-client/2.0",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/109.0.0.0 Safari/537.36",
+    "okhttp/4.9.3",
+];
+/// What stolen keys are used with.
+pub(super) const KEY_TOOLS: [&str; 4] = [
+    "Boto3/1.34.0 Python/3.11.7",
+    "curl/8.5.0",
+    "aws-cli/2.15.10 Python/3.11.6 Linux/6.5.0",
+    "Go-http-client/1.1",
+];
+
+/// What somebody of this key has on a device of this kind.
+pub(super) fn platform(gear: Gear, key: u64) -> Platform {
+    let known: &[Platform] = match gear {
+        Gear::Laptop => &LAPTOPS,
+        Gear::Phone => &PHONES,
+        Gear::Tablet => &TABLETS,
+    };
+    let found = known.get(index(key, known.len())).copied();
+    found.unwrap_or(LAPTOPS[0])
+}
