@@ -14,7 +14,7 @@ use proptest::option;
 use proptest::prelude::*;
 use risk::agent::Agent;
 use risk::features::CATALOGUE;
-use risk::{Key, Lesson, Profile, Signals};
+use risk::{Attempt, Crowd, Crowds, Key, Lesson, Profile, Signals, Standing, Tally};
 
 use crate::scenarios::{place, shipped};
 
@@ -220,13 +220,57 @@ fn profile() -> impl Strategy<Value = Arc<Profile>> {
     })
 }
 
+/// A crowd that has learnt from requests of one member.
+fn crowds() -> impl Strategy<Value = Crowds> {
+    let event = (request(), spot(), moment());
+    proptest::collection::vec(event, 0..12).prop_map(|events| {
+        let mut crowd = Crowd::default();
+        let mut profile = Profile::default();
+        for (number, (request, place, now)) in events.into_iter().enumerate() {
+            let signals = Signals {
+                place: Signal::Known(place),
+                ..Signals::default()
+            };
+            let evidence = risk::extract(&request, &signals, now);
+            profile.apply(&evidence.delta(Key::number(number as u64), Lesson::Baselines));
+            crowd.learn(&evidence.observation, &Standing::of(&profile));
+        }
+        let everyone = Arc::new(crowd);
+        Crowds {
+            group: Arc::clone(&everyone),
+            everyone,
+        }
+    })
+}
+
+/// What has come from the three sources: successes and failures at some moments.
+fn tallies() -> impl Strategy<Value = [Option<Tally>; 3]> {
+    let tally = || {
+        let attempt = (moment(), 0..9_u64, proptest::bool::ANY);
+        let attempts = proptest::collection::vec(attempt, 0..20);
+        option::of(attempts.prop_map(|attempts| {
+            let mut tally = Tally::default();
+            for (at, subject, failed) in attempts {
+                tally.add(&Attempt {
+                    at,
+                    sources: [None; 3],
+                    subject: Key::number(subject),
+                    failed,
+                });
+            }
+            tally
+        }))
+    };
+    [tally(), tally(), tally()]
+}
+
 fn signals() -> impl Strategy<Value = Signals> {
     (
         signal(spot()),
         signal(network()),
         signal(anonymity()),
         option::of(proptest::sample::select(&AGENTS[..])),
-        signal(profile()),
+        (signal(profile()), crowds(), tallies()),
         signal(device()),
         signal(session()),
         signal(-3..9_i64),
@@ -238,13 +282,15 @@ fn signals() -> impl Strategy<Value = Signals> {
                 network,
                 anonymity,
                 agent,
-                profile,
+                (profile, crowds, tallies),
                 device,
                 session,
                 sensitivity,
                 given_up,
             )| {
                 Signals {
+                    crowds,
+                    tallies,
                     place,
                     network,
                     anonymity,

@@ -13,7 +13,7 @@ use domain::{
 use pdp::engine::{Outcome, Snapshot, decide};
 use policy::{Directory, Policies, SourceFile};
 use risk::agent::Agent;
-use risk::{Key, Lesson, Profile, Settings, Signals};
+use risk::{Attempt, Crowd, Crowds, Key, Lesson, Profile, Settings, Signals, Standing, Tally};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -122,6 +122,8 @@ struct GivenSignals {
     device: Option<Value>,
     /// How it began: `{ago, place, network, agent, device, ended, of, level, level_ago}`.
     session: Option<Value>,
+    /// How many other subjects have just failed from the address.
+    failed_here: u64,
     /// 0 to 3, `absent` or `unavailable`.
     sensitivity: Option<Value>,
     /// The store has been failing for too long.
@@ -230,14 +232,18 @@ fn check(scenario: &Scenario) -> Result<(), String> {
     let subject = EntityRef::new(scenario.subject.kind.as_str(), scenario.subject.id.as_str())
         .map_err(|error| error.to_string())?;
     let mut profile = Arc::new(Profile::default());
+    let mut crowd = Arc::new(Crowd::default());
     let mut now = START;
     for number in 0..scenario.history {
         // Two working hours a day, a dozen documents: an ordinary month.
         let request = question(&subject, &Value::Null, now, 0)?;
-        let signals = signals(&GivenSignals::default(), &request, &subject, &profile, now)?;
+        let given = GivenSignals::default();
+        let signals = signals(&given, &request, &subject, (&profile, &crowd), now)?;
         let evidence = risk::extract(&request, &signals, now);
         let delta = evidence.delta(Key::number(u64::from(number) + 1), Lesson::Baselines);
+        drop(signals);
         Arc::make_mut(&mut profile).apply(&delta);
+        Arc::make_mut(&mut crowd).learn(&delta.observation, &Standing::of(&profile));
         let next_day = number % 6 == 5;
         now = now.plus_seconds(if next_day { 86_400 - 5 * 1200 } else { 1200 });
     }
@@ -250,8 +256,8 @@ fn check(scenario: &Scenario) -> Result<(), String> {
         now = now.plus_seconds(step.after);
         for time in 1..=step.times {
             let request = question(&subject, &step.request, now, time).map_err(at_step)?;
-            let signals =
-                signals(&step.signals, &request, &subject, &profile, now).map_err(at_step)?;
+            let signals = signals(&step.signals, &request, &subject, (&profile, &crowd), now)
+                .map_err(at_step)?;
             let outcome = decide(&request, &signals, &snapshot, now);
             event += 1;
             let key = Key::number(event);
@@ -416,7 +422,7 @@ fn signals(
     given: &GivenSignals,
     request: &domain::AccessRequest,
     subject: &EntityRef,
-    profile: &Arc<Profile>,
+    (profile, crowd): (&Arc<Profile>, &Arc<Crowd>),
     now: Timestamp,
 ) -> Result<Signals, String> {
     let place_given = given.place.as_ref().map(|name| Value::String(name.clone()));
@@ -442,7 +448,21 @@ fn signals(
     } else {
         Signal::Absent
     };
+    let mut tally = Tally::default();
+    for other in 0..given.failed_here {
+        tally.add(&Attempt {
+            at: now,
+            sources: [None; 3],
+            subject: Key::number(other),
+            failed: true,
+        });
+    }
     Ok(Signals {
+        crowds: Crowds {
+            group: Arc::clone(crowd),
+            everyone: Arc::clone(crowd),
+        },
+        tallies: [Some(tally), Some(tally), None],
         place: known(place_given.as_ref(), ordinary_place, |value| {
             place(value.as_str().unwrap_or_default())
         })?,

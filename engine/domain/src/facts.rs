@@ -164,6 +164,10 @@ vocabulary! {
         known_device: bool = Bool;
         /// Trust in the device, 0 to 100, from its record.
         device_trust: i64 = Long;
+        /// Whole days since the subject was first trusted on this device.
+        device_age_days: i64 = Long;
+        /// The device has another fingerprint than when it was first trusted.
+        device_fingerprint_changed: bool = Bool;
         /// The device's record says that it must no longer be used.
         device_revoked: bool = Bool;
         /// The device is recorded as somebody else's.
@@ -192,16 +196,47 @@ vocabulary! {
         corporate_exit: bool = Bool;
         /// An hour of the week at which the subject is hardly ever seen.
         unusual_hour: bool = Bool;
+        /// Different subjects that failed from this address within about an hour, times its share
+        /// of failures: high for a spray, near 0 for an office.
+        address_abuse: i64 = Long;
+        /// The same of the address's /24 or /64.
+        prefix_abuse: i64 = Long;
+        /// The same of the address's network (ASN).
+        asn_abuse: i64 = Long;
         /// Requests of the subject in about the last five minutes.
         requests_5m: i64 = Long;
         /// Those requests against how high they usually get, in per cent; 100 is as usual.
         request_rate_percent: i64 = Long;
+        /// Requests of the subject in about the last hour.
+        requests_1h: i64 = Long;
+        /// Those requests against how high they usually get, in per cent.
+        request_rate_1h_percent: i64 = Long;
+        /// Those requests against how high they get in the subject's group, in per cent.
+        peer_request_percent: i64 = Long;
+        /// Requests of the subject in about the last day.
+        requests_1d: i64 = Long;
+        /// Those requests against how high they usually get, in per cent.
+        request_rate_1d_percent: i64 = Long;
+        /// Different resources that the subject touched in about the last five minutes.
+        objects_5m: i64 = Long;
+        /// Those resources against how many they usually get, in per cent.
+        object_rate_5m_percent: i64 = Long;
         /// Different resources that the subject touched in about the last hour.
         objects_1h: i64 = Long;
         /// Those resources against how many they usually get, in per cent; 100 is as usual.
         object_rate_percent: i64 = Long;
+        /// Those resources against how many they get in the subject's group, in per cent.
+        peer_object_percent: i64 = Long;
+        /// Different resources that the subject touched in about the last day.
+        objects_1d: i64 = Long;
+        /// Those resources against how many they usually get, in per cent.
+        object_rate_1d_percent: i64 = Long;
         /// Failures of the subject in about the last fifteen minutes.
         recent_failures: i64 = Long;
+        /// Challenges and second factors that the subject refused in about the last hour.
+        refused_prompts: i64 = Long;
+        /// The highest score of the subject lately, 0 to 100, fading over about an hour.
+        recent_risk: i64 = Long;
         /// How sensitive the resource is: 0 public, 1 internal, 2 confidential, 3 secret.
         resource_sensitivity: i64 = Long;
         /// The subject has not touched this resource before.

@@ -173,14 +173,21 @@ pub async fn answer(
     let mut session = None;
     if is_access {
         session = note_session(app, &request, &signals, &outcome);
-        let delta = outcome
+        let mut delta = outcome
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);
-        // Whoever does not exist gets no profile, or names made up would fill the store.
+        // The profile that was read goes now, so that the one to be changed need not be copied.
+        drop(signals);
+        // Whoever does not exist gets no profile, or names made up would fill the store; but
+        // where such names come from is worth remembering.
         let subject = &request.subject.entity;
         if snapshot.directory.admits(&snapshot.policies, subject) {
-            app.state.learn(subject, &delta);
+            let crowds = pip::crowds(app, &request, &snapshot);
+            app.state.learn(subject, crowds, &delta);
+        } else {
+            delta.attempt.failed = true;
         }
+        app.state.count_attempt(&delta.attempt);
         if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
                 subject: request.subject.entity.clone(),

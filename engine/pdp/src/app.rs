@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use geo::Geo;
 use quick_cache::sync::Cache;
+use risk::Key;
 use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
@@ -24,6 +25,9 @@ use crate::state::State;
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;
+
+/// Facts about subjects without a profile that are known when they are told again.
+const FACTS_REMEMBERED: usize = 100_000;
 
 /// Texts of `User-Agent` whose client program is remembered.
 const AGENTS_REMEMBERED: usize = 10_000;
@@ -74,6 +78,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
     pub(crate) step_ups: Cache<String, Arc<StepUpTarget>>,
+    /// Facts about subjects that do not exist, taken in already.
+    pub(crate) facts_told: Cache<Key, ()>,
     /// Client programs by their `User-Agent`.
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What callers have under way.
@@ -114,18 +120,21 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
             "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
         ));
     }
+    let state = State::new(store, &settings.limits);
+    state.restore_crowds().await?;
     let keys = KeyRing::new(Permissions::load()?);
-    keys.reload(&store).await?;
+    keys.reload(state.store()).await?;
     let signer = SigningKey::load_or_create(&settings.data_dir.join("signing-key.p8"))?;
     let app = App {
         live: Live::new(loaded.snapshot),
         geo: ArcSwap::from_pointee(geo),
-        state: State::new(store, &settings.limits),
+        state,
         keys,
         journal,
         signer,
         metrics: Metrics::new(),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
+        facts_told: Cache::new(FACTS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),

@@ -34,6 +34,7 @@ struct Fact<'a> {
     event: &'a Event,
     kind: Kind,
     failed: bool,
+    exists: bool,
     key: Key,
     line: &'a [u8],
 }
@@ -132,16 +133,19 @@ fn check<'a>(
     if !may_replay && now.whole_seconds_since(event.time) > BEHIND_SECONDS {
         return Err("`time` is more than a day ago, which takes a key that may replay".to_owned());
     }
-    if !snapshot
+    let failed = result == ActionResult::Failure;
+    let exists = snapshot
         .directory
-        .admits(&snapshot.policies, &request.subject.entity)
-    {
+        .admits(&snapshot.policies, &request.subject.entity);
+    // That somebody tries names that do not exist says much about where it comes from.
+    if !exists && !failed {
         return Err(format!("{} is not known here", request.subject.entity));
     }
     Ok(Fact {
         event,
         kind,
-        failed: result == ActionResult::Failure,
+        failed,
+        exists,
         key: Key::of(&String::from_utf8_lossy(line)),
         line,
     })
@@ -159,6 +163,7 @@ async fn take_in(
     let subject = &request.subject.entity;
     let signals = pip::gather(app, request, snapshot, false, now).await;
     let evidence = risk::extract(request, &signals, event.time);
+    drop(signals);
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
     let passed = match fact.kind {
         Kind::Passed(level) if !fact.failed && may_assert => Some(level),
@@ -169,7 +174,18 @@ async fn take_in(
         Some(_) => Lesson::Baselines,
         None => Lesson::Counters,
     };
-    app.state.learn(subject, &evidence.delta(fact.key, lesson));
+    let delta = evidence.delta(fact.key, lesson);
+    if !fact.exists {
+        if app.facts_told.get(&fact.key).is_none() {
+            app.facts_told.insert(fact.key, ());
+            app.state.count_attempt(&delta.attempt);
+        }
+        return Ok(());
+    }
+    let crowds = pip::crowds(app, request, snapshot);
+    if app.state.learn(subject, crowds, &delta) {
+        app.state.count_attempt(&delta.attempt);
+    }
     if let (Some(level), Some(id)) = (passed, &request.context.session_id) {
         let assurance = Assurance::of(level, Some(event.time.min(now)));
         lift_session(app, id, subject, assurance).await?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use domain::{AccessRequest, Assurance, SessionRecord, Signal, Timestamp, Value};
 use geo::database::Located;
-use risk::Signals;
 use risk::agent::Agent;
+use risk::{CrowdKeys, Key, Signals};
 
 use crate::app::App;
 use crate::engine::Snapshot;
@@ -47,7 +47,15 @@ pub async fn gather(
             }
         },
     );
+    let asn = located.network.known().map(|network| network.asn);
+    let tallies = app.state.tallies([
+        context.ip.map(Key::of_address),
+        context.ip.map(Key::of_prefix),
+        asn.map(|asn| Key::number(u64::from(asn))),
+    ]);
     Signals {
+        crowds: app.state.crowds(crowds(app, request, snapshot)),
+        tallies,
         place: located.place,
         network: located.network,
         anonymity: located.anonymity,
@@ -88,6 +96,22 @@ fn seen_by(session: &SessionRecord, may_assert: bool) -> SessionRecord {
         session.assurance = Assurance::default();
     }
     session
+}
+
+/// The crowds that the subject belongs to: the stored word counts; the caller's fills in only
+/// what is not stored.
+pub(crate) fn crowds(app: &App, request: &AccessRequest, snapshot: &Snapshot) -> CrowdKeys {
+    let subject = &request.subject;
+    let attribute = app.settings.peer_attribute.as_str();
+    let stored = snapshot
+        .directory
+        .stored_text(&snapshot.policies, &subject.entity, attribute);
+    let told = || match subject.properties.get(attribute) {
+        Some(Value::Text(word)) => Some(word.clone()),
+        _ => None,
+    };
+    let peers = stored.or_else(told);
+    CrowdKeys::of(subject.entity.kind.as_str(), peers.as_deref())
 }
 
 /// The stored label; the caller's word fills in only what is not stored.

@@ -44,6 +44,8 @@ pub struct Settings {
     pub risk: risk::Settings,
     /// The stored attribute that says how sensitive a resource is.
     pub sensitivity_attribute: String,
+    /// Attribute of a subject that says whose work is like its own: a department, a role.
+    pub peer_attribute: String,
     /// Sessions.
     pub sessions: SessionSettings,
     /// Life of minted tokens, seconds.
@@ -104,6 +106,8 @@ pub struct Limits {
     pub sessions_in_memory: usize,
     /// Devices held in memory.
     pub devices_in_memory: usize,
+    /// Addresses, networks and autonomous systems whose failures are counted.
+    pub sources_in_memory: usize,
 }
 
 impl Default for Settings {

@@ -118,6 +118,23 @@ impl Directory {
         Signal::from(value)
     }
 
+    /// A text attribute of a stored entity.
+    #[must_use]
+    pub fn stored_text(
+        &self,
+        policies: &Policies,
+        entity: &EntityRef,
+        attribute: &str,
+    ) -> Option<String> {
+        match self.get(&policies.uid_of(entity)?)?.get(attribute)? {
+            PartialValue::Value(ast::Value {
+                value: ast::ValueKind::Lit(ast::Literal::String(text)),
+                ..
+            }) => Some(text.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether somebody of this name can be: the schema has the type, and those of a `@stored`
     /// type are stored.
     #[must_use]

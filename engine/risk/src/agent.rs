@@ -12,6 +12,8 @@ pub struct Agent {
     pub family: String,
     /// For example `Windows 10`, where it says so.
     pub os: Option<String>,
+    /// `pc`, `smartphone`, `mobilephone`, `appliance`, `crawler`, `misc`, where it says so.
+    pub device_type: Option<String>,
 }
 
 impl Agent {
@@ -27,11 +29,19 @@ impl Agent {
             .as_ref()
             .filter(|known| known.os != UNKNOWN)
             .map(|known| known.os.to_owned());
+        let device_type = known
+            .as_ref()
+            .filter(|known| known.category != UNKNOWN)
+            .map(|known| known.category.to_owned());
         let family = match known {
             Some(known) if known.name != UNKNOWN => known.name.to_owned(),
             _ => product_token(text)?.to_owned(),
         };
-        Some(Self { family, os })
+        Some(Self {
+            family,
+            os,
+            device_type,
+        })
     }
 }
 

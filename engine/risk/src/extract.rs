@@ -1,29 +1,33 @@
 //! From signals to facts and features. Pure: the profile and the clock are arguments.
 
+mod habits;
+mod observe;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::facts::{DeviceFacts, NetworkFacts, SessionFacts, SignalFacts, TimeFacts};
+use domain::facts::{DeviceFacts, NetworkFacts, SessionFacts, TimeFacts};
 use domain::signal::Source;
 use domain::{
-    AccessRequest, ActionResult, Anonymity, Assurance, DeviceRecord, Facts, Network, Place,
-    SessionRecord, Signal, Timestamp,
+    AccessRequest, Anonymity, Assurance, DeviceRecord, Facts, Network, Place, SessionRecord,
+    Signal, Timestamp,
 };
 
+use crate::abuse::{Attempt, Tally};
 use crate::agent::Agent;
+use crate::crowd::{Crowd, Peers};
 use crate::features::{Feature, Features};
 use crate::key::Key;
-use crate::profile::{Delta, Habit, Lesson, Observation, Profile, hour_of_week};
-use crate::travel;
+use crate::profile::{Delta, Lesson, Observation, Profile};
+use observe::{attempt_of, observe};
 
 /// Over this speed, and this distance, nobody travels between two honest requests (Panther:
 /// 900 km/h; Elastic: 500 km).
 pub const IMPOSSIBLE_KMH: f64 = 900.0;
 /// See [`IMPOSSIBLE_KMH`].
 pub const IMPOSSIBLE_KM: f64 = 500.0;
-/// An hour whose log-ratio against an even week lies above this is unusual: some eight times
-/// rarer than chance.
-const UNUSUAL_HOUR_NATS: f64 = 2.0;
+/// A device's record says nothing of its posture any more when it is older than this.
+const STALE_SECONDS: f64 = 30.0 * 86_400.0;
 
 /// Everything gathered about a request, each signal with what became of its source.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,10 @@ pub struct Signals {
     pub agent: Option<Arc<Agent>>,
     /// What is usual for the subject. Absent: a subject never seen before.
     pub profile: Signal<Arc<Profile>>,
+    /// What is usual for those who do the same work, and for everybody of the type.
+    pub crowds: Crowds,
+    /// What has come from the address, from its /24 or /64, from its autonomous system.
+    pub tallies: [Option<Tally>; 3],
     /// The device's record.
     pub device: Signal<DeviceRecord>,
     /// The session.
@@ -46,6 +54,24 @@ pub struct Signals {
     pub sensitivity: Signal<i64>,
     /// Sources have been failing for longer than decisions may go on without them.
     pub given_up: bool,
+}
+
+/// The crowds that a subject belongs to. Empty ones know nothing and say so.
+#[derive(Clone, Debug, Default)]
+pub struct Crowds {
+    /// Those who do the same work.
+    pub group: Arc<Crowd>,
+    /// Everybody of the same type.
+    pub everyone: Arc<Crowd>,
+}
+
+impl Crowds {
+    fn peers(&self) -> Peers<'_> {
+        Peers {
+            group: &self.group,
+            everyone: &self.everyone,
+        }
+    }
 }
 
 /// What the signals come to.
@@ -59,6 +85,8 @@ pub struct Evidence {
     pub story: Story,
     /// What a profile may learn from it.
     pub observation: Observation,
+    /// What its sources are to remember.
+    pub attempt: Attempt,
     /// The assurance that the request really has: the caller's word and the session's.
     pub assurance: Assurance,
     /// Family of the client program, for the birth of a session.
@@ -90,6 +118,7 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
     let agent = signals.agent.as_deref();
     let assurance = known_assurance(request, signals);
     let observation = observe(request, signals, agent, now);
+    let attempt = attempt_of(request, &observation);
     let mut evidence = Evidence {
         facts: Facts {
             time: TimeFacts::at(now),
@@ -98,17 +127,21 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
         features: Features::default(),
         story: Story::default(),
         observation,
+        attempt,
         assurance,
         agent_family: agent.map(|agent| agent.family.clone()),
     };
     evidence.note_unavailable(signals);
     evidence.note_network(context.ip, signals);
-    evidence.note_device(request, signals);
+    evidence.note_device(request, signals, now);
     evidence.note_session(signals, agent, request, now);
+    evidence.note_sources(&signals.tallies, now);
     if let Some(profile) = profile {
-        evidence.note_habits(profile, now);
+        let peers = signals.crowds.peers();
+        evidence.note_habits(profile, peers, now);
         evidence.note_travel(profile, signals, now);
-        evidence.note_volume(profile, now);
+        evidence.note_volume(profile, peers.group, now);
+        evidence.note_failures(profile, now);
     }
     evidence.note_request(signals, now);
     evidence
@@ -124,64 +157,17 @@ fn known_assurance(request: &AccessRequest, signals: &Signals) -> Assurance {
         .map_or(claimed, |session| claimed.merged_with(session.assurance))
 }
 
-/// What a profile would see of this request.
-fn observe(
-    request: &AccessRequest,
-    signals: &Signals,
-    agent: Option<&Agent>,
-    now: Timestamp,
-) -> Observation {
-    let place = signals.place.known();
-    let spot = place.and_then(|place| place.spot);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "degrees and kilometres need no more"
-    )]
-    let spot = spot.map(|spot| {
-        (
-            spot.latitude as f32,
-            spot.longitude as f32,
-            spot.radius_km as f32,
-        )
-    });
-    let resource = &request.resource.entity;
-    Observation {
-        at: now,
-        spot,
-        place: place.and_then(place_name),
-        hides_place: signals
-            .anonymity
-            .known()
-            .is_some_and(|known| known.hides_place()),
-        country: place
-            .and_then(|place| place.country)
-            .map(|country| Key::number(u64::from(country.number()))),
-        asn: signals
-            .network
-            .known()
-            .map(|network| Key::number(u64::from(network.asn))),
-        prefix: request.context.ip.map(Key::of_prefix),
-        agent: agent.map(|agent| Key::of(&agent.family)),
-        device: request
-            .context
-            .device
-            .as_ref()
-            .and_then(|device| device.id.as_deref())
-            .map(Key::of),
-        resource: Key::of_pair(resource.kind.as_str(), resource.id.as_str()),
-        action: Key::of(request.action.name.as_str()),
-        failed: request.result == Some(ActionResult::Failure),
-    }
-}
-
 impl Evidence {
     /// The delta that this request makes in the subject's profile.
     #[must_use]
     pub fn delta(&self, event: Key, lesson: Lesson) -> Delta {
+        let score = self.facts.risk.score.unwrap_or_default();
         Delta {
             event,
             observation: self.observation.clone(),
             lesson,
+            attempt: self.attempt,
+            score: u8::try_from(score).unwrap_or(u8::MAX),
         }
     }
 
@@ -238,7 +224,7 @@ impl Evidence {
         }
     }
 
-    fn note_device(&mut self, request: &AccessRequest, signals: &Signals) {
+    fn note_device(&mut self, request: &AccessRequest, signals: &Signals, now: Timestamp) {
         let claim = request.context.device.as_ref();
         let record = signals.device.known();
         let trust = record.and_then(|record| record.trust);
@@ -274,6 +260,17 @@ impl Evidence {
         if let Some(trust) = trust {
             self.features
                 .set(Feature::DeviceDistrust, 100.0 - f64::from(trust.min(100)));
+        }
+        let device = &self.facts.device;
+        let stale = record.map(|record| now.seconds_since(record.updated_at) > STALE_SECONDS);
+        let gaps = [
+            device.managed.map(|managed| !managed),
+            device.compliant.map(|compliant| !compliant),
+            stale,
+        ];
+        if gaps.iter().any(Option::is_some) {
+            let known = gaps.iter().filter(|gap| **gap == Some(true)).count();
+            self.features.set(Feature::PostureGaps, known as f64);
         }
     }
 
@@ -330,111 +327,6 @@ impl Evidence {
             words.session_moved = Some(moved_network && moved_client);
             let count = changes.into_iter().filter(|change| is(*change)).count();
             self.features.set(Feature::SessionDrift, count as f64);
-        }
-    }
-
-    fn note_habits(&mut self, profile: &Profile, now: Timestamp) {
-        let words: &mut SignalFacts = &mut self.facts.signals;
-        words.history = Some(i64::from(profile.history()));
-        if let Some(last) = profile.last_trusted() {
-            let days = now.seconds_since(last) / 86_400.0;
-            self.features.set(Feature::DormantDays, days);
-            words.dormant_days = Some(now.whole_seconds_since(last) / 86_400);
-        }
-        if !profile.is_settled() {
-            return;
-        }
-        // An address that hides its place says nothing of the country that somebody is in.
-        let seen = &self.observation;
-        let country = seen.country.filter(|_| !seen.hides_place);
-        for (habit, key, feature) in [
-            (Habit::Device, seen.device, Feature::DeviceSurprise),
-            (Habit::Agent, seen.agent, Feature::AgentSurprise),
-            (Habit::Country, country, Feature::CountrySurprise),
-            (Habit::Asn, seen.asn, Feature::AsnSurprise),
-            (Habit::Prefix, seen.prefix, Feature::PrefixSurprise),
-            (
-                Habit::Resource,
-                Some(seen.resource),
-                Feature::ResourceSurprise,
-            ),
-            (Habit::Action, Some(seen.action), Feature::ActionSurprise),
-        ] {
-            if let Some(key) = key {
-                self.features
-                    .set(feature, profile.surprise(habit, key, now));
-            }
-        }
-        let is_new = |habit, key: Option<Key>| key.map(|key| !profile.knows(habit, key));
-        words.known_device = is_new(Habit::Device, seen.device).map(|new| !new);
-        words.new_agent = is_new(Habit::Agent, seen.agent);
-        words.new_country = is_new(Habit::Country, country);
-        words.new_network = is_new(Habit::Asn, seen.asn);
-        words.new_resource = is_new(Habit::Resource, Some(seen.resource));
-        words.new_action = is_new(Habit::Action, Some(seen.action));
-        let hour = profile.hour_surprise(hour_of_week(now));
-        self.features.set(Feature::HourSurprise, hour);
-        words.unusual_hour = Some(hour > UNUSUAL_HOUR_NATS);
-    }
-
-    fn note_travel(&mut self, profile: &Profile, signals: &Signals, now: Timestamp) {
-        let Some(place) = signals.place.known() else {
-            return;
-        };
-        let Some(spot) = place.spot else { return };
-        if self.observation.hides_place {
-            return;
-        }
-        let words = &mut self.facts.signals;
-        if let Some(distance) = profile.distance_km(spot) {
-            self.features.set(Feature::UsualDistanceKm, distance);
-            words.distance_km = whole(distance);
-        }
-        let Some(fix) = profile.last_fix() else {
-            return;
-        };
-        self.story = Story {
-            from: fix.place.clone(),
-            to: place_name(place),
-            seconds: now.whole_seconds_since(fix.at),
-        };
-        let distance = travel::sure_distance_km(fix.spot(), spot);
-        let speed = travel::speed_kmh(distance, now.seconds_since(fix.at));
-        self.features.set(Feature::ImpliedSpeedKmh, speed);
-        words.implied_speed_kmh = whole(speed);
-        words.impossible_travel = Some(speed >= IMPOSSIBLE_KMH && distance >= IMPOSSIBLE_KM);
-    }
-
-    fn note_volume(&mut self, profile: &Profile, now: Timestamp) {
-        let requests = profile.requests(now);
-        let objects = profile.objects(self.observation.resource, now);
-        let failures = profile.failures(now);
-        let words = &mut self.facts.signals;
-        words.requests_5m = whole(requests);
-        words.objects_1h = whole(objects);
-        words.recent_failures = whole(failures);
-        self.features.set(Feature::RecentFailures, failures);
-        if profile.is_settled() {
-            for (feature, number, usual, word) in [
-                (
-                    Feature::RequestRate,
-                    requests,
-                    profile.usual_requests(),
-                    &mut words.request_rate_percent,
-                ),
-                (
-                    Feature::ObjectRate,
-                    objects,
-                    profile.usual_objects(),
-                    &mut words.object_rate_percent,
-                ),
-            ] {
-                if let Some(usual) = usual {
-                    let ratio = number / f64::from(usual).max(1.0);
-                    self.features.set(feature, ratio.ln());
-                    *word = whole(ratio * 100.0);
-                }
-            }
         }
     }
 

@@ -4,25 +4,44 @@
 //! on them in this order, records keep them in this order, and the manifest of a model carries
 //! the list, so that a model never meets features it was not made for.
 
+mod catalogue;
+
+pub use catalogue::CATALOGUE;
+
 /// A feature of a request, in the order of the vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "the catalogue below says what each one is")]
 pub enum Feature {
     DeviceSurprise,
+    DeviceYouth,
+    FingerprintChanged,
     DeviceDistrust,
+    PostureGaps,
     AgentSurprise,
     CountrySurprise,
     AsnSurprise,
-    PrefixSurprise,
+    AsnRarity,
+    AddressSurprise,
+    RoundTripShift,
     UsualDistanceKm,
     ImpliedSpeedKmh,
     Anonymiser,
     Hosting,
+    AddressAbuse,
+    PrefixAbuse,
+    AsnAbuse,
     HourSurprise,
     RequestRate,
+    RequestRateHour,
+    RequestRateDay,
+    RequestRatePeers,
+    ObjectRateMinutes,
     ObjectRate,
+    ObjectRateDay,
+    ObjectRatePeers,
     RecentFailures,
+    RefusedPrompts,
     ResourceSensitivity,
     ResourceSurprise,
     ActionSurprise,
@@ -33,7 +52,7 @@ pub enum Feature {
 }
 
 /// How many features there are.
-pub const FEATURES: usize = 21;
+pub const FEATURES: usize = 36;
 
 /// What a feature is.
 #[derive(Clone, Copy, Debug)]
@@ -50,211 +69,13 @@ pub struct Description {
     pub unknown: &'static str,
     /// The requirement it answers.
     pub requirement: &'static str,
+    /// Where the idea is from.
+    pub source: &'static str,
+    /// How fast what it is held against is forgotten.
+    pub memory: &'static str,
     /// Whether the forest sees `ln(1 + value)`: for what spans several powers of ten.
     pub logarithmic: bool,
 }
-
-const fn describe(
-    feature: Feature,
-    name: &'static str,
-    unit: &'static str,
-    requirement: &'static str,
-    doc: &'static str,
-    unknown: &'static str,
-) -> Description {
-    let logarithmic = matches!(
-        feature,
-        Feature::UsualDistanceKm
-            | Feature::ImpliedSpeedKmh
-            | Feature::RecentFailures
-            | Feature::SessionAgeSeconds
-            | Feature::AssuranceAgeSeconds
-            | Feature::DormantDays
-    );
-    Description {
-        feature,
-        name,
-        unit,
-        doc,
-        unknown,
-        requirement,
-        logarithmic,
-    }
-}
-
-const COLD: &str = "fewer than 10 accesses learnt";
-
-/// Every feature, in the order of the vector.
-pub const CATALOGUE: [Description; FEATURES] = [
-    describe(
-        Feature::DeviceSurprise,
-        "device_surprise",
-        "nats",
-        "R1",
-        "log-ratio of the device for anybody against for this subject (Freeman et al. 2016)",
-        "no device id sent, or fewer than 10 accesses learnt",
-    ),
-    describe(
-        Feature::DeviceDistrust,
-        "device_distrust",
-        "points, 0 to 100",
-        "R2",
-        "100 less the trust in the device's record",
-        "no record, or one without trust",
-    ),
-    describe(
-        Feature::AgentSurprise,
-        "agent_surprise",
-        "nats",
-        "R18",
-        "the same log-ratio of the family of the client program",
-        "no user agent sent, or fewer than 10 accesses learnt",
-    ),
-    describe(
-        Feature::CountrySurprise,
-        "country_surprise",
-        "nats",
-        "R3",
-        "the same log-ratio of the country of the address",
-        "address unknown, hidden by a VPN, proxy or relay, or fewer than 10 accesses learnt",
-    ),
-    describe(
-        Feature::AsnSurprise,
-        "asn_surprise",
-        "nats",
-        "R3",
-        "the same log-ratio of the autonomous system of the address",
-        "address unknown or not in the database, or fewer than 10 accesses learnt",
-    ),
-    describe(
-        Feature::PrefixSurprise,
-        "prefix_surprise",
-        "nats",
-        "R3",
-        "the same log-ratio of the /24 or /64 of the address",
-        "address unknown, or fewer than 10 accesses learnt",
-    ),
-    describe(
-        Feature::UsualDistanceKm,
-        "usual_distance_km",
-        "km",
-        "R3",
-        "great-circle distance to the nearest usual place less both accuracy radii",
-        "no point for the address, hidden by a VPN, proxy or relay, or no usual place yet",
-    ),
-    describe(
-        Feature::ImpliedSpeedKmh,
-        "implied_speed_kmh",
-        "km/h",
-        "R4",
-        "distance to the last trusted place less both accuracy radii, over the time since (60 s at least)",
-        "no point for the address, no last place, or either hidden by a VPN, proxy or relay",
-    ),
-    describe(
-        Feature::Anonymiser,
-        "anonymiser",
-        "0 none, 1 relay, 2 VPN, 3 proxy, 4 Tor",
-        "R18",
-        "what hides the true address",
-        "address unknown or no database",
-    ),
-    describe(
-        Feature::Hosting,
-        "hosting",
-        "0 or 1",
-        "R18",
-        "the address belongs to a data centre",
-        "address unknown or no database",
-    ),
-    describe(
-        Feature::HourSurprise,
-        "hour_surprise",
-        "nats",
-        "R5",
-        "log-ratio of an even week against the subject's smoothed histogram of hours of the week",
-        COLD,
-    ),
-    describe(
-        Feature::RequestRate,
-        "request_rate",
-        "nats",
-        "R6",
-        "log-ratio of requests in about 5 minutes against how high they usually get",
-        COLD,
-    ),
-    describe(
-        Feature::ObjectRate,
-        "object_rate",
-        "nats",
-        "R6",
-        "log-ratio of different resources in about an hour against how many they usually get",
-        COLD,
-    ),
-    describe(
-        Feature::RecentFailures,
-        "recent_failures",
-        "failures",
-        "R18",
-        "failures in about 15 minutes",
-        "profile unavailable",
-    ),
-    describe(
-        Feature::ResourceSensitivity,
-        "resource_sensitivity",
-        "0 public to 3 secret",
-        "R7",
-        "the stored sensitivity of the resource",
-        "the resource has no label",
-    ),
-    describe(
-        Feature::ResourceSurprise,
-        "resource_surprise",
-        "nats",
-        "R8",
-        "the same log-ratio of the resource",
-        COLD,
-    ),
-    describe(
-        Feature::ActionSurprise,
-        "action_surprise",
-        "nats",
-        "R8",
-        "the same log-ratio of the action",
-        COLD,
-    ),
-    describe(
-        Feature::SessionAgeSeconds,
-        "session_age_seconds",
-        "s",
-        "R18",
-        "time since the birth of the session",
-        "no session id sent",
-    ),
-    describe(
-        Feature::SessionDrift,
-        "session_drift",
-        "changes, 0 to 4",
-        "B14",
-        "how many of network, country, device and client program differ from the session's birth",
-        "no session id sent",
-    ),
-    describe(
-        Feature::AssuranceAgeSeconds,
-        "assurance_age_seconds",
-        "s",
-        "R18",
-        "time since the last authentication",
-        "no authentication known",
-    ),
-    describe(
-        Feature::DormantDays,
-        "dormant_days",
-        "days",
-        "R18",
-        "time since the last trusted access",
-        "nothing learnt yet",
-    ),
-];
 
 /// The values of all features of one request, in natural units; NaN where unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -298,16 +119,16 @@ impl Features {
         &self.0
     }
 
-    /// The row that the forest sees: logarithms where the catalogue says so, and `medians` (in
-    /// the forest's own scale) for what is unknown, so that knowing nothing is never better
-    /// than being like everybody.
+    /// The row that the forest sees: logarithms where the catalogue says so, and never less than
+    /// `medians` (in the forest's own scale). What is unknown is the median, so that knowing
+    /// nothing is never better than being like everybody; and what is more ordinary than the
+    /// median is not, in its own way, unusual: a forest by itself isolates both ends.
     #[must_use]
     pub fn row(&self, medians: &[f64; FEATURES]) -> [f64; FEATURES] {
         let mut row = self.scaled();
         for (value, median) in row.iter_mut().zip(medians) {
-            if value.is_nan() {
-                *value = *median;
-            }
+            // Not a number is never the greater.
+            *value = value.max(*median);
         }
         row
     }
@@ -357,12 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_is_the_median_and_infinity_is_unknown() {
+    fn nothing_is_below_the_median_and_infinity_is_unknown() {
         let mut features = Features::default();
         features.set(Feature::Hosting, f64::INFINITY);
         features.set(Feature::UsualDistanceKm, 255.0);
-        let row = features.row(&[7.0; FEATURES]);
-        assert!((row[Feature::Hosting as usize] - 7.0).abs() < f64::EPSILON);
+        features.set(Feature::HourSurprise, -3.0);
+        let row = features.row(&[2.0; FEATURES]);
+        assert!((row[Feature::Hosting as usize] - 2.0).abs() < f64::EPSILON);
+        assert!((row[Feature::HourSurprise as usize] - 2.0).abs() < f64::EPSILON);
         assert!((row[Feature::UsualDistanceKm as usize] - 256.0_f64.ln()).abs() < 1e-12);
     }
 }

@@ -13,6 +13,11 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct Key(u64);
 
 impl Key {
+    /// The key of what was not sent, or is in no database. It is a value like any other: who
+    /// always sends a device and now does not is as surprising as with a new one, and who never
+    /// sends one is not.
+    pub const NOTHING: Self = Self(u64::MAX);
+
     /// The key of some text.
     #[must_use]
     pub fn of(text: &str) -> Self {
@@ -25,10 +30,33 @@ impl Key {
         Self(number)
     }
 
+    /// As a number, to be kept.
+    #[must_use]
+    pub const fn as_number(self) -> u64 {
+        self.0
+    }
+
     /// The key of two texts, such as a type and an id.
     #[must_use]
     pub fn of_pair(first: &str, second: &str) -> Self {
         Self(xxh3_64(first.as_bytes()).rotate_left(1) ^ xxh3_64(second.as_bytes()))
+    }
+
+    /// The key of an address itself.
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self(u64::from(address.to_bits())),
+            IpAddr::V6(address) => Self(xxh3_64(&address.octets()) | 1 << 63),
+        }
+    }
+
+    /// Its bits well mixed: keys that are numbers lie side by side (finaliser of SplitMix64).
+    pub(crate) const fn spread(self) -> u64 {
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        bits ^ (bits >> 31)
     }
 
     /// The key of an address's network: /24 for IPv4, /64 for IPv6 (E7).

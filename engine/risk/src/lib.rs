@@ -7,9 +7,14 @@
 //!
 //! Start reading at [`extract`], then [`features`] for what each number means, then [`score`].
 
+pub mod abuse;
 pub mod agent;
 pub mod artifact;
 pub mod calibration;
+mod counts;
+pub mod crowd;
+mod distinct;
+pub mod distribution;
 pub mod extract;
 pub mod features;
 pub mod key;
@@ -18,10 +23,14 @@ pub mod profile;
 pub mod rules;
 pub mod score;
 pub mod settings;
+mod stamp;
 pub mod travel;
 pub mod words;
 
-pub use extract::{Evidence, Signals, extract};
+pub use abuse::{Attempt, Tally};
+pub use crowd::{Crowd, CrowdKeys, Standing};
+pub use distribution::Distribution;
+pub use extract::{Crowds, Evidence, Signals, extract};
 pub use features::{Feature, Features};
 pub use key::Key;
 pub use model::Model;

@@ -3,36 +3,33 @@
 //! A profile never decides anything. It is read by [`crate::extract`] and changed by
 //! [`Profile::apply`] alone, once for each event.
 
-mod counts;
-mod stamp;
+mod forms;
+mod learn;
 
 use domain::Timestamp;
 use domain::signal::Spot;
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::Attempt;
+use crate::counts::{Bound, Fading, Peaks, Usual};
+use crate::crowd::Crowd;
+use crate::distinct::Distinct;
 use crate::key::Key;
-use counts::{Fading, Peaks, Usual};
+use crate::stamp;
+
+pub use forms::{FORM, FormError};
+pub use learn::PENDING_SECONDS;
 
 /// Accesses that a profile must have learnt before "new" is more than "not yet seen".
 pub const HISTORY_MIN: u32 = 10;
 
-/// Mean life of the short counters, seconds: "about the last five minutes" and so on.
-const REQUESTS_SECONDS: f64 = 300.0;
-const OBJECTS_SECONDS: f64 = 3600.0;
+/// Mean life of the count of failures, seconds: "about the last fifteen minutes".
 const FAILURES_SECONDS: f64 = 900.0;
-
-/// A step-up that takes longer than this counts for nothing any more.
-pub const PENDING_SECONDS: i64 = 600;
-/// Events that may wait for a step-up at once.
-const PENDING_MAX: usize = 8;
-/// Event ids remembered, so that one delivered twice counts once.
-const EVENTS_REMEMBERED: usize = 16;
-/// Resources remembered for telling a new one from one just used.
-const OBJECTS_REMEMBERED: usize = 32;
-/// Places kept.
-const PLACES_MAX: usize = 8;
-/// Two fixes this near are one place.
-const SAME_PLACE_KM: f64 = 50.0;
+/// Mean life of the count of refused prompts, and of what risk was lately, seconds.
+const DENIALS_SECONDS: f64 = 3600.0;
+/// Seconds that one count of a value stands for in a profile: what is seen all day long gains
+/// twelve counts a day, however often it is seen.
+const GAIN_SECONDS: f64 = 7200.0;
 
 /// One event as a profile sees it: keys and numbers, no names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,16 +49,47 @@ pub struct Observation {
     pub asn: Option<Key>,
     /// /24 or /64 of the address.
     pub prefix: Option<Key>,
+    /// The address itself.
+    pub address: Option<Key>,
     /// Family of the client program.
     pub agent: Option<Key>,
+    /// Its operating system.
+    pub system: Option<Key>,
+    /// What kind of device it runs on.
+    pub device_type: Option<Key>,
     /// Id of the device.
     pub device: Option<Key>,
+    /// A fingerprint that the caller took of the device.
+    pub fingerprint: Option<Key>,
+    /// Round-trip time to the client, milliseconds.
+    pub round_trip_ms: Option<f32>,
     /// What was accessed.
     pub resource: Key,
     /// How.
     pub action: Key,
     /// Whether it failed.
     pub failed: bool,
+    /// Whether it is a prompt that somebody refused.
+    pub refused_prompt: bool,
+}
+
+impl Observation {
+    /// What is counted in tables of what is usual.
+    pub(crate) fn keys(&self) -> [(Habit, Option<Key>); 10] {
+        [
+            // An address that hides its place says nothing of the country that somebody is in.
+            (Habit::Country, self.country.filter(|_| !self.hides_place)),
+            (Habit::Asn, self.asn),
+            (Habit::Prefix, self.prefix),
+            (Habit::Address, self.address),
+            (Habit::Agent, self.agent),
+            (Habit::System, self.system),
+            (Habit::DeviceType, self.device_type),
+            (Habit::Device, self.device),
+            (Habit::Resource, Some(self.resource)),
+            (Habit::Action, Some(self.action)),
+        ]
+    }
 }
 
 /// What may be learnt from an event.
@@ -85,6 +113,36 @@ pub struct Delta {
     pub observation: Observation,
     /// What may be learnt from it.
     pub lesson: Lesson,
+    /// What its sources are to remember.
+    pub attempt: Attempt,
+    /// The score it had, 0 to 100.
+    pub score: u8,
+}
+
+/// A window of time that volumes are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// About five minutes.
+    Minutes,
+    /// About an hour.
+    Hour,
+    /// About a day.
+    Day,
+}
+
+impl Window {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Minutes, Self::Hour, Self::Day];
+
+    /// Its length, seconds.
+    #[must_use]
+    pub const fn seconds(self) -> u32 {
+        match self {
+            Self::Minutes => 300,
+            Self::Hour => 3600,
+            Self::Day => 86_400,
+        }
+    }
 }
 
 /// A usual place.
@@ -128,6 +186,16 @@ struct Pending {
     observation: Observation,
 }
 
+/// A device that the subject has used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Bond {
+    device: Key,
+    /// When it was first trusted, seconds.
+    since: u32,
+    /// The fingerprint it had then.
+    fingerprint: Option<Key>,
+}
+
 /// Everything usual about one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
@@ -138,21 +206,38 @@ pub struct Profile {
     countries: Usual,
     asns: Usual,
     prefixes: Usual,
+    addresses: Usual,
     agents: Usual,
+    systems: Usual,
+    device_types: Usual,
     devices: Usual,
     resources: Usual,
     actions: Usual,
+    bonds: Vec<Bond>,
     homes: Vec<Home>,
     /// Accesses in each hour of the week, UTC, Monday first; halved when one is full.
     hours: Vec<u8>,
-    requests: Fading,
-    objects: Fading,
+    /// Requests, by window.
+    requests: [Fading; Window::ALL.len()],
+    objects: Objects,
     failures: Fading,
-    usual_requests: Peaks,
-    usual_objects: Peaks,
-    recent_objects: Vec<Key>,
+    denials: Fading,
+    /// The highest score lately, fading.
+    risk: Fading,
+    usual_requests: [Peaks; Window::ALL.len()],
+    usual_objects: [Peaks; Window::ALL.len()],
+    /// Usual round-trip time in milliseconds, by autonomous system.
+    round_trips: Vec<(Key, f32)>,
     recent_events: Vec<Key>,
     pending: Vec<Pending>,
+}
+
+/// Different resources touched, by window.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Objects {
+    minutes: Distinct<1>,
+    hour: Distinct<4>,
+    day: Distinct<8>,
 }
 
 /// Hours in a week.
@@ -167,18 +252,24 @@ impl Default for Profile {
             countries: Usual::default(),
             asns: Usual::default(),
             prefixes: Usual::default(),
+            addresses: Usual::default(),
             agents: Usual::default(),
+            systems: Usual::default(),
+            device_types: Usual::default(),
             devices: Usual::default(),
             resources: Usual::default(),
             actions: Usual::default(),
+            bonds: Vec::new(),
             homes: Vec::new(),
             hours: vec![0; WEEK_HOURS],
-            requests: Fading::default(),
-            objects: Fading::default(),
+            requests: Default::default(),
+            objects: Objects::default(),
             failures: Fading::default(),
-            usual_requests: Peaks::default(),
-            usual_objects: Peaks::default(),
-            recent_objects: Vec::new(),
+            denials: Fading::default(),
+            risk: Fading::default(),
+            usual_requests: Default::default(),
+            usual_objects: Default::default(),
+            round_trips: Vec::new(),
             recent_events: Vec::new(),
             pending: Vec::new(),
         }
@@ -194,8 +285,14 @@ pub enum Habit {
     Asn,
     /// Networks (/24, /64).
     Prefix,
+    /// Addresses.
+    Address,
     /// Families of client programs.
     Agent,
+    /// Operating systems.
+    System,
+    /// Kinds of devices: computer, phone, program.
+    DeviceType,
     /// Devices.
     Device,
     /// Resources.
@@ -205,22 +302,30 @@ pub enum Habit {
 }
 
 impl Habit {
-    /// How likely a value is for anybody, where nothing better is known.
-    const fn prior(self) -> f64 {
+    /// How likely a value is for anybody, where nothing better is known; of a habit that lies
+    /// in another (an ASN in a country), how likely within that.
+    pub(crate) const fn prior(self) -> f64 {
         match self {
-            Self::Country | Self::Agent | Self::Action => 0.2,
-            Self::Asn => 0.1,
-            Self::Prefix | Self::Device | Self::Resource => 0.05,
+            Self::DeviceType => 0.4,
+            Self::Country | Self::Agent | Self::System | Self::Action | Self::Prefix => 0.2,
+            Self::Asn | Self::Address => 0.1,
+            Self::Device | Self::Resource => 0.05,
         }
     }
 
-    /// How many values are kept.
-    const fn most(self) -> usize {
-        match self {
+    /// How a profile's table of it is bounded.
+    const fn bound(self) -> Bound {
+        let most = match self {
+            Self::DeviceType => 4,
+            Self::System => 6,
             Self::Country | Self::Agent | Self::Device => 8,
             Self::Asn | Self::Action => 12,
-            Self::Prefix => 16,
+            Self::Prefix | Self::Address => 16,
             Self::Resource => 32,
+        };
+        Bound {
+            most,
+            gain_seconds: GAIN_SECONDS,
         }
     }
 }
@@ -250,12 +355,15 @@ impl Profile {
         self.last_fix.as_ref()
     }
 
-    const fn habit(&self, habit: Habit) -> &Usual {
+    pub(crate) const fn habit(&self, habit: Habit) -> &Usual {
         match habit {
             Habit::Country => &self.countries,
             Habit::Asn => &self.asns,
             Habit::Prefix => &self.prefixes,
+            Habit::Address => &self.addresses,
             Habit::Agent => &self.agents,
+            Habit::System => &self.systems,
+            Habit::DeviceType => &self.device_types,
             Habit::Device => &self.devices,
             Habit::Resource => &self.resources,
             Habit::Action => &self.actions,
@@ -268,10 +376,30 @@ impl Profile {
         self.habit(habit).knows(key)
     }
 
-    /// How unusual a value is, nats; see [`Usual::surprise`].
+    /// How unusual a value is, nats against its prior; `expected` is how likely it is for one
+    /// of whom nothing is known but the group.
+    pub(crate) fn surprise(&self, habit: Habit, key: Key, expected: f64, now: Timestamp) -> f64 {
+        let share = self.habit(habit).share(key, expected, now);
+        (habit.prior() / share).ln()
+    }
+
+    /// Days since the subject was first trusted on this device.
     #[must_use]
-    pub fn surprise(&self, habit: Habit, key: Key, now: Timestamp) -> f64 {
-        self.habit(habit).surprise(key, habit.prior(), now)
+    pub fn device_age_days(&self, device: Key, now: Timestamp) -> Option<f64> {
+        let bond = self.bond(device)?;
+        let seconds = (now.seconds() - i64::from(bond.since)).max(0);
+        Some(seconds as f64 / 86_400.0)
+    }
+
+    /// Whether the device has another fingerprint than when it was first trusted. None when
+    /// either is not known.
+    #[must_use]
+    pub fn fingerprint_changed(&self, device: Key, fingerprint: Key) -> Option<bool> {
+        Some(self.bond(device)?.fingerprint? != fingerprint)
+    }
+
+    fn bond(&self, device: Key) -> Option<&Bond> {
+        self.bonds.iter().find(|bond| bond.device == device)
     }
 
     /// Kilometres from the nearest usual place, radii taken off. None without a usual place.
@@ -284,9 +412,9 @@ impl Profile {
     }
 
     /// How unusual an hour of the week is, nats against an even spread: smoothed over the hours
-    /// beside it and backed off to the hour of any day.
+    /// beside it and backed off to the hour of any day, and that to the hours of the group.
     #[must_use]
-    pub fn hour_surprise(&self, hour_of_week: usize) -> f64 {
+    pub fn hour_surprise(&self, hour_of_week: usize, group: &Crowd) -> f64 {
         const BACK_OFF: f64 = 8.0;
         let hour = hour_of_week % WEEK_HOURS;
         let count = |hour: usize| {
@@ -300,39 +428,44 @@ impl Profile {
         };
         let of_day = |hour: usize| (0..7).map(|day| count(hour % 24 + day * 24)).sum();
         let total: f64 = self.hours.iter().copied().map(f64::from).sum();
-        let any_day = (around(&of_day, 24) + 1.0) / (total + 24.0);
-        let this_hour =
-            (around(&count, WEEK_HOURS) + BACK_OFF * any_day / 7.0) / (total + BACK_OFF);
+        let any_day = around(&of_day, 24) / 7.0;
+        let expected = (any_day + BACK_OFF * group.hour_share(hour)) / (total + BACK_OFF);
+        let this_hour = (around(&count, WEEK_HOURS) + BACK_OFF * expected) / (total + BACK_OFF);
         (1.0 / WEEK_HOURS as f64 / this_hour).ln()
     }
 
-    /// Requests in about the last five minutes, the one at hand among them.
+    /// Requests in about a window's time, the one at hand among them.
     #[must_use]
-    pub fn requests(&self, now: Timestamp) -> f64 {
-        self.requests.at(now, REQUESTS_SECONDS) + 1.0
+    pub fn requests(&self, window: Window, now: Timestamp) -> f64 {
+        let counted = self.requests.get(window as usize);
+        counted.map_or(0.0, |count| count.at(now, f64::from(window.seconds()))) + 1.0
     }
 
     /// How high that number usually gets.
     #[must_use]
-    pub const fn usual_requests(&self) -> Option<f32> {
-        self.usual_requests.usual()
+    pub fn usual_requests(&self, window: Window) -> Option<f32> {
+        self.usual_requests
+            .get(window as usize)
+            .and_then(|peaks| peaks.usual())
     }
 
-    /// Different resources in about the last hour, the one at hand among them.
+    /// Different resources in about a window's time, the one at hand among them.
     #[must_use]
-    pub fn objects(&self, resource: Key, now: Timestamp) -> f64 {
-        let new = if self.recent_objects.contains(&resource) {
-            0.0
-        } else {
-            1.0
-        };
-        (self.objects.at(now, OBJECTS_SECONDS) + new).max(1.0)
+    pub fn objects(&self, window: Window, resource: Key, now: Timestamp) -> f64 {
+        let seconds = window.seconds();
+        match window {
+            Window::Minutes => self.objects.minutes.with(resource, now, seconds),
+            Window::Hour => self.objects.hour.with(resource, now, seconds),
+            Window::Day => self.objects.day.with(resource, now, seconds),
+        }
     }
 
     /// How high that number usually gets.
     #[must_use]
-    pub const fn usual_objects(&self) -> Option<f32> {
-        self.usual_objects.usual()
+    pub fn usual_objects(&self, window: Window) -> Option<f32> {
+        self.usual_objects
+            .get(window as usize)
+            .and_then(|peaks| peaks.usual())
     }
 
     /// Failures in about the last fifteen minutes.
@@ -341,159 +474,26 @@ impl Profile {
         self.failures.at(now, FAILURES_SECONDS)
     }
 
-    /// Takes one event in. False when it was taken in before.
-    pub fn apply(&mut self, delta: &Delta) -> bool {
-        if self.recent_events.contains(&delta.event) {
-            return false;
-        }
-        push_bounded(&mut self.recent_events, delta.event, EVENTS_REMEMBERED);
-        let seen = &delta.observation;
-        let now = seen.at;
-        self.requests.add(now, REQUESTS_SECONDS);
-        if seen.failed {
-            self.failures.add(now, FAILURES_SECONDS);
-        }
-        if !self.recent_objects.contains(&seen.resource) {
-            self.objects.add(now, OBJECTS_SECONDS);
-            push_bounded(&mut self.recent_objects, seen.resource, OBJECTS_REMEMBERED);
-        }
-        self.pending
-            .retain(|pending| now.whole_seconds_since(pending.observation.at) <= PENDING_SECONDS);
-        match delta.lesson {
-            Lesson::Baselines => {
-                // The retry that was allowed stands for the attempt that was not.
-                self.pending.retain(|pending| {
-                    let waiting = &pending.observation;
-                    (waiting.resource, waiting.action) != (seen.resource, seen.action)
-                });
-                self.learn(seen);
-            }
-            Lesson::Wait => push_bounded(
-                &mut self.pending,
-                Pending {
-                    event: delta.event,
-                    observation: seen.clone(),
-                },
-                PENDING_MAX,
-            ),
-            Lesson::Counters => {}
-        }
-        true
+    /// Refused prompts in about the last hour.
+    #[must_use]
+    pub fn denials(&self, now: Timestamp) -> f64 {
+        self.denials.at(now, DENIALS_SECONDS)
     }
 
-    /// A step-up was passed for an event that waited: learn from it, once. False when nothing
-    /// of that id waits any more.
-    pub fn confirm(&mut self, event: Key, now: Timestamp) -> bool {
-        let Some(position) = self
-            .pending
-            .iter()
-            .position(|pending| pending.event == event)
-        else {
-            return false;
-        };
-        let pending = self.pending.remove(position);
-        let in_time = now.whole_seconds_since(pending.observation.at) <= PENDING_SECONDS;
-        if in_time {
-            self.learn(&pending.observation);
-        }
-        in_time
+    /// The highest score lately, 0 to 100, fading over about an hour.
+    #[must_use]
+    pub fn recent_risk(&self, now: Timestamp) -> f64 {
+        self.risk.at(now, DENIALS_SECONDS)
     }
 
-    /// The subject says that an event was not theirs: it counts as a failure, and what waited for
-    /// a step-up is dropped. What a baseline has learnt already fades by itself.
-    pub fn disown(&mut self, event: Key, now: Timestamp) {
-        self.pending.retain(|pending| pending.event != event);
-        self.failures.add(now, FAILURES_SECONDS);
-    }
-
-    fn learn(&mut self, seen: &Observation) {
-        let now = seen.at;
-        self.learnt = self.learnt.saturating_add(1);
-        self.last_trusted = self.last_trusted.max(Some(now));
-        for (habit, key) in [
-            (Habit::Country, seen.country.filter(|_| !seen.hides_place)),
-            (Habit::Asn, seen.asn),
-            (Habit::Prefix, seen.prefix),
-            (Habit::Agent, seen.agent),
-            (Habit::Device, seen.device),
-            (Habit::Resource, Some(seen.resource)),
-            (Habit::Action, Some(seen.action)),
-        ] {
-            if let Some(key) = key {
-                self.habit_mut(habit).add(key, now, habit.most());
-            }
-        }
-        self.learn_hour(now);
-        let requests = self.requests.at(now, REQUESTS_SECONDS);
-        self.usual_requests.add(requests, now, REQUESTS_SECONDS);
-        let objects = self.objects.at(now, OBJECTS_SECONDS);
-        self.usual_objects.add(objects, now, OBJECTS_SECONDS);
-        if let Some(spot) = seen.spot.filter(|_| !seen.hides_place) {
-            self.learn_place(spot, now);
-            if self.last_fix.as_ref().is_none_or(|fix| fix.at <= now) {
-                self.last_fix = Some(Fix {
-                    spot,
-                    at: now,
-                    place: seen.place.clone(),
-                });
-            }
-        }
-    }
-
-    const fn habit_mut(&mut self, habit: Habit) -> &mut Usual {
-        match habit {
-            Habit::Country => &mut self.countries,
-            Habit::Asn => &mut self.asns,
-            Habit::Prefix => &mut self.prefixes,
-            Habit::Agent => &mut self.agents,
-            Habit::Device => &mut self.devices,
-            Habit::Resource => &mut self.resources,
-            Habit::Action => &mut self.actions,
-        }
-    }
-
-    fn learn_hour(&mut self, now: Timestamp) {
-        if let Some(count) = self.hours.get_mut(hour_of_week(now)) {
-            *count = count.saturating_add(1);
-            if *count == u8::MAX {
-                self.hours.iter_mut().for_each(|count| *count /= 2);
-            }
-        }
-    }
-
-    fn learn_place(&mut self, spot: (f32, f32, f32), now: Timestamp) {
-        let here = to_spot(spot);
-        let near = self
-            .homes
-            .iter_mut()
-            .find(|home| crate::travel::distance_km(home.spot(), here) <= SAME_PLACE_KM);
-        if let Some(home) = near {
-            home.weight.add(now, Usual::LIFE);
-            return;
-        }
-        if self.homes.len() >= PLACES_MAX {
-            let rarest = self
-                .homes
-                .iter()
-                .enumerate()
-                .map(|(position, home)| (position, home.weight.at(now, Usual::LIFE)))
-                .min_by(|a, b| a.1.total_cmp(&b.1));
-            if let Some((position, _)) = rarest {
-                self.homes.swap_remove(position);
-            }
-        }
-        let mut weight = Fading::default();
-        weight.add(now, Usual::LIFE);
-        let (latitude, longitude, radius_km) = spot;
-        self.homes.push(Home {
-            latitude,
-            longitude,
-            radius_km,
-            weight,
-        });
+    /// The usual round-trip time within an autonomous system, milliseconds.
+    #[must_use]
+    pub fn usual_round_trip(&self, asn: Option<Key>) -> Option<f32> {
+        let asn = asn?;
+        let known = self.round_trips.iter().find(|(known, _)| *known == asn)?;
+        Some(known.1)
     }
 }
-
 /// The hour of the week in UTC, 0 for Monday midnight.
 #[must_use]
 pub fn hour_of_week(at: Timestamp) -> usize {
@@ -501,13 +501,6 @@ pub fn hour_of_week(at: Timestamp) -> usize {
     // 1970-01-01 was a Thursday: three days after a Monday.
     let hours = at.seconds().div_euclid(3600) + 3 * 24;
     usize::try_from(hours.rem_euclid(WEEK)).unwrap_or_default()
-}
-
-fn push_bounded<T>(list: &mut Vec<T>, item: T, most: usize) {
-    if list.len() >= most {
-        list.remove(0);
-    }
-    list.push(item);
 }
 
 fn to_spot((latitude, longitude, radius_km): (f32, f32, f32)) -> Spot {

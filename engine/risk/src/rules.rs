@@ -44,7 +44,7 @@ const fn is(word: Option<bool>) -> bool {
 }
 
 /// Every rule (R10, R18).
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 25] = [
     Rule {
         id: "impossible-travel",
         points: 40,
@@ -135,6 +135,30 @@ pub const RULES: [Rule; 22] = [
         fires: |on| Circumstances::at_least(on.facts.signals.recent_failures, 5),
     },
     Rule {
+        id: "abusive-source",
+        points: 40,
+        feature: Feature::AddressAbuse,
+        doc: "an address, or its /24 or /64, from which five or more subjects have failed",
+        fires: |on| {
+            Circumstances::at_least(on.facts.signals.address_abuse, 5)
+                || Circumstances::at_least(on.facts.signals.prefix_abuse, 5)
+        },
+    },
+    Rule {
+        id: "push-fatigue",
+        points: 40,
+        feature: Feature::RefusedPrompts,
+        doc: "three or more refused prompts in about an hour",
+        fires: |on| Circumstances::at_least(on.facts.signals.refused_prompts, 3),
+    },
+    Rule {
+        id: "fingerprint-changed",
+        points: 30,
+        feature: Feature::FingerprintChanged,
+        doc: "a known device with another fingerprint than before",
+        fires: |on| is(on.facts.signals.device_fingerprint_changed),
+    },
+    Rule {
         id: "request-burst",
         points: 25,
         feature: Feature::RequestRate,
@@ -197,7 +221,7 @@ pub const RULES: [Rule; 22] = [
     Rule {
         id: "address-withheld",
         points: 25,
-        feature: Feature::PrefixSurprise,
+        feature: Feature::AddressSurprise,
         doc: "no client address was sent",
         fires: |on| on.request.context.ip.is_none(),
     },

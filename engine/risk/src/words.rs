@@ -45,7 +45,31 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             (Some(false), Some(asn)) => format!("Seen {often} in network AS{asn}."),
             _ => "The network is not known.".to_owned(),
         },
-        Feature::PrefixSurprise => match (facts.network.ip, value) {
+        Feature::DeviceYouth => match words.device_age_days {
+            Some(days) => format!("The device has been used for {days} d."),
+            None => "A device that was not used before.".to_owned(),
+        },
+        Feature::FingerprintChanged => if number > 0.0 {
+            "The device has another fingerprint than before."
+        } else {
+            "The device has the fingerprint it always had."
+        }
+        .to_owned(),
+        Feature::PostureGaps => posture(facts),
+        Feature::AsnRarity => match facts.network.asn {
+            Some(asn) => format!("Network AS{asn} is rare among all subjects."),
+            None => "The network is not known.".to_owned(),
+        },
+        Feature::RoundTripShift => {
+            format!(
+                "The round trip takes {:.1} times as long or as short as usual.",
+                number.exp()
+            )
+        }
+        Feature::AddressAbuse => abuse(number, "from this address"),
+        Feature::PrefixAbuse => abuse(number, "from this address range"),
+        Feature::AsnAbuse => abuse(number, "from this network"),
+        Feature::AddressSurprise => match (facts.network.ip, value) {
             (None, _) => "No client address was sent.".to_owned(),
             (Some(_), Some(number)) if number > 0.0 => {
                 "An address range not seen before.".to_owned()
@@ -84,14 +108,48 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             "requests in 5 minutes",
             words.request_rate_percent,
         ),
+        Feature::RequestRateHour => volume(
+            words.requests_1h,
+            "requests in an hour",
+            words.request_rate_1h_percent,
+        ),
+        Feature::RequestRateDay => volume(
+            words.requests_1d,
+            "requests in a day",
+            words.request_rate_1d_percent,
+        ),
+        Feature::RequestRatePeers => peers(
+            words.requests_1h,
+            "requests in an hour",
+            words.peer_request_percent,
+        ),
+        Feature::ObjectRateMinutes => volume(
+            words.objects_5m,
+            "different resources in 5 minutes",
+            words.object_rate_5m_percent,
+        ),
         Feature::ObjectRate => volume(
             words.objects_1h,
             "different resources in an hour",
             words.object_rate_percent,
         ),
+        Feature::ObjectRateDay => volume(
+            words.objects_1d,
+            "different resources in a day",
+            words.object_rate_1d_percent,
+        ),
+        Feature::ObjectRatePeers => peers(
+            words.objects_1h,
+            "different resources in an hour",
+            words.peer_object_percent,
+        ),
         Feature::RecentFailures => match number.round() {
             1.0 => "1 failure in 15 minutes.".to_owned(),
             _ => format!("{} failures in 15 minutes.", rounded(number)),
+        },
+        Feature::RefusedPrompts => match number.round() {
+            1.0 => "1 refused prompt in an hour.".to_owned(),
+            _ => format!("{} refused prompts in an hour.", rounded(number)),
         },
         Feature::ResourceSensitivity => match words.resource_sensitivity {
             Some(3) => "The resource is secret.",
@@ -172,6 +230,36 @@ fn volume(number: Option<i64>, what: &str, percent: Option<i64>) -> String {
             )
         }
         _ => format!("{number} {what}."),
+    }
+}
+
+fn peers(number: Option<i64>, what: &str, percent: Option<i64>) -> String {
+    let number = number.unwrap_or_default();
+    let times = percent.unwrap_or_default() as f64 / 100.0;
+    format!("{number} {what}, {times:.1} times what colleagues get to.")
+}
+
+fn abuse(number: f64, from: &str) -> String {
+    format!(
+        "About {} subjects have just failed {from}.",
+        rounded(number)
+    )
+}
+
+fn posture(facts: &Facts) -> String {
+    let device = &facts.device;
+    let gaps: Vec<&str> = [
+        (device.managed == Some(false), "not managed"),
+        (device.compliant == Some(false), "not compliant"),
+    ]
+    .into_iter()
+    .filter(|(is, _)| *is)
+    .map(|(_, what)| what)
+    .collect();
+    if gaps.is_empty() {
+        "The device has not been checked for long.".to_owned()
+    } else {
+        format!("The device is {}.", gaps.join(" and "))
     }
 }
 

@@ -7,19 +7,33 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::{
-    ActionResult, Assurance, EntityRef, Level, SessionBirth, SessionRecord, Signal, Value,
+    AccessRequest, ActionResult, Assurance, EntityRef, Level, SessionBirth, SessionRecord, Signal,
+    Value,
 };
 use geo::Geo;
 use risk::agent::Agent;
-use risk::{Evidence, Key, Lesson, Profile, Signals};
+use risk::{
+    Attempt, Crowd, CrowdKeys, Crowds, Evidence, Key, Lesson, Profile, Signals, Standing, Tally,
+};
 use wire::Event;
 use wire::event::Label;
 
-/// The state that events leave behind: profiles and sessions.
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What may be learnt from it.
+    pub lesson: Lesson,
+    /// The step-up that followed, and was passed: it lifts the session.
+    pub passed: Option<Level>,
+}
+
+/// The state that events leave behind: profiles, crowds, sources and sessions.
 #[derive(Debug)]
 pub struct Replay<'a> {
     geo: &'a Geo,
     profiles: HashMap<EntityRef, Arc<Profile>>,
+    crowds: HashMap<Key, Arc<Crowd>>,
+    tallies: [HashMap<Key, Tally>; 3],
     sessions: HashMap<String, SessionRecord>,
     seen: u64,
 }
@@ -31,6 +45,8 @@ impl<'a> Replay<'a> {
         Self {
             geo,
             profiles: HashMap::new(),
+            crowds: HashMap::new(),
+            tallies: Default::default(),
             sessions: HashMap::new(),
             seen: 0,
         }
@@ -42,13 +58,40 @@ impl<'a> Replay<'a> {
         self.profiles.len()
     }
 
-    /// What the engine would know of an event, and then learn from it.
+    /// Everybody who was seen.
+    pub fn who(&self) -> impl Iterator<Item = EntityRef> + '_ {
+        self.profiles.keys().cloned()
+    }
+
+    /// What the engine would know of an event. Learns from it what an engine would that told
+    /// every attack from an honest event: labels say which is which.
     pub fn step(&mut self, event: &mut Event) -> Evidence {
+        self.step_with(event, |event, signals| {
+            let lesson = match (&event.label, event.request.result) {
+                (Some(Label::Attack(_)), _) | (_, Some(ActionResult::Failure)) => Lesson::Counters,
+                _ => Lesson::Baselines,
+            };
+            let evidence = risk::extract(&event.request, signals, event.time);
+            let verdict = Verdict {
+                lesson,
+                passed: None,
+            };
+            (evidence, verdict, ())
+        })
+        .0
+    }
+
+    /// The same, but what is learnt is up to `decide`.
+    pub fn step_with<T>(
+        &mut self,
+        event: &mut Event,
+        decide: impl FnOnce(&Event, &Signals) -> (Evidence, Verdict, T),
+    ) -> (Evidence, T) {
         believe(event);
         let signals = self.signals(event);
-        let evidence = risk::extract(&event.request, &signals, event.time);
-        self.learn(event, &signals, &evidence);
-        evidence
+        let (evidence, verdict, told) = decide(event, &signals);
+        self.learn(event, signals, &evidence, verdict);
+        (evidence, told)
     }
 
     fn signals(&self, event: &Event) -> Signals {
@@ -64,7 +107,21 @@ impl<'a> Replay<'a> {
             .as_ref()
             .and_then(|id| self.sessions.get(id))
             .filter(|session| session.subject == request.subject.entity);
+        let sources = [
+            request.context.ip.map(Key::of_address),
+            request.context.ip.map(Key::of_prefix),
+            located
+                .network
+                .known()
+                .map(|network| Key::number(u64::from(network.asn))),
+        ];
+        let mut tallies = [None; 3];
+        for ((slot, source), known) in tallies.iter_mut().zip(sources).zip(&self.tallies) {
+            *slot = source.and_then(|key| known.get(&key)).copied();
+        }
         Signals {
+            crowds: self.crowds_of(crowd_keys(request)),
+            tallies,
             place: located.place,
             network: located.network,
             anonymity: located.anonymity,
@@ -85,21 +142,46 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn learn(&mut self, event: &Event, signals: &Signals, evidence: &Evidence) {
+    fn crowds_of(&self, keys: CrowdKeys) -> Crowds {
+        let everyone = self.crowds.get(&keys.everyone).cloned().unwrap_or_default();
+        Crowds {
+            group: self
+                .crowds
+                .get(&keys.group)
+                .map_or_else(|| Arc::clone(&everyone), Arc::clone),
+            everyone,
+        }
+    }
+
+    fn learn(&mut self, event: &Event, signals: Signals, evidence: &Evidence, verdict: Verdict) {
         let request = &event.request;
-        let lesson = match (&event.label, request.result) {
-            // An attack was not trusted, or is not to be: labels are there to say so.
-            (Some(Label::Attack(_)), _) | (_, Some(ActionResult::Failure)) => Lesson::Counters,
-            _ => Lesson::Baselines,
-        };
         self.seen += 1;
-        let delta = evidence.delta(Key::number(self.seen), lesson);
+        let delta = evidence.delta(Key::number(self.seen), verdict.lesson);
+        // What was read goes now, so that what is changed need not be copied.
+        let (session, place, network) = (signals.session, signals.place, signals.network);
+        drop(signals.profile);
+        drop(signals.crowds);
         let profile = self
             .profiles
             .entry(request.subject.entity.clone())
             .or_default();
-        Arc::make_mut(profile).apply(&delta);
-        if let (Signal::Absent, Some(id)) = (&signals.session, &request.context.session_id) {
+        let profile = Arc::make_mut(profile);
+        profile.apply(&delta);
+        if delta.lesson == Lesson::Baselines {
+            let standing = Standing::of(profile);
+            for key in crowd_keys(request).each() {
+                let crowd = self.crowds.entry(key).or_default();
+                Arc::make_mut(crowd).learn(&delta.observation, &standing);
+            }
+        }
+        self.count(&delta.attempt);
+        if let (Some(level), Some(id)) = (verdict.passed, &request.context.session_id)
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            let passed = Assurance::of(level, Some(event.time));
+            session.assurance = session.assurance.merged_with(passed);
+        }
+        if let (Signal::Absent, Some(id)) = (&session, &request.context.session_id) {
             self.sessions
                 .entry(id.clone())
                 .or_insert_with(|| SessionRecord {
@@ -108,8 +190,8 @@ impl<'a> Replay<'a> {
                     birth: SessionBirth {
                         at: event.time,
                         ip: request.context.ip,
-                        country: signals.place.known().and_then(|place| place.country),
-                        asn: signals.network.known().map(|network| network.asn),
+                        country: place.known().and_then(|place| place.country),
+                        asn: network.known().map(|network| network.asn),
                         agent_family: evidence.agent_family.clone(),
                         device_id: evidence.facts.device.id.clone(),
                     },
@@ -122,8 +204,28 @@ impl<'a> Replay<'a> {
         if self.seen.is_multiple_of(100_000) {
             let old = event.time.plus_seconds(-2 * 86_400);
             self.sessions.retain(|_, session| session.birth.at >= old);
+            for known in &mut self.tallies {
+                known.retain(|_, tally| !tally.is_quiet(event.time));
+            }
         }
     }
+
+    fn count(&mut self, attempt: &Attempt) {
+        for (source, known) in attempt.sources.into_iter().zip(&mut self.tallies) {
+            if let Some(key) = source {
+                known.entry(key).or_default().add(attempt);
+            }
+        }
+    }
+}
+
+/// Those who do the same work, by the word that the demo organisation has for it.
+fn crowd_keys(request: &AccessRequest) -> CrowdKeys {
+    let peers = match request.subject.properties.get("department") {
+        Some(Value::Text(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    CrowdKeys::of(request.subject.entity.kind.as_str(), peers)
 }
 
 /// Takes the event's own word on the authentication.

@@ -5,6 +5,7 @@
 //! `--json` as JSON; what people may want to follow goes to standard error.
 
 mod audit;
+mod bench;
 mod check;
 mod data;
 mod demo;
@@ -13,6 +14,7 @@ mod keys;
 mod model;
 mod output;
 mod serve;
+mod strangers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

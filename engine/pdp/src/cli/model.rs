@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ::geo::{Geo, GeoPaths};
 use clap::Subcommand;
+use indicatif::ProgressBar;
 use risk::artifact;
 use serde_json::json;
 use trainer::TrainingPlan;
+use trainer::train::Step;
 
 use super::Failure;
-use super::output::{Output, counter};
+use super::bench;
+use super::output::{Output, bar, counter};
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
@@ -30,7 +34,7 @@ pub(super) enum ModelCommand {
         #[arg(long, default_value_t = 7)]
         seed: u64,
         /// Trees
-        #[arg(long, default_value_t = 200)]
+        #[arg(long, default_value_t = 500)]
         trees: usize,
         /// One database for places, networks and anonymisers instead of those in the settings
         #[arg(long, value_name = "FILE")]
@@ -38,6 +42,21 @@ pub(super) enum ModelCommand {
         /// Folder of models instead of the one in the settings
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+    },
+    /// Judge a model by events, under the policies in force, against the simple rules
+    Evaluate {
+        /// Files of events in order of time; `.gz` is unpacked
+        #[arg(long, required = true, num_args = 1..)]
+        events: Vec<PathBuf>,
+        /// `name` or `name@version`; the champion by default
+        #[arg(long)]
+        model: Option<String>,
+        /// Share of the events' time that only teaches, before decisions count
+        #[arg(long, default_value_t = 0.5)]
+        warm_up: f64,
+        /// One database for places, networks and anonymisers instead of those in the settings
+        #[arg(long, value_name = "FILE")]
+        geo: Option<PathBuf>,
     },
     /// Show a model's card
     Card {
@@ -62,15 +81,7 @@ pub(super) fn run(
             out,
         } => {
             let models = out.unwrap_or_else(|| settings.models.clone());
-            let paths = geo.map_or_else(
-                || settings.geo.clone(),
-                |path| GeoPaths {
-                    city: Some(path.clone()),
-                    asn: Some(path.clone()),
-                    anonymous: Some(path),
-                },
-            );
-            let geo = Geo::open(&paths).map_err(Failure::unable)?;
+            let geo = open_geo(geo, settings)?;
             let version = version.unwrap_or_else(|| next_version(&models, &name));
             let plan = TrainingPlan {
                 name,
@@ -79,13 +90,16 @@ pub(super) fn run(
                 trees,
                 ..TrainingPlan::default()
             };
-            let bar = counter("training on");
-            let training =
-                trainer::train::train(trainer::events::read(&events), &geo, &plan, |read| {
-                    bar.set_position(read as u64);
-                })
-                .map_err(Failure::unable)?;
-            bar.finish_and_clear();
+            let mut progress = Progress::default();
+            let training = trainer::train::train(
+                || trainer::events::read(&events),
+                &geo,
+                &plan,
+                &|model, survey| bench::judge(settings, model, survey),
+                |step| progress.show(step),
+            )
+            .map_err(Failure::unable)?;
+            progress.done();
             let folder = trainer::train::write(&training, &models).map_err(Failure::unable)?;
             let model = format!("{}@{}", plan.name, plan.version);
             let report = json!({
@@ -100,14 +114,97 @@ pub(super) fn run(
             );
             output.print(&report, &text)
         }
+        ModelCommand::Evaluate {
+            events,
+            model,
+            warm_up,
+            geo,
+        } => {
+            if !(0.0..1.0).contains(&warm_up) {
+                return Err(Failure::Unable(format!(
+                    "`--warm-up` is {warm_up}: a share from 0 to less than 1"
+                )));
+            }
+            let geo = open_geo(geo, settings)?;
+            let name = model.unwrap_or_else(|| settings.champion.clone());
+            let folder = artifact::locate(&settings.models, &name)
+                .map_err(|error| Failure::Unable(format!("{name}: {error}")))?;
+            let (model, manifest) = artifact::load(&folder).map_err(Failure::unable)?;
+            let mut progress = Progress::default();
+            let report = trainer::evaluate::run(
+                || trainer::events::read(&events),
+                &geo,
+                &Arc::new(model),
+                manifest.budget,
+                warm_up,
+                &|model, survey| bench::judge(settings, model, survey),
+                |step| progress.show(step),
+            )
+            .map_err(Failure::unable)?;
+            progress.done();
+            output.print(&report, &report.text())
+        }
         ModelCommand::Card { model } => {
             let name = model.unwrap_or_else(|| settings.champion.clone());
             let folder = artifact::locate(&settings.models, &name)
                 .map_err(|error| Failure::Unable(format!("{name}: {error}")))?;
             let (_, manifest) = artifact::load(&folder).map_err(Failure::unable)?;
-            let card = fs::read_to_string(folder.join(artifact::CARD))
-                .unwrap_or_else(|_| trainer::card::write(&manifest));
+            let card = fs::read_to_string(folder.join(artifact::CARD)).map_err(|error| {
+                Failure::Unable(format!(
+                    "{}: {error}",
+                    folder.join(artifact::CARD).display()
+                ))
+            })?;
             output.print(&manifest, card.trim_end())
+        }
+    }
+}
+
+fn open_geo(one: Option<PathBuf>, settings: &Settings) -> Result<Geo, Failure> {
+    let paths = one.map_or_else(
+        || settings.geo.clone(),
+        |path| GeoPaths {
+            city: Some(path.clone()),
+            asn: Some(path.clone()),
+            anonymous: Some(path),
+        },
+    );
+    Geo::open(&paths).map_err(Failure::unable)
+}
+
+/// What a person sees of a long training.
+#[derive(Default)]
+struct Progress {
+    looking: Option<ProgressBar>,
+    learning: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn show(&mut self, step: Step) {
+        match step {
+            Step::Looking(seen) => self
+                .looking
+                .get_or_insert_with(|| counter("looking at"))
+                .set_position(seen as u64),
+            Step::Learning(seen, of) => {
+                if let Some(looking) = self.looking.take() {
+                    looking.finish_and_clear();
+                }
+                self.learning
+                    .get_or_insert_with(|| bar(of as u64, "learning"))
+                    .set_position(seen as u64);
+            }
+            Step::Measuring => {
+                if let Some(learning) = &self.learning {
+                    learning.set_message("measuring");
+                }
+            }
+        }
+    }
+
+    fn done(self) {
+        for bar in [self.looking, self.learning].into_iter().flatten() {
+            bar.finish_and_clear();
         }
     }
 }

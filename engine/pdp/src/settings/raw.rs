@@ -99,6 +99,7 @@ section!(RawRisk {
     levels: [i64; 3] = [30, 60, 80],
     interactive_types: Vec<String> = vec!["User".to_owned(), "user".to_owned()],
     sensitivity_attribute: String = "sensitivity".to_owned(),
+    peer_attribute: String = "department".to_owned(),
     rules: BTreeMap<String, i64> = BTreeMap::new(),
 });
 section!(RawSessions {
@@ -129,6 +130,7 @@ section!(RawLimits {
     profiles_in_memory: usize = 100_000,
     sessions_in_memory: usize = 200_000,
     devices_in_memory: usize = 100_000,
+    sources_in_memory: usize = 100_000,
 });
 
 /// A length of time: seconds as a number, or text such as `24h` or `50ms`.
@@ -324,6 +326,7 @@ impl Raw {
             },
             risk,
             sensitivity_attribute: self.risk.sensitivity_attribute,
+            peer_attribute: self.risk.peer_attribute,
             sessions,
             token_ttl_seconds: ttl,
             audit: AuditSettings {
@@ -425,6 +428,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         ("profiles_in_memory", raw.profiles_in_memory),
         ("sessions_in_memory", raw.sessions_in_memory),
         ("devices_in_memory", raw.devices_in_memory),
+        ("sources_in_memory", raw.sources_in_memory),
     ] {
         if value == 0 {
             faults.push(format!("`limits.{name}` must be 1 or more"));
@@ -451,6 +455,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         profiles_in_memory: raw.profiles_in_memory,
         sessions_in_memory: raw.sessions_in_memory,
         devices_in_memory: raw.devices_in_memory,
+        sources_in_memory: raw.sources_in_memory,
     }
 }
 

@@ -3,22 +3,28 @@
 //! Held in memory, in front of the store, written behind within a second. When the store fails,
 //! what is in memory goes on for `limits.store_deny_after`; then the engine denies.
 
+mod crowds;
 mod hot;
+mod sources;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{DeviceRecord, EntityRef, SessionRecord, Signal, Timestamp};
-use risk::{Delta, Key, Profile};
+use risk::{
+    Attempt, Crowd, CrowdKeys, Crowds, Delta, Key, Lesson, Profile, Standing, Tally, crowd, profile,
+};
 use store::Store;
-use store::sqlite::{ProfileRow, StoreError};
+use store::sqlite::{CrowdRow, ProfileRow, StoreError};
 
 use crate::settings::Limits;
+use crowds::LiveCrowds;
 use hot::{Hot, Lookup};
+use sources::Sources;
 
-/// How profiles are written: postcard of [`Profile`] as it is today.
-const PROFILE_FORM: u32 = 1;
+/// Crowds that are read at the start.
+const CROWDS_MOST: usize = 2000;
 /// No failure at the moment.
 const HEALTHY: i64 = 0;
 
@@ -29,6 +35,8 @@ pub struct State {
     profiles: Hot<EntityRef, Arc<Profile>>,
     sessions: Hot<String, Arc<SessionRecord>>,
     devices: Hot<String, Arc<DeviceRecord>>,
+    crowds: LiveCrowds,
+    sources: Sources,
     time_box: Duration,
     deny_after_seconds: i64,
     /// Milliseconds of the first failure since the last success.
@@ -44,6 +52,8 @@ impl State {
             profiles: Hot::new(limits.profiles_in_memory),
             sessions: Hot::new(limits.sessions_in_memory),
             devices: Hot::new(limits.devices_in_memory),
+            crowds: LiveCrowds::default(),
+            sources: Sources::new(limits.sources_in_memory),
             time_box: limits.signal_timeout,
             deny_after_seconds: i64::try_from(limits.store_deny_after.as_secs())
                 .unwrap_or(i64::MAX),
@@ -55,6 +65,38 @@ impl State {
     #[must_use]
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Reads the crowds that were kept; once, at the start. Those that cannot be read begin anew.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn restore_crowds(&self) -> Result<(), StoreError> {
+        let rows = self.store.crowds(CROWDS_MOST).await?;
+        self.crowds.restore(rows.into_iter().filter_map(|row| {
+            Some((
+                Key::number(row.crowd),
+                Crowd::from_bytes(row.form, &row.body)?,
+            ))
+        }));
+        Ok(())
+    }
+
+    /// What is usual for the crowds of a subject.
+    #[must_use]
+    pub fn crowds(&self, keys: CrowdKeys) -> Crowds {
+        self.crowds.of(keys)
+    }
+
+    /// What has come from an address, its network, its autonomous system.
+    #[must_use]
+    pub fn tallies(&self, sources: [Option<Key>; 3]) -> [Option<Tally>; 3] {
+        self.sources.of(sources)
+    }
+
+    /// Counts an attempt for where it came from, whoever it was on.
+    pub fn count_attempt(&self, attempt: &Attempt) {
+        self.sources.count(attempt);
     }
 
     /// What is usual for a subject.
@@ -124,11 +166,21 @@ impl State {
         }
     }
 
-    /// Takes a decision's lesson into the subject's profile.
-    pub fn learn(&self, subject: &EntityRef, delta: &Delta) {
-        self.profiles.change(subject, |profile| {
-            Arc::make_mut(profile.get_or_insert_with(Arc::default)).apply(delta)
+    /// Takes a decision's lesson into the subject's profile and its crowds. False when it was
+    /// taken in before.
+    pub fn learn(&self, subject: &EntityRef, crowds: CrowdKeys, delta: &Delta) -> bool {
+        let mut standing = Standing::default();
+        let is_new = self.profiles.change(subject, |profile| {
+            let profile = Arc::make_mut(profile.get_or_insert_with(Arc::default));
+            let is_new = profile.apply(delta);
+            standing = Standing::of(profile);
+            is_new
         });
+        if is_new && delta.lesson == Lesson::Baselines {
+            self.crowds
+                .teach(crowds, delta.observation.clone(), standing);
+        }
+        is_new
     }
 
     /// A step-up was passed for an event that waited. False when nothing waits any more.
@@ -181,6 +233,16 @@ impl State {
     /// # Errors
     /// When the store could not be written; it is tried again with the next call.
     pub async fn flush(&self, now: Timestamp) -> Result<usize, StoreError> {
+        let crowds: Vec<CrowdRow> = self
+            .crowds
+            .settle()
+            .into_iter()
+            .map(|(key, crowd)| CrowdRow {
+                crowd: key.as_number(),
+                form: crowd::FORM,
+                body: crowd.to_bytes(),
+            })
+            .collect();
         let profiles = self.profiles.take_dirty();
         let sessions = self.sessions.take_dirty();
         let count = profiles.len() + sessions.len();
@@ -189,14 +251,11 @@ impl State {
         }
         let rows: Vec<ProfileRow> = profiles
             .iter()
-            .filter_map(|(subject, profile)| {
-                let body = postcard::to_stdvec(&**profile).ok()?;
-                Some(ProfileRow {
-                    subject: subject.clone(),
-                    form: PROFILE_FORM,
-                    body,
-                    updated_at: now,
-                })
+            .map(|(subject, profile)| ProfileRow {
+                subject: subject.clone(),
+                form: profile::FORM,
+                body: profile.to_bytes(),
+                updated_at: now,
             })
             .collect();
         let records: Vec<SessionRecord> = sessions
@@ -205,6 +264,8 @@ impl State {
             .collect();
         let written = async {
             self.store.put_profiles(&rows).await?;
+            // Not tried again when it fails: the next lesson brings the whole of them.
+            self.store.put_crowds(&crowds, now).await?;
             self.store.put_sessions(&records).await
         };
         match written.await {
@@ -262,11 +323,10 @@ impl State {
 }
 
 fn read_profile(form: u32, body: &[u8]) -> Result<Arc<Profile>, StoreError> {
-    let nonsense = StoreError::Nonsense { what: "profile" };
-    if form != PROFILE_FORM {
-        return Err(nonsense);
-    }
-    postcard::from_bytes(body)
+    Profile::from_bytes(form, body)
         .map(Arc::new)
-        .map_err(|_| nonsense)
+        .map_err(|error| {
+            tracing::error!(%error, "a stored profile cannot be read");
+            StoreError::Nonsense { what: "profile" }
+        })
 }

@@ -4,9 +4,11 @@
 //! `IMMEDIATE`, so that none of them meets `SQLITE_BUSY_SNAPSHOT` half way. What this store says
 //! is committed is on the disk (`synchronous=FULL`).
 
+mod crowds;
 mod decisions;
 mod devices;
 mod keys;
+mod models;
 mod profiles;
 mod sessions;
 
@@ -19,8 +21,10 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
 pub use keys::KeyRecord;
+pub use models::{ModelAct, ModelActKind};
 pub use profiles::ProfileRow;
 
 /// Connections that read.
@@ -113,13 +117,27 @@ impl MigrationSource<'static> for Embedded {
         >,
     > {
         Box::pin(async {
-            Ok(vec![Migration::new(
-                1,
-                "first".into(),
-                MigrationType::Simple,
-                sqlx::SqlStr::from_static(include_str!("../../migrations/sqlite/0001_first.sql")),
-                false,
-            )])
+            let step = |number, name: &'static str, text: &'static str| {
+                let text = sqlx::SqlStr::from_static(text);
+                Migration::new(number, name.into(), MigrationType::Simple, text, false)
+            };
+            Ok(vec![
+                step(
+                    1,
+                    "first",
+                    include_str!("../../migrations/sqlite/0001_first.sql"),
+                ),
+                step(
+                    2,
+                    "models",
+                    include_str!("../../migrations/sqlite/0002_models.sql"),
+                ),
+                step(
+                    3,
+                    "crowds",
+                    include_str!("../../migrations/sqlite/0003_crowds.sql"),
+                ),
+            ])
         })
     }
 }

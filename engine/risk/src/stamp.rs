@@ -3,15 +3,15 @@
 use domain::Timestamp;
 use serde::{Deserialize as _, Deserializer, Serializer};
 
-pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_i64(at.millis())
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
     i64::deserialize(from).map(Timestamp::from_millis)
 }
 
-pub(super) mod option {
+pub(crate) mod option {
     use domain::Timestamp;
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
