@@ -114,6 +114,10 @@ pub struct Person {
     pub(super) exit: Option<u64>,
     /// One to three.
     pub(super) devices: usize,
+    /// Whether the organisation manages their phone and tablet as well.
+    pub(super) managed_phone: bool,
+    /// Share of days on which a device's id does not reach the gateway.
+    pub(super) silent_devices: f64,
     /// Days that a device of each kind lives.
     pub(super) lifetimes: [i64; 3],
     pub(super) browser_update_days: i64,
@@ -168,6 +172,8 @@ impl Person {
             own_vpn: happens(scenario.vpn.own, &mut dice),
             mfa: happens(scenario.sessions.mfa, &mut dice),
             devices: 1 + weighted(dice.r#gen(), counts),
+            managed_phone: happens(scenario.devices.managed_phones, &mut dice),
+            silent_devices: scenario.devices.silent,
             lifetimes: [0; 3].map(|_: i64| days(scenario.devices.replaced_days, &mut dice)),
             browser_update_days: scenario.devices.browser_update_days,
             relay: happens(scenario.devices.relay, &mut dice),
@@ -230,6 +236,8 @@ impl Person {
             has_office: true,
             exit: None,
             devices: 2,
+            managed_phone: false,
+            silent_devices: 0.0,
             lifetimes: [500; 3],
             browser_update_days: 28,
             relay: false,
@@ -290,13 +298,29 @@ impl Person {
     pub(super) fn is_on_leave(&self, day: i64, weeks_per_year: f64) -> bool {
         let offset = i64::try_from(index(self.key, 14)).unwrap_or_default();
         let block = (day + offset).div_euclid(14);
-        !self.settled && falls(luck(self.key, LEAVE, block), weeks_per_year / 52.0)
+        // Who was never seen could not be missed.
+        let about_to_leave = self.silence.is_some_and(|silence| day < silence.from);
+        let leave = falls(luck(self.key, LEAVE, block), weeks_per_year / 52.0);
+        leave && !self.settled && !about_to_leave
     }
 
-    /// The id of their laptop, phone or tablet in use on a day.
+    /// The id of their laptop, phone or tablet in use on a day. It says nothing of its owner, as
+    /// a stranger's does not.
     #[must_use]
     pub fn device(&self, gear: Gear, day: i64) -> String {
-        format!("{}-{}-{}", self.id, gear.word(), self.generation(gear, day))
+        device_id(luck(
+            self.key,
+            gear.of([24, 25, 26]),
+            self.generation(gear, day),
+        ))
+    }
+
+    /// Whether the device keeps its id to itself on a day: a private window, a broken agent.
+    pub(super) fn is_silent(&self, gear: Gear, day: i64) -> bool {
+        falls(
+            luck(self.key, gear.of([27, 28, 29]), day),
+            self.silent_devices,
+        )
     }
 
     /// How many devices of this kind they have had by a day.
@@ -312,9 +336,8 @@ impl Person {
     #[must_use]
     pub fn agent(&self, gear: Gear, day: i64) -> String {
         let period = self.browser_update_days.max(1);
-        let updates = (day + self.offset(gear, period)) / period;
-        let version = (120 + updates.rem_euclid(260)).to_string();
-        self.platform(gear).agent.replace("{}", &version)
+        let updated = (day + self.offset(gear, period)) / period * period;
+        self.platform(gear).agent_of(updated)
     }
 
     pub(super) fn platform(&self, gear: Gear) -> Platform {
@@ -397,6 +420,16 @@ impl Person {
         }
         Some(party)
     }
+}
+
+/// The id of some device.
+pub(super) fn device_id(random: u64) -> String {
+    format!("d-{random:016x}")
+}
+
+/// The id of some session.
+pub(super) fn session_id(random: u64) -> String {
+    format!("s-{random:016x}")
 }
 
 /// A whole number of days between the two.

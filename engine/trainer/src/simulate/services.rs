@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::Party;
 use jiff::civil::Date;
+use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::atlas::{Carrier, Ground};
@@ -15,6 +16,9 @@ use super::work::Resource;
 use super::{Foundation, Organisation};
 
 const HOURS: f64 = 3600.0;
+/// Purposes of luck.
+const BACKUP: u64 = 61;
+const CLEARING: u64 = 63;
 
 /// A program that works by itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +37,12 @@ pub struct Service {
     pub in_cloud: bool,
     /// All that it saves once a week; empty for a program that saves nothing.
     pub saves: Vec<Arc<Resource>>,
+    /// Whether it asks what there is before each run.
+    pub lists: bool,
+    /// Share of its requests that write.
+    pub writes: f64,
+    /// Whether it removes old documents, once a week.
+    pub clears: bool,
     /// Days between two versions of its client; 0: nothing about it ever changes.
     pub release_days: i64,
 }
@@ -66,6 +76,9 @@ impl Service {
                 .collect(),
             in_cloud,
             saves: if saves { library.to_vec() } else { Vec::new() },
+            lists: happens(0.5, &mut dice),
+            writes: dice.gen_range(0.0_f64..0.5).powi(2),
+            clears: happens(programs.clears, &mut dice),
             release_days: programs.release_days,
         })
     }
@@ -125,10 +138,10 @@ pub(super) fn of_service(
         }
     };
     let words = &organisation.words;
-    let put = |at, seat: &Arc<Seat>, resource: &Arc<Resource>| Draft {
+    let put = |at, seat: &Arc<Seat>, action: &Arc<str>, resource: &Arc<Resource>| Draft {
         at,
         seat: seat.clone(),
-        action: words.read.clone(),
+        action: action.clone(),
         resource: resource.clone(),
         result: None,
     };
@@ -136,18 +149,37 @@ pub(super) fn of_service(
     let mut minute = every * dice.r#gen::<f64>();
     while minute < 1440.0 {
         let mut at = later(midnight, minute * 60.0);
+        let seat = seat_at(minute / 60.0);
+        if let Some(first) = service.resources.first().filter(|_| service.lists) {
+            drafts.push(put(at, seat, &words.list, first));
+            at = later(at, dice.gen_range(0.2..2.0));
+        }
         for resource in &service.resources {
-            drafts.push(put(at, seat_at(minute / 60.0), resource));
+            let action = if happens(service.writes, dice) {
+                &words.write
+            } else {
+                &words.read
+            };
+            drafts.push(put(at, seat, action, resource));
             at = later(at, dice.gen_range(0.2..2.0));
         }
         minute += every * dice.gen_range(0.95..1.05);
     }
-    let weekday = index(luck(service.key, 61, 0), 7);
-    if !service.saves.is_empty() && (day + 3).rem_euclid(7).unsigned_abs() == weekday as u64 {
+    let weekday = |purpose| index(luck(service.key, purpose, 0), 7) as u64;
+    let today = (day + 3).rem_euclid(7).unsigned_abs();
+    if weekday(BACKUP) == today {
         let seat = usual.labelled(benign("backup-job"));
         let mut at = later(midnight, dice.gen_range(1.9..2.1) * HOURS);
         for resource in &service.saves {
-            drafts.push(put(at, &seat, resource));
+            drafts.push(put(at, &seat, &words.read, resource));
+            at = later(at, dice.gen_range(0.3..1.5));
+        }
+    }
+    if service.clears && weekday(CLEARING) == today {
+        let mut at = later(midnight, dice.gen_range(3.9..4.1) * HOURS);
+        let few = dice.gen_range(1..=4);
+        for resource in service.resources.choose_multiple(dice, few) {
+            drafts.push(put(at, &usual, &words.delete, resource));
             at = later(at, dice.gen_range(0.3..1.5));
         }
     }

@@ -10,10 +10,11 @@ use wire::event::Label;
 
 use super::agents::Gear;
 use super::atlas::Ground;
-use super::chance::{Dice, happens};
+use super::chance::{Dice, happens, luck};
 use super::day::{Chair, Stay, Surprises, Today};
 use super::draft::{Draft, Seat, Sitting, benign, later};
 use super::line::Line;
+use super::people::{device_id, session_id};
 
 /// The session that a device has open.
 #[derive(Clone, Debug)]
@@ -168,12 +169,7 @@ impl Writer<'_, '_> {
         }
         let at = Timestamp::from_millis(self.at);
         Open {
-            id: format!(
-                "s-{}-{}{}",
-                person.id,
-                at.seconds(),
-                chair.gear.of(["", "p", "t"])
-            ),
+            id: session_id(luck(person.key, chair.gear.of([81, 82, 83]), self.at)),
             born: self.at,
             assurance: AssuranceClaim {
                 level: Some(if mfa { 3 } else { 1 }),
@@ -282,7 +278,7 @@ impl Today<'_> {
         let device = match bought {
             Some(trip) => {
                 label = Some(benign("trip-new-device"));
-                format!("{}-phone-t{:08x}", person.id, trip.key >> 32)
+                device_id(trip.key)
             }
             None => person.device(chair.gear, day),
         };
@@ -299,7 +295,17 @@ impl Today<'_> {
             }
         }
         let platform = person.platform(chair.gear);
-        let lapse = organisation.scenario.devices.lapse;
+        let lapses = happens(organisation.scenario.devices.lapse, dice);
+        // Of what nobody manages, nobody knows more than any browser tells.
+        let managed = (chair.gear == Gear::Laptop || person.managed_phone) && bought.is_none();
+        let claim = DeviceClaim {
+            id: Some(device),
+            managed: Some(managed),
+            compliant: managed.then_some(!lapses),
+            os: Some(platform.os.to_owned()),
+            os_version: managed.then(|| platform.os_version.to_owned()),
+            fingerprint: None,
+        };
         // A browser is updated in the middle of the day's first sitting; see `change`.
         let agent = person.agent(chair.gear, if first { day - 1 } else { day });
         Some(Seat {
@@ -307,14 +313,7 @@ impl Today<'_> {
                 subject: person.party()?,
                 ip: line.ip,
                 agent,
-                device: Some(DeviceClaim {
-                    id: Some(device),
-                    managed: Some(chair.gear == Gear::Laptop),
-                    compliant: Some(!happens(lapse, dice)),
-                    os: Some(platform.os.to_owned()),
-                    os_version: Some(platform.os_version.to_owned()),
-                    fingerprint: None,
-                }),
+                device: Some(claim).filter(|_| !person.is_silent(chair.gear, day)),
                 session: None,
                 assurance: None,
                 label,

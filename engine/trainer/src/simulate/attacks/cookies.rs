@@ -3,10 +3,10 @@
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 
-use super::super::agents::STRANGERS;
 use super::super::atlas::{Carrier, Ground};
 use super::super::chance::{Dice, happens};
 use super::super::draft::{Draft, Seat, later};
+use super::stranger::Browser;
 use super::{Attack, Scene};
 
 /// From another network, with another program on another device.
@@ -16,8 +16,11 @@ pub(super) fn elsewhere(scene: &Scene<'_>, dice: &mut Dice) -> Option<Vec<Draft>
     let carrier = near.then(|| scene.same_country(stolen, dice)).flatten();
     let carrier = carrier.or_else(|| scene.cloud(stolen, dice))?;
     let mut seat = thief(Attack::StolenSession, stolen, carrier, dice);
-    (*STRANGERS.choose(dice)?).clone_into(&mut seat.sitting.agent);
-    seat.sitting.device = None;
+    let browser = scene.browser(dice)?;
+    // Half of the thieves' programs have a device id of their own; scripts have none.
+    let number = dice.r#gen();
+    seat.sitting.device = happens(0.5, dice).then(|| browser.device(number));
+    seat.sitting.agent = browser.agent;
     let at = later(stolen.at, dice.gen_range(60.0..1800.0));
     Some(scene.inside(seat, at, 2.0..40.0, dice))
 }
@@ -28,7 +31,9 @@ pub(super) fn alike(scene: &Scene<'_>, dice: &mut Dice) -> Option<Vec<Draft>> {
     let carrier = scene.same_country(stolen, dice)?;
     let mut seat = thief(Attack::StolenSessionAlike, stolen, carrier, dice);
     if !happens(scene.organisation.scenario.attacks.same_device_id, dice) {
-        seat.sitting.device = None;
+        let number = dice.r#gen();
+        let own = happens(0.5, dice).then(|| Browser::of(stolen).device(number));
+        seat.sitting.device = own;
     }
     let at = later(stolen.at, dice.gen_range(60.0..1800.0));
     Some(scene.inside(seat, at, 2.0..40.0, dice))

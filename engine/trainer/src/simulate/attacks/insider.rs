@@ -3,7 +3,7 @@
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 
-use super::super::chance::{Dice, between};
+use super::super::chance::{Dice, between, happens};
 use super::super::draft::{Draft, later};
 use super::{Attack, Scene};
 
@@ -21,13 +21,20 @@ pub(super) fn takes_everything(scene: &Scene<'_>, dice: &mut Dice) -> Option<Vec
     let mut at = later(seen.at, dice.gen_range(1.0..120.0));
     let everything = scene.person.library.choose_multiple(dice, count);
     let everything: Vec<_> = everything.cloned().collect();
-    let download = &scene.organisation.words.download;
+    let words = &scene.organisation.words;
+    // Some copy what they see, others press the button.
+    let downloads = dice.gen_range(0.3..1.0);
     let taken = everything.into_iter().map(|resource| {
         at = later(at, pace * dice.gen_range(0.3..1.7));
+        let action = if happens(downloads, dice) {
+            &words.download
+        } else {
+            &words.read
+        };
         Draft {
             at,
             seat: seat.clone(),
-            action: download.clone(),
+            action: action.clone(),
             resource,
             result: None,
         }

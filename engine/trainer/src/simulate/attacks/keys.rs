@@ -64,7 +64,7 @@ fn misuse(
         let action = match dice.gen_range(0..10) {
             0..2 => &words.list,
             2..8 => &words.read,
-            8 => &words.download,
+            8 => &words.write,
             _ => &words.delete,
         };
         drafts.extend(resource.map(|resource| Draft {

@@ -147,12 +147,25 @@ pub(super) fn on_person(
     }
     if !scene.ordinary.is_empty() {
         for attack in Attack::ON_PEOPLE {
-            if happens(scenario.rate(attack), dice) {
+            let rate = scenario.rate(attack) / occasions(scenario, attack);
+            if happens(rate, dice) {
                 attacks.extend(scene.attacked(attack, dice).unwrap_or_default());
             }
         }
     }
     drafts.append(&mut attacks);
+}
+
+/// Share of people on whom an attack can be made at all: where it is small, they have it the
+/// more often, so that there are as many as the scenario says.
+fn occasions(scenario: &super::Scenario, attack: Attack) -> f64 {
+    let mfa = scenario.sessions.mfa;
+    let share = match attack {
+        Attack::PushFatigue => mfa,
+        Attack::Stuffing => 1.0 - mfa,
+        _ => 1.0,
+    };
+    share.max(0.05)
 }
 
 impl<'a> Scene<'a> {
@@ -194,10 +207,11 @@ impl<'a> Scene<'a> {
             } else {
                 self.person.usual(number_of(self.date), dice)
             };
-            let action = if happens(0.3, dice) {
-                &words.download
-            } else {
-                &words.read
+            let action = match dice.gen_range(0..100) {
+                0..60 => &words.read,
+                60..90 => &words.download,
+                90..96 => &words.share,
+                _ => &words.write,
             };
             drafts.extend(resource.map(|resource| Draft {
                 at,

@@ -15,7 +15,7 @@ use super::super::calendar::number_of;
 use super::super::chance::{Dice, between, falls, happens, luck};
 use super::super::draft::{Draft, Seat, Sitting, later};
 use super::super::people::{Person, party};
-use super::{Attack, Scene, at_the_door};
+use super::{Attack, Scene, at_the_door, occasions};
 
 const SPRAY: u64 = 71;
 
@@ -93,18 +93,23 @@ impl Campaign<'_> {
                 ));
             }
         };
+        let day = number_of(self.date);
+        if person.joined.is_some_and(|joined| day < joined) {
+            return;
+        }
         let known = 1.0 - attacks.unknown_users;
         if happens(attacks.spray_reach * attacks.unknown_users / known, dice) {
             failed(nobody(dice), dice);
         }
-        let day = number_of(self.date);
-        let exists = person.joined.is_none_or(|joined| joined <= day);
-        if !exists || !happens(attacks.spray_reach, dice) {
+        if !happens(attacks.spray_reach, dice) {
             return;
         }
         // So that as many come in as the scenario wants in the long run.
         let every = attacks.spray_every_days / attacks.spray_reach;
-        if !person.is_here(day) || !happens(scenario.rate(Attack::Stuffing) * every, dice) {
+        let rate = scenario.rate(Attack::Stuffing) / occasions(scenario, Attack::Stuffing);
+        let fits = happens(rate * every, dice);
+        // A password alone opens nothing to those who sign in with more.
+        if !fits || person.mfa || !person.is_here(day) {
             return failed(person.party(), dice);
         }
         let scene = Scene {

@@ -7,11 +7,16 @@ use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use wire::AssuranceClaim;
 
-use super::super::agents::STRANGERS;
+use super::super::agents::{STRANGERS, system_of};
 use super::super::atlas::{Carrier, Ground, PlaceId};
-use super::super::chance::{Dice, happens};
+use super::super::calendar::number_of;
+use super::super::chance::{Dice, happens, luck, mix};
 use super::super::draft::{Draft, Seat, Sitting, later};
+use super::super::people::{device_id, session_id};
 use super::{Attack, Scene, at_the_door};
+
+/// A purpose of luck.
+const SESSION: u64 = 91;
 
 /// A journey faster than this is none, kilometres per hour.
 const IMPOSSIBLE_KMH: f64 = 1200.0;
@@ -71,12 +76,16 @@ pub(super) fn from_next_door(scene: &Scene<'_>, dice: &mut Dice) -> Option<Vec<D
     let mut seat = scene.stranger(Attack::TargetedStuffing, carrier, Some(seen), dice)?;
     // Who knows the city knows what its people use.
     if happens(0.5, dice) {
-        seat.sitting.agent.clone_from(&seen.seat.sitting.agent);
+        let browser = Browser::of(seen);
+        if let Some(device) = &mut seat.sitting.device {
+            device.os.clone_from(&browser.os);
+        }
+        seat.sitting.agent = browser.agent;
     }
     Some(scene.break_in(seat, at, 2, dice))
 }
 
-/// By night, prompt after prompt, until somebody gives in.
+/// By night, prompt after prompt, until somebody gives in who has such prompts.
 pub(super) fn asks_again_and_again(scene: &Scene<'_>, dice: &mut Dice) -> Option<Vec<Draft>> {
     let Scene {
         organisation,
@@ -84,6 +93,9 @@ pub(super) fn asks_again_and_again(scene: &Scene<'_>, dice: &mut Dice) -> Option
         date,
         ..
     } = *scene;
+    if !person.mfa {
+        return None;
+    }
     let seen = scene.seen(dice)?;
     let home = organisation.atlas.find(&person.place)?;
     let carrier = scene.anywhere(dice)?;
@@ -133,7 +145,45 @@ pub(super) fn wakes_an_account(scene: &Scene<'_>, dice: &mut Dice) -> Vec<Draft>
     wake(dice).unwrap_or_default()
 }
 
+/// A client program, and the system that it tells of.
+pub(super) struct Browser {
+    pub(super) agent: String,
+    os: Option<String>,
+}
+
+impl Browser {
+    /// The victim's.
+    pub(super) fn of(seen: &Draft) -> Self {
+        let agent = seen.seat.sitting.agent.clone();
+        Self {
+            os: system_of(&agent).map(str::to_owned),
+            agent,
+        }
+    }
+
+    /// The device of a stranger who has this program: as little is known of it as of a private
+    /// phone.
+    pub(super) fn device(&self, number: u64) -> DeviceClaim {
+        DeviceClaim {
+            id: Some(device_id(mix(number))),
+            managed: Some(false),
+            os: self.os.clone(),
+            ..DeviceClaim::default()
+        }
+    }
+}
+
 impl<'a> Scene<'a> {
+    /// A stranger's own program, of today or one or two versions old.
+    pub(super) fn browser(&self, dice: &mut Dice) -> Option<Browser> {
+        let platform = STRANGERS.choose(dice)?;
+        let updated = number_of(self.date) - dice.gen_range(0..60);
+        Some(Browser {
+            agent: platform.agent_of(updated),
+            os: Some(platform.os.to_owned()),
+        })
+    }
+
     /// Somebody's network far from where the victim is and lives: a cloud's with this chance,
     /// otherwise a home's.
     fn far(&self, from: PlaceId, hosted: f64, dice: &mut Dice) -> Option<&'a Carrier> {
@@ -171,23 +221,20 @@ impl<'a> Scene<'a> {
     ) -> Option<Seat> {
         let attacks = &self.organisation.scenario.attacks;
         let number: u64 = dice.r#gen();
-        let agent = *STRANGERS.choose(dice)?;
-        let agent = match seen.filter(|_| happens(attacks.same_program, dice)) {
-            Some(seen) => seen.seat.sitting.agent.clone(),
-            None => agent.to_owned(),
-        };
+        let mut browser = self.browser(dice)?;
+        if let Some(seen) = seen.filter(|_| happens(attacks.same_program, dice)) {
+            browser = Browser::of(seen);
+        }
         let copied = seen.filter(|_| happens(attacks.same_device_id, dice));
-        let copied = copied.and_then(|seen| seen.seat.sitting.device.as_ref()?.id.clone());
-        let own = || format!("stranger-{:08x}", number >> 32);
+        // What is known of a device hangs on its id: who has the one has the other.
+        let copied = copied.and_then(|seen| seen.seat.sitting.device.clone());
+        let device = copied.unwrap_or_else(|| browser.device(number));
         Some(Seat {
             sitting: Sitting {
                 subject: self.person.party()?,
                 ip: carrier.address(dice.r#gen(), number, number),
-                agent,
-                device: Some(DeviceClaim {
-                    id: Some(copied.unwrap_or_else(own)),
-                    ..DeviceClaim::default()
-                }),
+                agent: browser.agent,
+                device: Some(device),
                 session: None,
                 assurance: None,
                 label: Some(attack.label()),
@@ -202,7 +249,8 @@ impl<'a> Scene<'a> {
     pub(super) fn signed_in(&self, seat: Seat, at: i64, level: i64) -> Seat {
         let at = Timestamp::from_millis(at);
         let mut inside = seat;
-        inside.sitting.session = Some(format!("s-{}-{}x", self.person.id, at.seconds()));
+        let number = luck(self.person.key, SESSION, at.millis());
+        inside.sitting.session = Some(session_id(number));
         inside.sitting.assurance = Some(AssuranceClaim {
             level: Some(level),
             auth_time: Some(at),
@@ -223,7 +271,16 @@ impl<'a> Scene<'a> {
             at = later(at, dice.gen_range(2.0..20.0));
         }
         drafts.push(door(at, ActionResult::Success));
-        let inside = self.signed_in(seat, at, 1);
+        let mut level = 1;
+        if self.person.mfa {
+            // The victim's code is asked for on a page that looks like the real one.
+            level = 3;
+            at = later(at, dice.gen_range(5.0..25.0));
+            let mfa = &self.organisation.words.mfa;
+            let passed = ActionResult::Success;
+            drafts.push(at_the_door(self.organisation, &before, at, mfa, passed));
+        }
+        let inside = self.signed_in(seat, at, level);
         drafts.extend(self.inside(inside, at, 3.0..60.0, dice));
         drafts
     }

@@ -83,7 +83,7 @@ impl Scenario {
         let file = file.display().to_string();
         let malformed = |error: toml::de::Error| ScenarioError::Malformed {
             file: file.clone(),
-            message: error.to_string(),
+            message: error.to_string().trim_end().to_owned(),
         };
         let mut all: Table = toml::from_str(DEFAULT).map_err(malformed)?;
         overlay(&mut all, toml::from_str(text).map_err(malformed)?);
@@ -100,12 +100,12 @@ impl Scenario {
     /// # Errors
     /// Names the first value that does not.
     pub fn check(&self) -> Result<(), String> {
-        self.check_shares()?;
-        self.check_ranges()?;
-        self.check_amounts()?;
         if self.office.is_empty() || self.role.is_empty() {
             return Err("there must be an [[office]] and a [[role]]".to_owned());
         }
+        self.check_shares()?;
+        self.check_ranges()?;
+        self.check_amounts()?;
         for role in &self.role {
             let name = &role.name;
             let weights: f64 = role.actions.values().sum();
@@ -149,6 +149,8 @@ impl Scenario {
             ("devices.counts", three),
             ("devices.phone", self.devices.phone),
             ("devices.lapse", self.devices.lapse),
+            ("devices.managed_phones", self.devices.managed_phones),
+            ("devices.silent", self.devices.silent),
             ("devices.relay", self.devices.relay),
             ("homes.remote", self.homes.remote),
             ("homes.other_carrier", self.homes.other_carrier),
@@ -172,6 +174,7 @@ impl Scenario {
             ("dormancy.taken", self.dormancy.taken),
             ("dormancy.back", self.dormancy.back),
             ("programs.backups", self.programs.backups),
+            ("programs.clears", self.programs.clears),
             ("programs.in_cloud", self.programs.in_cloud),
             ("twins.monday_typos", self.twins.monday_typos),
             ("attacks.spray_reach", self.attacks.spray_reach),

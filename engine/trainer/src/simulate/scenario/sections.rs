@@ -99,6 +99,8 @@ pub struct Devices {
     pub browser_update_days: i64,
     pub phone: f64,
     pub lapse: f64,
+    pub managed_phones: f64,
+    pub silent: f64,
     pub relay: f64,
 }
 
@@ -205,6 +207,7 @@ pub struct Programs {
     pub every_minutes: [u32; 2],
     pub documents: [usize; 2],
     pub backups: f64,
+    pub clears: f64,
     pub in_cloud: f64,
     pub regions: Vec<String>,
     pub addresses: u64,
