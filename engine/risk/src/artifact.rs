@@ -170,10 +170,13 @@ pub fn locate(models: &Path, champion: &str) -> io::Result<PathBuf> {
     }
     let mut newest: Option<u32> = None;
     for entry in fs::read_dir(&folder)? {
-        let version = entry?
+        let entry = entry?;
+        // The manifest comes last: without one, somebody is still writing.
+        let version = entry
             .file_name()
             .to_str()
-            .and_then(|name| name.parse().ok());
+            .and_then(|name| name.parse().ok())
+            .filter(|_| entry.path().join(MANIFEST).is_file());
         newest = newest.max(version);
     }
     newest

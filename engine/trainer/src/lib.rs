@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod events;
 pub mod guard;
 pub mod import;
+pub mod pseudonym;
 pub mod replay;
 mod sample;
 pub mod simulate;

@@ -89,13 +89,13 @@ pub struct Opinion {
 
 impl Opinion {
     /// What could not be scored is denied, as at the gate.
-    fn of(risk: Option<RiskAssessment>, levels: [u8; 3]) -> Self {
+    fn of(risk: Option<RiskAssessment>, settings: &Settings) -> Self {
         let Some(risk) = risk else {
             return Self {
                 score: 100,
                 model_score: 100,
                 rule_score: 100,
-                level: levels.len(),
+                level: settings.levels.len(),
                 factors: Vec::new(),
             };
         };
@@ -103,16 +103,10 @@ impl Opinion {
             score: risk.score.points(),
             model_score: risk.model_score.points(),
             rule_score: risk.rule_score.points(),
-            level: level_of(risk.score.points(), levels),
+            level: settings.levels_reached(risk.score.points()),
             factors: risk.factors,
         }
     }
-}
-
-/// How many of the levels a score reaches, 0 to 3.
-#[must_use]
-pub fn level_of(score: u8, levels: [u8; 3]) -> usize {
-    levels.iter().filter(|least| score >= **least).count()
 }
 
 impl Versus {
@@ -154,7 +148,6 @@ pub fn versus(
     settings: &Settings,
     mut progress: impl FnMut(usize),
 ) -> Result<Versus, VersusError> {
-    let levels = settings.levels;
     let mut replay = Replay::new(geo);
     let mut kinds: BTreeMap<String, Tally> = BTreeMap::new();
     // Bounded by kinds and pairs of levels.
@@ -171,7 +164,7 @@ pub fn versus(
         let evidence = replay.step(&mut event);
         let scores = models.map(|model| {
             let risk = risk::assess(&event.request, &evidence, model, settings);
-            Opinion::of(risk, levels)
+            Opinion::of(risk, settings)
         });
         let kind = kind_of(event.label.as_ref());
         let kind = if kinds.len() < KINDS_MAX || kinds.contains_key(&kind) {
@@ -217,7 +210,7 @@ pub fn versus(
         events: count,
         kinds,
         examples,
-        levels,
+        levels: settings.levels,
     })
 }
 

@@ -113,6 +113,8 @@ impl Judge for Engine {
             score: risk.score.points(),
             rule_score: risk.rule_score.points(),
             model_score: risk.model_score.points(),
+            policies: outcome.decision.policies,
+            factors: outcome.decision.risk.factors,
             lesson: outcome.lesson,
             evidence: outcome.evidence,
         }

@@ -7,13 +7,14 @@
 mod ablation;
 mod baseline;
 mod measure;
+mod mistakes;
 mod report;
 mod rows;
 mod run;
 
 use std::sync::Arc;
 
-use domain::{AccessRequest, ActionResult, Level, Rung, Timestamp};
+use domain::{AccessRequest, ActionResult, DecidingPolicy, Factor, Level, Rung, Timestamp};
 use risk::{Evidence, Lesson, Model, Signals};
 use wire::Event;
 use wire::event::Label;
@@ -23,6 +24,7 @@ use crate::survey::Survey;
 
 pub(crate) use baseline::plain_features as plain;
 pub use baseline::{BASELINES, Baseline};
+pub use mistakes::Mistake;
 pub use report::{Figure, Report, Scenario};
 pub use rows::Evaluation;
 pub use run::run;
@@ -40,6 +42,10 @@ pub struct Judged {
     pub rule_score: u8,
     /// The model's part of it.
     pub model_score: u8,
+    /// The policies that settled the answer.
+    pub policies: Vec<Arc<DecidingPolicy>>,
+    /// What moved the score.
+    pub factors: Vec<Factor>,
     /// What may be learnt, if nobody knows what it really was.
     pub lesson: Lesson,
 }

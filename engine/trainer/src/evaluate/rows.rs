@@ -11,6 +11,7 @@ use wire::Event;
 use wire::event::Label;
 
 use super::baseline::BASELINES;
+use super::mistakes::Mistakes;
 use super::{Judged, is_question};
 
 /// Kinds that are told apart; events of further ones count as `other`. Labels are anybody's text.
@@ -85,6 +86,7 @@ pub struct Evaluation {
     /// The features of one honest event in so many are kept.
     stride: usize,
     pub(super) left_out: usize,
+    pub(super) mistakes: Mistakes,
 }
 
 impl Evaluation {
@@ -98,7 +100,11 @@ impl Evaluation {
         began: Timestamp,
         expected: usize,
     ) -> Self {
-        let subjects = known.zip(0..).map(|(who, number)| (who, (number, false)));
+        // In order, so that the draws of the intervals fall on the same subjects each time.
+        let mut known: Vec<EntityRef> = known.collect();
+        known.sort_unstable();
+        let subjects = known.into_iter().zip(0..);
+        let subjects = subjects.map(|(who, number)| (who, (number, false)));
         Self {
             model,
             plain,
@@ -115,6 +121,7 @@ impl Evaluation {
             stride: expected.min(ORDINARY_MAX) / FEATURES_MAX + 1,
             thin: u32::try_from(expected / ORDINARY_MAX + 1).unwrap_or(u32::MAX),
             left_out: 0,
+            mistakes: Mistakes::default(),
         }
     }
 
@@ -150,6 +157,14 @@ impl Evaluation {
         } else if !subject.wrapping_mul(0x9E37_79B9).is_multiple_of(self.thin) {
             self.left_out += 1;
             return;
+        }
+        let wrong = if is_attack {
+            judged.rung == Rung::Allow
+        } else {
+            judged.rung >= Rung::Mfa
+        };
+        if let Some(name) = self.kinds.get(usize::from(kind)).filter(|_| wrong) {
+            self.mistakes.note(name, subject, event, judged);
         }
         let history = judged.evidence.facts.signals.history.unwrap_or_default();
         let row = Row {
