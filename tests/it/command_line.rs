@@ -128,7 +128,7 @@ fn a_model_is_trained_from_simulated_events_and_the_same_again() {
         "data",
         "simulate",
         "--people",
-        "30",
+        "22",
         "--services",
         "3",
         "--days",
