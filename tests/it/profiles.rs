@@ -6,7 +6,7 @@ use geo::{Geo, GeoPaths};
 use proptest::prelude::*;
 use risk::features::Feature;
 use risk::profile::Window;
-use risk::{Delta, Evidence, Key, Lesson, Profile, Signals};
+use risk::{Delta, Evidence, Key, Lesson, Profile, Settings, Signals};
 use serde_json::{Value, json};
 use trainer::replay::Replay;
 use wire::Event;
@@ -78,7 +78,8 @@ fn told(evidence: &[Evidence]) -> Vec<String> {
 
 fn replay(events: &[Event]) -> Vec<Evidence> {
     let geo = demo_geo();
-    let mut replay = Replay::new(&geo);
+    let settings = Settings::default();
+    let mut replay = Replay::new(&geo, &settings);
     events
         .iter()
         .map(|event| replay.step(&mut event.clone()))
@@ -119,7 +120,8 @@ fn deltas(events: &[Event]) -> Vec<Delta> {
                 Some(domain::ActionResult::Failure) => Lesson::Counters,
                 _ => Lesson::Baselines,
             };
-            let evidence = risk::extract(&event.request, &signals, event.time);
+            let evidence =
+                risk::extract(&event.request, &signals, &Settings::default(), event.time);
             let delta = evidence.delta(Key::number(number), lesson);
             profile.apply(&delta);
             delta
@@ -192,7 +194,7 @@ proptest! {
                 &changes,
             );
             let signals = Signals::default();
-            let delta = risk::extract(&event.request, &signals, event.time)
+            let delta = risk::extract(&event.request, &signals, &Settings::default(), event.time)
                 .delta(Key::number(number), Lesson::Baselines);
             profile.apply(&delta);
         }
