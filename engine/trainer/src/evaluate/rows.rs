@@ -111,7 +111,11 @@ impl Evaluation {
         began: Timestamp,
         expected: usize,
     ) -> Self {
-        let subjects = known.zip(0..).map(|(who, number)| (who, (number, false)));
+        // In order, so that the draws of the intervals fall on the same subjects each time.
+        let mut known: Vec<EntityRef> = known.collect();
+        known.sort_unstable();
+        let subjects = known.into_iter().zip(0..);
+        let subjects = subjects.map(|(who, number)| (who, (number, false)));
         Self {
             model,
             plain,
