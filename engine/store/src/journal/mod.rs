@@ -17,6 +17,7 @@
 mod line;
 mod read;
 mod retain;
+mod segment;
 mod verify;
 mod write;
 

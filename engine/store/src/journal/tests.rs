@@ -227,3 +227,62 @@ async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
     journal.close();
     assert!(check(folder.path()).broken.is_none());
 }
+
+/// The segment that the next rotation will make, begun and broken off.
+fn break_off_rotation(folder: &Path) -> PathBuf {
+    let end = check(folder).end.unwrap();
+    let name = folder.join(line::segment_name(end.seq + 1));
+    fs::write(&name, line::header(end.seq + 1, end.chain)).unwrap();
+    name
+}
+
+/// A journal whose segment is full, so that its next record begins another one.
+async fn full() -> (TempDir, Journal, u64) {
+    let folder = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    let mut count = 0;
+    while fs::metadata(&segments(folder.path())[0]).unwrap().len() < TINY.segment_bytes {
+        journal.append(record(0)).await.unwrap();
+        count += 1;
+    }
+    (folder, journal, count)
+}
+
+#[tokio::test]
+async fn a_rotation_that_broke_off_is_taken_up_again() {
+    let (folder, journal, count) = full().await;
+    let begun = break_off_rotation(folder.path());
+    journal.append(record(1)).await.unwrap();
+    assert!(begun.exists());
+    journal.close();
+    let report = check(folder.path());
+    assert_eq!((report.records, report.broken), (count + 1, None));
+    assert_eq!(report.segments, 2);
+}
+
+#[tokio::test]
+async fn where_no_segment_can_be_begun_the_old_one_takes_more() {
+    let (folder, journal, count) = full().await;
+    let in_the_way = folder.path().join("segment.new");
+    fs::create_dir(&in_the_way).unwrap();
+    journal.append(record(1)).await.unwrap();
+    assert_eq!(segments(folder.path()).len(), 1);
+    fs::remove_dir(&in_the_way).unwrap();
+    journal.append(record(2)).await.unwrap();
+    journal.close();
+    let report = check(folder.path());
+    assert_eq!((report.records, report.broken), (count + 2, None));
+    assert_eq!(report.segments, 2);
+}
+
+#[tokio::test]
+async fn a_draft_left_by_a_crash_does_not_empty_its_segment() {
+    let (folder, journal, count) = full().await;
+    drop(journal);
+    let path = segments(folder.path()).pop().unwrap();
+    fs::hard_link(&path, folder.path().join("segment.new")).unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    journal.append(record(1)).await.unwrap();
+    journal.close();
+    assert_eq!(check(folder.path()).records, count + 1);
+}
