@@ -11,10 +11,16 @@ mod keys;
 mod profiles;
 mod sessions;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::Timestamp;
+use sqlx::Connection as _;
 use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -52,6 +58,8 @@ pub enum StoreError {
 pub struct Store {
     read: SqlitePool,
     write: SqlitePool,
+    /// Connections that were opened to write, one after another.
+    writers: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -67,8 +75,20 @@ impl Store {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
+        let writers = Arc::new(AtomicU64::new(0));
+        let opened = Arc::clone(&writers);
         let write = SqlitePoolOptions::new()
             .max_connections(1)
+            .after_connect(move |_, _| {
+                opened.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async { Ok(()) })
+            })
+            // When a disk is full SQLite rolls back by itself, sqlx's own rollback then fails,
+            // and the connection would count as within a transaction for ever.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_with(options.clone())
             .await?;
         Migrator::new(Embedded).await?.run(&write).await?;
@@ -76,18 +96,25 @@ impl Store {
             .max_connections(READERS)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
-        Ok(Self { read, write })
+        Ok(Self {
+            read,
+            write,
+            writers,
+        })
     }
 
-    /// A number that changes whenever another process has written.
+    /// What changes whenever another process has written: which connection says so, and its
+    /// number, which means nothing to another connection.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn data_version(&self) -> Result<i64, StoreError> {
-        // From the writer's one connection: the number is a connection's own.
-        Ok(sqlx::query_scalar("PRAGMA data_version")
-            .fetch_one(&self.write)
-            .await?)
+    pub async fn data_version(&self) -> Result<(u64, i64), StoreError> {
+        // Held until the end: there is one, and no other is opened meanwhile.
+        let mut writer = self.write.acquire().await?;
+        let version = sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(&mut *writer)
+            .await?;
+        Ok((self.writers.load(Ordering::Relaxed), version))
     }
 
     /// Waits for what is under way and closes.
