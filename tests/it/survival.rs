@@ -221,3 +221,87 @@ fn verify_says_where_the_chain_breaks() {
     assert_eq!(ran.status, Some(1), "{ran:?}");
     assert!(ran.err.contains("cut off"), "{}", ran.err);
 }
+
+fn segments(site: &Site) -> Vec<std::path::PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(site.data().join("journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Asks that often and stops in order, so that everything is in the store; the decisions' ids.
+fn asked_and_stopped(site: &Site, key: &str, times: usize) -> Vec<String> {
+    let engine = site.start();
+    let mut client = engine.client(key);
+    let id = |answer: Value| {
+        answer["context"]["decision_id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let ids = (0..times).map(|_| id(client.ask(&alice_reads()))).collect();
+    engine.stop();
+    ids
+}
+
+#[test]
+fn a_journal_behind_the_store_is_told_of_and_no_record_takes_another_s_place() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let before = asked_and_stopped(&site, &key, 20);
+    let segment = segments(&site).pop().unwrap();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').take(11).collect();
+    std::fs::write(&segment, lines.concat()).unwrap();
+
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let mut question = alice_reads();
+    question["subject"]["id"] = json!("bob");
+    let after: Vec<String> = (0..12)
+        .map(|_| client.ask(&question)["context"]["decision_id"].to_string())
+        .map(|id| id.trim_matches('"').to_owned())
+        .collect();
+    eventually("the last record is in the store", || {
+        let found = client.get(&format!("/v1/decisions/{}", after[11]));
+        (found.status == 200).then_some(())
+    });
+    for id in after {
+        let found = client.get(&format!("/v1/decisions/{id}"));
+        assert_eq!(found.json()["decision_id"], id);
+    }
+    for (number, id) in before.iter().enumerate() {
+        let found = client.get(&format!("/v1/decisions/{id}"));
+        if number < 10 {
+            assert_eq!(found.json()["decision_id"], *id);
+        } else {
+            assert_ne!(found.status, 200, "record {number} is gone");
+        }
+    }
+    let log = engine.stop();
+    assert!(log.contains("its end has been cut off"), "{log}");
+    let ran = run(site.command().args(["audit", "verify"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+}
+
+#[test]
+fn a_record_that_is_not_where_it_was_is_not_shown() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let ids = asked_and_stopped(&site, &key, 6);
+    let segment = segments(&site).pop().unwrap();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines.swap(2, 3);
+    std::fs::write(&segment, lines.concat()).unwrap();
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    for (number, id) in ids.iter().enumerate() {
+        let found = client.get(&format!("/v1/decisions/{id}"));
+        let wanted = if (1..3).contains(&number) { 503 } else { 200 };
+        assert_eq!(found.status, wanted, "record {number}");
+    }
+}

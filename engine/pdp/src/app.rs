@@ -108,7 +108,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     create_private(&settings.data_dir)?;
     let store = Store::open(&settings.store).await?;
     let journal_dir = settings.data_dir.join("journal");
-    let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal)?;
+    let drained = store.drained().await?;
+    let (journal, recovery) =
+        Journal::open(&journal_dir, settings.audit.journal, drained.as_ref())?;
     if recovery.torn_bytes > 0 {
         notes.push(format!(
             "journal: {} bytes of a group that was never answered were cut off after a crash",

@@ -17,6 +17,9 @@ pub enum DrainError {
     /// The journal could not be read.
     #[error("the journal could not be read: {0}")]
     Journal(#[from] std::io::Error),
+    /// The journal was changed.
+    #[error("the record is not where it was in the journal: see `portreeve audit verify`")]
+    Elsewhere,
     /// The store could not be written.
     #[error("{0}")]
     Store(#[from] store::sqlite::StoreError),
@@ -105,5 +108,9 @@ pub async fn find(app: &App, decision_id: &str) -> Result<Option<Vec<u8>>, Drain
     let text = tokio::task::spawn_blocking(move || journal::read_at(&folder, &place))
         .await
         .map_err(std::io::Error::other)??;
+    // A journal that was changed may have another text there.
+    if RecordHead::read(&text).is_none_or(|head| head.decision_id != decision_id) {
+        return Err(DrainError::Elsewhere);
+    }
     Ok(Some(text))
 }

@@ -56,7 +56,7 @@ fn verify(folder: &std::path::Path, settings: &Settings, output: Output) -> Resu
     // Before the journal is read: what is drained by now must be in it.
     let drained = drained(settings)?;
     let bar = bar(bytes, "verifying");
-    let report = journal::verify(folder, |read| bar.inc(read))?;
+    let report = journal::verify(folder, drained.as_ref(), |read| bar.inc(read))?;
     bar.finish_and_clear();
     let mut what = report.broken.as_ref().map(|broken| {
         format!(

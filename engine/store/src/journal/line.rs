@@ -12,11 +12,12 @@ impl Chain {
     /// Before the first record of all.
     pub const GENESIS: Self = Self([0; 32]);
 
-    /// The chain after one more record.
+    /// The chain after one more record; `first` if it begins a group.
     #[must_use]
-    pub fn after(self, seq: u64, record: &[u8]) -> Self {
+    pub fn after(self, first: bool, seq: u64, record: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);
+        context.update(&[marker(first)]);
         context.update(&seq.to_be_bytes());
         context.update(record);
         let mut chain = [0; 32];
@@ -61,7 +62,11 @@ pub struct Place {
     pub length: u64,
 }
 
-const MAGIC: &str = "portreeve-journal 1 ";
+const MAGIC: &str = "portreeve-journal 2 ";
+
+const fn marker(first: bool) -> u8 {
+    if first { b'+' } else { b'.' }
+}
 
 /// The first line of a segment.
 pub(super) fn header(first_seq: u64, before: Chain) -> String {
@@ -77,7 +82,7 @@ pub(super) fn parse_header(line: &[u8]) -> Option<(u64, Chain)> {
 
 /// A record's line.
 pub(super) fn write(to: &mut Vec<u8>, first: bool, seq: u64, chain: Chain, record: &[u8]) {
-    to.push(if first { b'+' } else { b'.' });
+    to.push(marker(first));
     to.extend_from_slice(seq.to_string().as_bytes());
     to.push(b' ');
     to.extend_from_slice(hex::encode(chain.0).as_bytes());
@@ -117,8 +122,10 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((before, after.get(1..)?))
 }
 
+/// A sequence number; far from where counting on would overflow, whatever a file says.
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number <= u64::MAX / 4).then_some(number)
 }
 
 /// Name of the segment that begins with this record; names sort in the order of the records.

@@ -106,53 +106,62 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Finds the end of the journal and makes it ready to be written on.
-    pub(super) fn recover(folder: &Folder) -> io::Result<(Self, Recovery)> {
+    pub(super) fn recover(
+        folder: &Folder,
+        drained: Option<&Position>,
+    ) -> io::Result<(Self, Recovery)> {
         let paths = line::segments(&folder.path)?;
-        let Some(path) = paths.last() else {
-            let recovery = Recovery {
-                last_seq: 0,
-                torn_bytes: 0,
-                damaged: None,
+        let (mut seq, mut chain) = (0, Chain::GENESIS);
+        // The last segment, where it may be written on, and what a crash has torn of it.
+        let mut whole = None;
+        let mut damage = None;
+        if let Some(path) = paths.last() {
+            let Scan { end, stopped, .. } = scan(path, None, drained)?;
+            let Some(end) = end else {
+                return Err(damaged(
+                    path,
+                    "no first line; move it away, and keep it to look into",
+                ));
             };
-            return Ok((
-                Draft::make(folder, 0, Chain::GENESIS)?.publish(folder)?,
-                recovery,
-            ));
-        };
-        let Scan { end, stopped, .. } = scan(path, None)?;
-        let Some(end) = end else {
-            return Err(damaged(
-                path,
-                "no first line; move it away, and keep it to look into",
-            ));
-        };
-        let mut recovery = Recovery {
-            last_seq: end.seq,
-            torn_bytes: 0,
-            damaged: None,
-        };
-        let segment = match stopped {
-            None => Self::reopen(path, &end)?,
-            Some(Stop::Torn { bytes }) => {
+            (seq, chain) = (end.seq, end.chain);
+            match stopped {
+                None => whole = Some((path, end, 0)),
+                Some(Stop::Torn { bytes }) => whole = Some((path, end, bytes)),
+                Some(Stop::Broken { what }) => {
+                    (seq, chain) = last_in(path, &end)?;
+                    damage = Some(format!("{}: {what}", path.display()));
+                }
+            }
+        }
+        if let Some(drained) = drained {
+            if damage.is_none()
+                && paths.last().map(|path| line::name_of(path)).as_ref() != Some(&drained.segment)
+            {
+                damage = damage_before(folder, drained)?;
+            }
+            if drained.seq > seq {
+                (seq, chain) = (drained.seq, drained.chain);
+                whole = None;
+            }
+        }
+        let mut torn_bytes = 0;
+        let segment = match whole {
+            Some((path, end, torn)) => {
                 let segment = Self::reopen(path, &end)?;
-                segment.file.set_len(end.offset)?;
-                segment.file.sync_all()?;
-                recovery.torn_bytes = bytes;
+                if torn > 0 {
+                    segment.file.set_len(end.offset)?;
+                    segment.file.sync_all()?;
+                    torn_bytes = torn;
+                }
                 segment
             }
-            Some(Stop::Broken { what }) => {
-                // It stays as evidence. The new segment goes on from its last line that reads
-                // like one, so that `verify` shows the damage and nothing else.
-                let text = fs::read(path)?;
-                let last = text
-                    .split(|byte| *byte == b'\n')
-                    .filter_map(line::parse)
-                    .next_back();
-                let (seq, chain) = last.map_or((end.seq, end.chain), |line| (line.seq, line.chain));
-                recovery.last_seq = seq;
-                recovery.damaged = Some(format!("{}: {what}", path.display()));
-                Draft::make(folder, seq, chain)?.publish(folder)?
-            }
+            // What is damaged stays as evidence.
+            None => Draft::make(folder, seq, chain)?.publish(folder)?,
+        };
+        let recovery = Recovery {
+            last_seq: seq,
+            torn_bytes,
+            damaged: damage,
         };
         Ok((segment, recovery))
     }
@@ -192,6 +201,39 @@ impl Segment {
         self.offset += text.len() as u64;
         Ok(())
     }
+}
+
+/// The last record of a damaged segment: of the lines that read like one, as far as so many can
+/// stand there. The next segment goes on from it, so that `verify` shows the damage alone.
+fn last_in(path: &Path, whole: &Position) -> io::Result<(u64, Chain)> {
+    let text = fs::read(path)?;
+    let possible = whole.seq + 1..=whole.seq + text.len() as u64;
+    let last = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(line::parse)
+        .filter(|line| possible.contains(&line.seq))
+        .max_by_key(|line| line.seq);
+    Ok(last.map_or((whole.seq + 1, whole.chain), |line| (line.seq, line.chain)))
+}
+
+/// What is wrong with the segment that the store has taken over last, if it is not the last one.
+fn damage_before(folder: &Folder, drained: &Position) -> io::Result<Option<String>> {
+    let path = folder.path.join(&drained.segment);
+    let stopped = match scan(&path, None, Some(drained)) {
+        Ok(scan) => scan.stopped,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Some(format!(
+                "{}: the segment is gone, but its record {} was in the store already",
+                path.display(),
+                drained.seq
+            )));
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(stopped.map(|stopped| match stopped {
+        Stop::Broken { what } => format!("{}: {what}", path.display()),
+        Stop::Torn { bytes } => format!("{}: {bytes} bytes at its end are damaged", path.display()),
+    }))
 }
 
 fn damaged(path: &Path, what: &str) -> io::Error {

@@ -23,7 +23,7 @@ fn record(number: usize) -> Vec<u8> {
 /// A journal of this many records, each a group of its own, closed again.
 async fn filled(count: usize) -> TempDir {
     let folder = TempDir::new().unwrap();
-    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
     assert_eq!(recovery.last_seq, 0);
     for number in 0..count {
         journal.append(record(number)).await.unwrap();
@@ -37,7 +37,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn check(folder: &Path) -> Report {
-    verify(folder, |_| {}).unwrap()
+    verify(folder, None, |_| {}).unwrap()
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_torn_tail_is_repaired_wherever_it_is_torn() {
             assert_eq!((report.records, report.broken), (2, None), "cut at {cut}");
             assert_eq!(report.torn_bytes, (torn.len() - last_line) as u64);
 
-            let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+            let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
             assert_eq!((recovery.last_seq, recovery.damaged), (2, None));
             journal.append(record(2)).await.unwrap();
             journal.close();
@@ -154,7 +154,7 @@ async fn damage_does_not_keep_the_engine_from_starting_and_stays_visible() {
     let first_record = whole.iter().position(|byte| *byte == b'+').unwrap();
     whole[first_record + 90] ^= 1;
     fs::write(&path, &whole).unwrap();
-    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
     assert!(recovery.damaged.is_some());
     journal.append(record(99)).await.unwrap();
     journal.close();
@@ -165,15 +165,15 @@ async fn damage_does_not_keep_the_engine_from_starting_and_stays_visible() {
 #[tokio::test]
 async fn two_engines_cannot_write_one_journal() {
     let folder = filled(1).await;
-    let (_journal, _) = Journal::open(folder.path(), TINY).unwrap();
-    let second = Journal::open(folder.path(), TINY).unwrap_err();
+    let (_journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
+    let second = Journal::open(folder.path(), TINY, None).unwrap_err();
     assert!(second.to_string().contains("another engine"), "{second}");
 }
 
 #[tokio::test]
 async fn a_closed_journal_refuses() {
     let folder = TempDir::new().unwrap();
-    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
     journal.close();
     assert_eq!(journal.append(record(0)).await, Err(AppendError::Closed));
 }
@@ -185,7 +185,7 @@ async fn groups_are_answered_together_and_in_order() {
         queue_max: 1000,
         ..TINY
     };
-    let (journal, _) = Journal::open(folder.path(), settings).unwrap();
+    let (journal, _) = Journal::open(folder.path(), settings, None).unwrap();
     let journal = std::sync::Arc::new(journal);
     let tasks: Vec<_> = (0..200)
         .map(|number| {
@@ -221,7 +221,7 @@ async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
     assert_eq!(few + remove(&end, later), all - 1, "never the last one");
     let report = check(folder.path());
     assert!(report.broken.is_none() && report.end.unwrap() == end);
-    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
     assert_eq!(recovery.last_seq, 20);
     journal.append(record(20)).await.unwrap();
     journal.close();
@@ -239,7 +239,7 @@ fn break_off_rotation(folder: &Path) -> PathBuf {
 /// A journal whose segment is full, so that its next record begins another one.
 async fn full() -> (TempDir, Journal, u64) {
     let folder = TempDir::new().unwrap();
-    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
     let mut count = 0;
     while fs::metadata(&segments(folder.path())[0]).unwrap().len() < TINY.segment_bytes {
         journal.append(record(0)).await.unwrap();
@@ -281,8 +281,123 @@ async fn a_draft_left_by_a_crash_does_not_empty_its_segment() {
     drop(journal);
     let path = segments(folder.path()).pop().unwrap();
     fs::hard_link(&path, folder.path().join("segment.new")).unwrap();
-    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
     journal.append(record(1)).await.unwrap();
     journal.close();
     assert_eq!(check(folder.path()).records, count + 1);
+}
+
+/// The lines of a file, each with its end.
+fn lines(path: &Path) -> Vec<Vec<u8>> {
+    let text = fs::read(path).unwrap();
+    text.split_inclusive(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// A whole journal with other records in it, its chain worked out as it should be.
+fn written_anew(folder: &Path) {
+    let mut chain = Chain::GENESIS;
+    let mut seq = 0;
+    for path in segments(folder) {
+        let mut text = line::header(seq + 1, chain).into_bytes();
+        for old in &lines(&path)[1..] {
+            let old = line::parse(old.strip_suffix(b"\n").unwrap()).unwrap();
+            let record = [b" ", old.record].concat();
+            seq += 1;
+            chain = chain.after(old.first, seq, &record);
+            line::write(&mut text, old.first, seq, chain, &record);
+        }
+        fs::write(&path, text).unwrap();
+    }
+}
+
+type Deed = fn(&Path);
+
+/// What somebody may do to a stopped journal of twenty records, all of them in the store, so
+/// that what is left looks whole, or torn by a crash.
+const DEEDS: [(&str, Deed); 6] = [
+    (
+        "a record changed, the marks after it taken away",
+        |folder| {
+            let path = segments(folder).pop().unwrap();
+            let mut lines = lines(&path);
+            lines[1][90] ^= 1;
+            for line in &mut lines[1..] {
+                line[0] = b'.';
+            }
+            fs::write(&path, lines.concat()).unwrap();
+        },
+    ),
+    ("the end cut off", |folder| {
+        let path = segments(folder).pop().unwrap();
+        let mut lines = lines(&path);
+        lines.pop();
+        fs::write(&path, lines.concat()).unwrap();
+    }),
+    ("the end torn", |folder| {
+        let path = segments(folder).pop().unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    }),
+    ("the last segment removed", |folder| {
+        fs::remove_file(segments(folder).pop().unwrap()).unwrap();
+    }),
+    ("everything removed", |folder| {
+        for path in segments(folder) {
+            fs::remove_file(path).unwrap();
+        }
+    }),
+    ("everything written anew", written_anew),
+];
+
+#[tokio::test]
+async fn what_the_store_has_taken_over_must_be_there_and_be_the_same() {
+    for (what, deed) in DEEDS {
+        let folder = filled(20).await;
+        let drained = check(folder.path()).end.unwrap();
+        deed(folder.path());
+        let left: Vec<_> = segments(folder.path())
+            .into_iter()
+            .map(|path| (fs::read(&path).unwrap(), path))
+            .collect();
+        let (journal, recovery) = Journal::open(folder.path(), TINY, Some(&drained)).unwrap();
+        assert!(recovery.damaged.is_some(), "{what}");
+        assert_eq!((recovery.last_seq, recovery.torn_bytes), (20, 0), "{what}");
+        journal.append(record(20)).await.unwrap();
+        assert_eq!(*journal.durable().borrow(), 21, "{what}");
+        journal.close();
+        for (text, path) in left {
+            assert!(fs::read(&path).unwrap() == text, "{what}: evidence is kept");
+        }
+        let report = verify(folder.path(), Some(&drained), |_| {}).unwrap();
+        let is_seen = report.broken.is_some() || report.records < 20;
+        assert!(is_seen, "{what}: it stays visible");
+    }
+}
+
+#[tokio::test]
+async fn a_mark_is_part_of_the_chain() {
+    let folder = filled(20).await;
+    let path = segments(folder.path()).pop().unwrap();
+    let mut lines = lines(&path);
+    lines.last_mut().unwrap()[0] = b'.';
+    fs::write(&path, lines.concat()).unwrap();
+    assert!(check(folder.path()).broken.is_some());
+}
+
+#[tokio::test]
+async fn damage_before_the_last_segment_is_told_and_does_not_stop_it() {
+    let folder = filled(20).await;
+    let early = read_from(folder.path(), None, 20, 8)
+        .unwrap()
+        .pop()
+        .unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, Some(&early.after)).unwrap();
+    assert_eq!(recovery.damaged, None, "the rest is drained later");
+    drop(journal);
+    written_anew(folder.path());
+    let (_journal, recovery) = Journal::open(folder.path(), TINY, Some(&early.after)).unwrap();
+    assert!(recovery.damaged.unwrap().contains("written anew"));
+    assert_eq!(recovery.last_seq, 20);
 }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::line;
+use super::line::{self, Position};
 use super::segment::{Draft, Folder, Segment};
 
 /// How the journal is kept.
@@ -50,12 +50,12 @@ pub enum AppendError {
 /// What opening found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// Records in the journal's last segment.
+    /// The record after which the journal goes on.
     pub last_seq: u64,
     /// Bytes of a torn group that were cut off; none of it was answered.
     pub torn_bytes: u64,
-    /// The last segment is damaged in what was durable; it is left as it is, for `verify` to
-    /// show, and a new one was begun.
+    /// What was durable is damaged or gone. What is left stays as it is, for `verify` to show;
+    /// where the last segment is concerned, a new one was begun.
     pub damaged: Option<String>,
 }
 
@@ -97,11 +97,16 @@ struct Settled {
 
 impl Journal {
     /// Opens the journal in a folder, repairing what a crash has torn, and starts its writer.
-    /// Within a runtime of tokio.
+    /// Within a runtime of tokio. `drained` is how far the store has taken it over: so far it
+    /// must be there and be the same, and no number is given out again.
     ///
     /// # Errors
     /// When the folder or its files cannot be read or written.
-    pub fn open(folder: &Path, settings: JournalSettings) -> io::Result<(Self, Recovery)> {
+    pub fn open(
+        folder: &Path,
+        settings: JournalSettings,
+        drained: Option<&Position>,
+    ) -> io::Result<(Self, Recovery)> {
         fs::create_dir_all(folder)?;
         let lock = File::create(folder.join("lock"))?;
         lock.try_lock().map_err(|_| {
@@ -111,7 +116,7 @@ impl Journal {
             )
         })?;
         let opened = Folder::open(folder)?;
-        let (segment, recovery) = Segment::recover(&opened)?;
+        let (segment, recovery) = Segment::recover(&opened, drained)?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -295,8 +300,9 @@ impl Writer {
         let (mut seq, mut chain) = (self.segment.seq, self.segment.chain);
         for (position, waiting) in group.iter().enumerate() {
             seq += 1;
-            chain = chain.after(seq, &waiting.record);
-            line::write(text, position == 0, seq, chain, &waiting.record);
+            let first = position == 0;
+            chain = chain.after(first, seq, &waiting.record);
+            line::write(text, first, seq, chain, &waiting.record);
         }
         self.segment.write(text, self.settings.sync)?;
         self.segment.seq = seq;
