@@ -305,3 +305,67 @@ fn a_record_that_is_not_where_it_was_is_not_shown() {
         assert_eq!(found.status, wanted, "record {number}");
     }
 }
+
+/// A site whose journal has some segments, all of it in the store.
+fn with_segments(more: &str) -> (Site, String) {
+    let site = Site::with(&format!("[audit]\nsegment_bytes = 65536\n{more}"));
+    let key = site.key("admin");
+    let engine = site.start();
+    let mut question = alice_reads();
+    question["action"]["properties"] = json!({ "padding": "x".repeat(30_000) });
+    for _ in 0..10 {
+        engine.client(&key).ask(&question);
+    }
+    engine.stop();
+    assert!(segments(&site).len() > 2);
+    (site, key)
+}
+
+#[test]
+fn verify_misses_the_oldest_segments_unless_their_time_was_over() {
+    let (site, _) = with_segments("keep_days = 1");
+    assert_eq!(verify(&site)["ok"], true);
+    for path in &segments(&site)[..2] {
+        let aged = std::process::Command::new("touch")
+            .args(["-d", "3 days ago"])
+            .arg(path)
+            .status();
+        assert!(aged.unwrap().success());
+    }
+    let first = segments(&site).remove(0);
+    let text = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let ran = run(site.command().args(["audit", "verify"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(ran.err.contains("its beginning is gone"), "{}", ran.err);
+    std::fs::write(&first, text).unwrap();
+    std::process::Command::new("touch")
+        .args(["-d", "3 days ago"])
+        .arg(&first)
+        .status()
+        .unwrap();
+
+    let before = segments(&site).len();
+    let engine = site.start();
+    eventually("the old segments are removed", || {
+        (segments(&site).len() == before - 2).then_some(())
+    });
+    engine.stop();
+    assert_eq!(verify(&site)["ok"], true);
+    std::fs::remove_file(segments(&site).remove(0)).unwrap();
+    let ran = run(site.command().args(["audit", "verify"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+}
+
+#[test]
+fn verify_sees_a_whole_journal_that_is_not_the_one_in_the_store() {
+    let (site, _) = with_segments("");
+    let other = with_segments("").0;
+    for path in segments(&other) {
+        let to = site.data().join("journal").join(path.file_name().unwrap());
+        std::fs::copy(path, to).unwrap();
+    }
+    let ran = run(site.command().args(["audit", "verify"]));
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(ran.err.contains("written anew"), "{}", ran.err);
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
+use store::journal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -174,8 +175,11 @@ async fn forget_records(
     store.forget_decisions(before).await?;
     if let Some(drained) = store.drained().await? {
         let folder = app.settings.data_dir.join("journal");
-        let remove = move || store::journal::remove_older(&folder, &drained, before);
-        tokio::task::spawn_blocking(remove).await??;
+        let find = move || journal::outdated(&folder, &drained, before);
+        if let Some(outdated) = tokio::task::spawn_blocking(find).await?? {
+            store.note_removed(&outdated.until).await?;
+            tokio::task::spawn_blocking(|| outdated.remove()).await??;
+        }
     }
     Ok(())
 }

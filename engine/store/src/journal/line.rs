@@ -1,5 +1,7 @@
 //! One line of a segment: how it is written, read, and chained.
 
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -38,6 +40,23 @@ impl std::fmt::Display for Chain {
     }
 }
 
+/// One record in the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its sequence number; 0 before the first.
+    pub seq: u64,
+    /// The chain after it.
+    pub chain: Chain,
+}
+
+impl Link {
+    /// Before the first record of all.
+    pub const GENESIS: Self = Self {
+        seq: 0,
+        chain: Chain::GENESIS,
+    };
+}
+
 /// A place in the journal: after so many bytes of a segment, so many records in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
@@ -62,6 +81,9 @@ pub struct Place {
     pub length: u64,
 }
 
+/// What is wrong with a file that begins otherwise.
+pub(super) const NO_HEADER: &str = "the segment's first line is no journal header";
+
 const MAGIC: &str = "portreeve-journal 2 ";
 
 const fn marker(first: bool) -> u8 {
@@ -78,6 +100,26 @@ pub(super) fn parse_header(line: &[u8]) -> Option<(u64, Chain)> {
     let rest = line.strip_prefix(MAGIC.as_bytes())?;
     let (seq, chain) = split_once(rest, b' ')?;
     Some((number(seq)?, Chain::parse(chain)?))
+}
+
+/// What a segment begins after.
+pub(super) fn begins_after(path: &Path) -> io::Result<Link> {
+    let mut text = Vec::new();
+    let file = BufReader::with_capacity(256, File::open(path)?);
+    file.take(256).read_until(b'\n', &mut text)?;
+    let (first_seq, chain) = text
+        .strip_suffix(b"\n")
+        .and_then(parse_header)
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: {NO_HEADER}", path.display()),
+            )
+        })?;
+    Ok(Link {
+        seq: first_seq.saturating_sub(1),
+        chain,
+    })
 }
 
 /// A record's line.

@@ -29,8 +29,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use line::{Chain, Place, Position};
+pub use line::{Chain, Link, Place, Position};
 pub use read::{Record, read_at, read_from};
-pub use retain::remove_older;
+pub use retain::{Outdated, outdated};
 pub use verify::{Break, Report, verify};
 pub use write::{AppendError, Journal, JournalSettings, Recovery};

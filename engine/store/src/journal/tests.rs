@@ -210,7 +210,17 @@ async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
         Timestamp::from_millis(0),
         Timestamp::from_millis(4_000_000_000_000),
     );
-    let remove = |drained, before| remove_older(folder.path(), drained, before).unwrap();
+    let remove = |drained, before| {
+        let outdated = outdated(folder.path(), drained, before).unwrap();
+        let before = segments(folder.path()).len();
+        if let Some(outdated) = outdated {
+            let until = outdated.until;
+            outdated.remove().unwrap();
+            assert_eq!(check(folder.path()).begins_after, Some(until));
+        }
+        before - segments(folder.path()).len()
+    };
+    assert_eq!(check(folder.path()).begins_after, Some(Link::GENESIS));
     assert_eq!(remove(&end, long_ago), 0, "none is that old");
     let early = read_from(folder.path(), None, 20, 8)
         .unwrap()

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::line::{self, Chain, Position};
+use super::line::{self, Chain, Link, Position};
 
 /// Where and how the chain breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub struct Report {
     pub segments: usize,
     /// Records whose chain holds.
     pub records: u64,
+    /// What the oldest segment begins after: [`Link::GENESIS`], unless older ones were removed.
+    /// None when there is none, or its first line is damaged.
+    pub begins_after: Option<Link>,
     /// The end of what holds; none in an empty journal.
     pub end: Option<Position>,
     /// The first break, if there is one.
@@ -51,6 +54,7 @@ pub fn verify(
     let mut report = Report {
         segments: 0,
         records: 0,
+        begins_after: paths.first().and_then(|path| line::begins_after(path).ok()),
         end: None,
         broken: None,
         torn_bytes: 0,
@@ -142,7 +146,7 @@ pub(super) fn scan(
     let header = text.strip_suffix(b"\n").and_then(line::parse_header);
     let Some((first_seq, mut chain)) = header else {
         // Segments get their name only once their first line is durable.
-        let what = "the segment's first line is no journal header".to_owned();
+        let what = line::NO_HEADER.to_owned();
         scan.stopped = Some(Stop::Broken { what });
         return Ok(scan);
     };

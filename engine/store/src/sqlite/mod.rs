@@ -153,6 +153,11 @@ impl MigrationSource<'static> for Embedded {
                     "crowds",
                     include_str!("../../migrations/sqlite/0003_crowds.sql"),
                 ),
+                migration(
+                    4,
+                    "removed",
+                    include_str!("../../migrations/sqlite/0004_removed.sql"),
+                ),
             ])
         })
     }
