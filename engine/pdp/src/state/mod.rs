@@ -105,13 +105,16 @@ impl State {
             Lookup::Found(profile) => Signal::Known(profile),
             Lookup::Nothing => Signal::Absent,
             Lookup::NotLoaded => {
+                let begun = self.profiles.begin();
                 let load = async {
                     let row = self.store.profile(subject).await?;
                     row.map(|(form, body)| read_profile(form, &body))
                         .transpose()
                 };
-                self.load(load, now, |found| self.profiles.loaded(subject, found))
-                    .await
+                self.load(load, now, |found| {
+                    self.profiles.loaded(subject, found, begun)
+                })
+                .await
             }
         }
     }
@@ -122,8 +125,9 @@ impl State {
             Lookup::Found(session) => Signal::Known(session),
             Lookup::Nothing => Signal::Absent,
             Lookup::NotLoaded => {
+                let begun = self.sessions.begin();
                 let load = async { Ok(self.store.session(id).await?.map(Arc::new)) };
-                self.load(load, now, |found| self.sessions.loaded(id, found))
+                self.load(load, now, |found| self.sessions.loaded(id, found, begun))
                     .await
             }
         }
@@ -135,8 +139,9 @@ impl State {
             Lookup::Found(device) => Signal::Known(device),
             Lookup::Nothing => Signal::Absent,
             Lookup::NotLoaded => {
+                let begun = self.devices.begin();
                 let load = async { Ok(self.store.device(id).await?.map(Arc::new)) };
-                self.load(load, now, |found| self.devices.loaded(id, found))
+                self.load(load, now, |found| self.devices.loaded(id, found, begun))
                     .await
             }
         }
@@ -213,9 +218,24 @@ impl State {
         self.sessions.change(id, change)
     }
 
-    /// A device was written or removed.
-    pub fn forget_device(&self, id: &String) {
+    /// Keeps a device's record, over what was known before. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn put_device(&self, device: &DeviceRecord) -> Result<(), StoreError> {
+        let done = self.store.put_device(device).await;
+        self.devices.forget(&device.id);
+        done
+    }
+
+    /// Forgets a device. Durable when this returns; false when there was none.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn delete_device(&self, id: &String) -> Result<bool, StoreError> {
+        let done = self.store.delete_device(id).await;
         self.devices.forget(id);
+        done
     }
 
     /// Forgets sessions that nobody has seen since a moment, here and in the store.
