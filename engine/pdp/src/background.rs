@@ -39,7 +39,7 @@ impl Background {
     pub fn start(app: &Arc<App>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(until(stopped.clone(), flush(Arc::clone(app))));
+        tasks.spawn(flush(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped, tidy(Arc::clone(app))));
@@ -81,10 +81,14 @@ async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()
     }
 }
 
-async fn flush(app: Arc<App>) {
+/// Stops between two flushes: what one has taken to write would be lost with it.
+async fn flush(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = every(FLUSH_EVERY);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
         if let Err(error) = app.state.flush(app.inputs.clock.now()).await {
             tracing::error!(%error, "profiles and sessions were not written; trying again");
         }
