@@ -10,6 +10,7 @@ use domain::{
     Assurance, DecisionRecord, EntityRef, Level, Name, RiskLevel, Rung, SessionBirth,
     SessionRecord, Signal, Timestamp,
 };
+use futures_util::future::join;
 use policy::Question;
 use risk::Key;
 use store::journal::AppendError;
@@ -168,7 +169,14 @@ pub async fn answer(
     };
     let line = serde_json::to_vec(&wire::record::WrittenRecord(&record))
         .map_err(|_| AppendError::NotWritten)?;
-    app.journal.append(line).await?;
+    // While the disk writes: what the challenger makes of it costs the answer nothing.
+    let compared = async {
+        if is_access {
+            app.models.look(&outcome, &snapshot.settings, now);
+        }
+    };
+    let (written, ()) = join(app.journal.append(line), compared).await;
+    written?;
 
     let mut session = None;
     if is_access {

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod http;
 pub mod inputs;
 pub mod metrics;
+pub mod models;
 pub mod observer;
 pub mod pip;
 pub mod recorder;
