@@ -369,3 +369,35 @@ fn verify_sees_a_whole_journal_that_is_not_the_one_in_the_store() {
     assert_eq!(ran.status, Some(1), "{ran:?}");
     assert!(ran.err.contains("written anew"), "{}", ran.err);
 }
+
+#[test]
+fn damage_that_is_not_drained_is_told_and_passed_over() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let ids = asked_and_stopped(&site, &key, 8);
+    // As if the engine had been killed before it drained anything.
+    for name in ["portreeve.db", "portreeve.db-wal", "portreeve.db-shm"] {
+        let _ = std::fs::remove_file(site.data().join(name));
+    }
+    let key = site.key("admin");
+    let segment = segments(&site).pop().unwrap();
+    let text = std::fs::read_to_string(&segment).unwrap();
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    lines[4] = "garbage\n";
+    std::fs::write(&segment, lines.concat()).unwrap();
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    eventually("the last record is in the store", || {
+        let found = client.get(&format!("/v1/decisions/{}", ids[7]));
+        (found.status == 200).then_some(())
+    });
+    for (number, id) in ids.iter().enumerate() {
+        let found = client.get(&format!("/v1/decisions/{id}"));
+        let wanted = if number == 3 { 404 } else { 200 };
+        assert_eq!(found.status, wanted, "record {number}");
+    }
+    let ready = client.get("/readyz").json();
+    assert!(ready["journal"]["damaged_since"].is_string(), "{ready}");
+    let log = engine.stop();
+    assert_eq!(log.matches("the journal is damaged").count(), 1, "{log}");
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use domain::Timestamp;
 use geo::Geo;
 use quick_cache::sync::Cache;
 use risk::Key;
@@ -89,6 +90,7 @@ pub struct App {
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
     public_url: OnceLock<String>,
+    journal_damaged: OnceLock<Timestamp>,
 }
 
 /// The engine, and what its operator should know about the start.
@@ -123,7 +125,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
             recovery.torn_bytes
         ));
     }
-    if let Some(damaged) = recovery.damaged {
+    if let Some(damaged) = &recovery.damaged {
         notes.push(format!(
             "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
         ));
@@ -147,9 +149,13 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),
+        journal_damaged: OnceLock::new(),
         settings,
         inputs,
     });
+    if recovery.damaged.is_some() {
+        app.journal_is_damaged();
+    }
     if let Err(error) = app.take_up_models().await {
         notes.push(format!("models: {error}; it is tried again"));
     }
@@ -163,6 +169,17 @@ impl App {
         self.public_url
             .get()
             .map_or("http://127.0.0.1", String::as_str)
+    }
+
+    /// When it was first seen that something in the journal is damaged or gone.
+    #[must_use]
+    pub fn journal_damaged_since(&self) -> Option<Timestamp> {
+        self.journal_damaged.get().copied()
+    }
+
+    /// Notes that it was seen.
+    pub(crate) fn journal_is_damaged(&self) {
+        self.journal_damaged.get_or_init(|| self.inputs.clock.now());
     }
 
     /// Notes what the engine is called, once it is known where it listens.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use store::Store;
 use store::journal::{self, Break, Link, Position, Report};
 
-use super::output::{Output, bar, line};
+use super::output::{Output, bar, line, tell};
 use super::{Failure, runtime};
 use crate::settings::Settings;
 
@@ -159,15 +159,15 @@ fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<()
     let mut position = None;
     let mut last = std::collections::VecDeque::with_capacity(number);
     loop {
-        let records = match journal::read_from(folder, position.as_ref(), u64::MAX, 1000) {
-            Ok(records) => records,
-            // The end of a journal that is being written may be half a line.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Vec::new(),
-            Err(error) => return Err(error.into()),
+        let read = journal::read_from(folder, position.as_ref(), u64::MAX, 1000)?;
+        if let Some(damage) = read.damage {
+            tell(&format!("{damage}: see `portreeve audit verify`"));
+        }
+        let Some(end) = read.records.last() else {
+            break;
         };
-        let Some(end) = records.last() else { break };
         position = Some(end.after.clone());
-        for record in records {
+        for record in read.records {
             if last.len() == number {
                 last.pop_front();
             }
@@ -184,9 +184,10 @@ fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<()
     }
     loop {
         std::thread::sleep(FOLLOW_EVERY);
-        let records =
+        // A segment may be gone before it is read.
+        let read =
             journal::read_from(folder, position.as_ref(), u64::MAX, 1000).unwrap_or_default();
-        for record in records {
+        for record in read.records {
             show(&record.body, output);
             position = Some(record.after);
         }

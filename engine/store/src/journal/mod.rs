@@ -30,7 +30,7 @@ mod write;
 mod tests;
 
 pub use line::{Chain, Link, Place, Position};
-pub use read::{Contents, Record, read_all, read_at, read_from};
+pub use read::{Contents, Read, Record, read_all, read_at, read_from};
 pub use retain::{Outdated, outdated};
 pub use verify::{Break, Report, verify};
 pub use write::{AppendError, Journal, JournalSettings, Recovery};

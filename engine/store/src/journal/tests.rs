@@ -53,14 +53,20 @@ async fn what_was_appended_is_read_back_across_segments() {
     let mut position = None;
     let mut bodies = Vec::new();
     loop {
-        let records = read_from(folder.path(), position.as_ref(), 20, 3).unwrap();
+        let read = read_from(folder.path(), position.as_ref(), 20, 3).unwrap();
+        assert_eq!(read.damage, None);
+        let records = read.records;
         let Some(last) = records.last() else { break };
         position = Some(last.after.clone());
         bodies.extend(records.into_iter().map(|record| record.body));
     }
     assert_eq!(bodies, (0..20).map(record).collect::<Vec<_>>());
     let durable_only = read_from(folder.path(), None, 7, 100).unwrap();
-    assert_eq!(durable_only.len(), 7, "what is not durable yet is not read");
+    assert_eq!(
+        durable_only.records.len(),
+        7,
+        "what is not durable yet is not read"
+    );
 }
 
 #[tokio::test]
@@ -222,10 +228,8 @@ async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
     };
     assert_eq!(check(folder.path()).begins_after, Some(Link::GENESIS));
     assert_eq!(remove(&end, long_ago), 0, "none is that old");
-    let early = read_from(folder.path(), None, 20, 8)
-        .unwrap()
-        .pop()
-        .unwrap();
+    let mut early = read_from(folder.path(), None, 20, 8).unwrap();
+    let early = early.records.pop().unwrap();
     let few = remove(&early.after, later);
     assert!((1..all - 1).contains(&few), "only what is drained: {few}");
     assert_eq!(few + remove(&end, later), all - 1, "never the last one");
@@ -380,6 +384,8 @@ async fn what_the_store_has_taken_over_must_be_there_and_be_the_same() {
         for (text, path) in left {
             assert!(fs::read(&path).unwrap() == text, "{what}: evidence is kept");
         }
+        let next = read_from(folder.path(), Some(&drained), 21, 9).unwrap();
+        assert_eq!(next.records.len(), 1, "{what}: the drain goes on");
         let report = verify(folder.path(), Some(&drained), |_| {}).unwrap();
         let is_seen = report.broken.is_some() || report.records < 20;
         assert!(is_seen, "{what}: it stays visible");
@@ -399,10 +405,8 @@ async fn a_mark_is_part_of_the_chain() {
 #[tokio::test]
 async fn damage_before_the_last_segment_is_told_and_does_not_stop_it() {
     let folder = filled(20).await;
-    let early = read_from(folder.path(), None, 20, 8)
-        .unwrap()
-        .pop()
-        .unwrap();
+    let mut early = read_from(folder.path(), None, 20, 8).unwrap();
+    let early = early.records.pop().unwrap();
     let (journal, recovery) = Journal::open(folder.path(), TINY, Some(&early.after)).unwrap();
     assert_eq!(recovery.damaged, None, "the rest is drained later");
     drop(journal);
@@ -440,4 +444,33 @@ async fn everything_is_handed_over_and_damage_is_counted() {
     assert_eq!((contents.records, contents.unreadable), (19, 1));
     assert_eq!(bodies.len(), 19);
     assert!(contents.first_unreadable.unwrap().contains(".log:"));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_passed_over_by_the_drain() {
+    let folder = filled(20).await;
+    let whole: Vec<_> = segments(folder.path())
+        .into_iter()
+        .map(|path| (lines(&path), path))
+        .collect();
+    // Each segment's line, one after another, headers too; how many records that costs.
+    for (before, path) in &whole {
+        for number in 0..before.len() {
+            let mut lines = before.clone();
+            let end = lines[number].len().min(9);
+            lines[number][..end].copy_from_slice(&b"garbage\nx"[..end]);
+            fs::write(path, lines.concat()).unwrap();
+            let read = read_from(folder.path(), None, 20, 100).unwrap();
+            assert!(read.damage.is_some(), "{} {number}", path.display());
+            let wanted = if number == 0 { 20 } else { 19 };
+            assert_eq!(read.records.len(), wanted, "{} {number}", path.display());
+            for record in &read.records {
+                assert_eq!(read_at(folder.path(), &record.place).unwrap(), record.body);
+            }
+        }
+        fs::remove_file(path).unwrap();
+        let read = read_from(folder.path(), None, 20, 100).unwrap();
+        assert_eq!(read.records.len(), 20 - (before.len() - 1));
+        fs::write(path, before.concat()).unwrap();
+    }
 }
