@@ -1,7 +1,8 @@
 //! `kill -9` under load, and what is left.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -180,6 +181,37 @@ fn one_engine_at_a_time_writes_a_journal() {
     let second = run(site.command().arg("serve"));
     assert_eq!(second.status, Some(2));
     assert!(second.err.contains("another engine"), "{second:?}");
+}
+
+#[test]
+fn an_engine_whose_log_nobody_reads_goes_on() {
+    let site = Site::new();
+    let mut child = site
+        .command()
+        .arg("serve")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0);
+    }
+    drop(log);
+    let id = child.id().to_string();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &id]).status();
+        assert!(sent.unwrap().success());
+    };
+    // Each reload is told in the log.
+    signal("-HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    signal("-HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None, "it goes on");
+    signal("-TERM");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -55,6 +55,18 @@ impl Background {
         }
     }
 
+    /// Waits until one of them ends, which none does before it is told to: says what was lost.
+    pub async fn lost(&mut self) -> String {
+        let ended = self.tasks.join_next().await;
+        let why = ended
+            .and_then(Result::err)
+            .map(|error| format!(": {error}"));
+        format!(
+            "state is written and the journal drained{}",
+            why.unwrap_or_default()
+        )
+    }
+
     /// Stops them, and writes what is left: the journal is closed, drained, and the store too.
     pub async fn finish(mut self) {
         self.stop.send_replace(true);

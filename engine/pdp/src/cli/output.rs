@@ -109,5 +109,7 @@ pub(super) fn start_log() {
         log.compact().try_init()
     } else {
         log.json().try_init()
+        // It would be told on standard error, by a macro that panics when nobody reads there.
+        .log_internal_errors(false)
     };
 }
