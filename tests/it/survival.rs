@@ -184,6 +184,33 @@ fn one_engine_at_a_time_writes_a_journal() {
 }
 
 #[test]
+fn what_the_engine_keeps_only_its_owner_may_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new();
+    // As a package or a volume may have made it.
+    std::fs::create_dir(site.data()).unwrap();
+    std::fs::set_permissions(site.data(), PermissionsExt::from_mode(0o755)).unwrap();
+    let key = site.key("gateway");
+    let engine = site.start();
+    engine.client(&key).ask(&alice_reads());
+    let mut folders = vec![site.data()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let metadata = entry.metadata().unwrap();
+            let mode = metadata.permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{:?}", entry.path());
+            seen += 1;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    assert!(seen > 5);
+}
+
+#[test]
 fn an_engine_whose_log_nobody_reads_goes_on() {
     let site = Site::new();
     let mut child = site

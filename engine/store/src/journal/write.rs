@@ -1,7 +1,8 @@
 //! Appending, in groups, each durable before anybody is told.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -107,8 +108,16 @@ impl Journal {
         settings: JournalSettings,
         drained: Option<&Position>,
     ) -> io::Result<(Self, Recovery)> {
-        fs::create_dir_all(folder)?;
-        let lock = File::create(folder.join("lock"))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(folder.join("lock"))?;
         lock.try_lock().map_err(|_| {
             io::Error::new(
                 io::ErrorKind::ResourceBusy,

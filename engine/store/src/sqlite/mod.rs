@@ -15,6 +15,9 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,9 +73,9 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened or its schema is from a later version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        create_private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -96,7 +99,7 @@ impl Store {
         Migrator::new(Embedded).await?.run(&write).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.read_only(true))
             .await?;
         Ok(Self {
             read,
@@ -127,6 +130,23 @@ impl Store {
 
     async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
         Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// Makes the store's file, if it is not there, so that only its owner may read it; SQLite gives
+/// the files beside it the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match created {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let told = format!("{}: {error}", path.display());
+            Err(sqlx::Error::Io(io::Error::new(error.kind(), told)).into())
+        }
+        _ => Ok(()),
     }
 }
 
