@@ -177,7 +177,7 @@ fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<()
         }
     }
     for record in &last {
-        show(&record.body, output);
+        show(&record.body, output)?;
     }
     if !follow {
         return Ok(());
@@ -188,21 +188,19 @@ fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<()
         let read =
             journal::read_from(folder, position.as_ref(), u64::MAX, 1000).unwrap_or_default();
         for record in read.records {
-            show(&record.body, output);
+            show(&record.body, output)?;
             position = Some(record.after);
         }
     }
 }
 
-fn show(body: &[u8], output: Output) {
+fn show(body: &[u8], output: Output) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(body);
     if output.json {
-        line(&text);
-        return;
+        return line(&text);
     }
     let Ok(record) = serde_json::from_slice::<Value>(body) else {
-        line(&text);
-        return;
+        return line(&text);
     };
     let get = |path: &str| {
         record.pointer(path).map(|value| match value {
@@ -212,16 +210,15 @@ fn show(body: &[u8], output: Output) {
     };
     let get = |path: &str| get(path).unwrap_or_default();
     if get("/kind") == "step_up" {
-        line(&format!(
+        return line(&format!(
             "{}  step-up to level {} for {}",
             get("/at"),
             get("/level"),
             get("/decision_id")
         ));
-        return;
     }
     if get("/kind") == "feedback" {
-        line(&format!(
+        return line(&format!(
             "{}  feedback: {} was {}legitimate",
             get("/at"),
             get("/decision_id"),
@@ -231,14 +228,13 @@ fn show(body: &[u8], output: Output) {
                 "not "
             }
         ));
-        return;
     }
     if get("/kind") == "model" {
         let model = match get("/model") {
             none if none == "null" => "none".to_owned(),
             model => model,
         };
-        line(&format!(
+        return line(&format!(
             "{}  model {}: {model} instead of {}, by {}{}{}",
             get("/at"),
             get("/act"),
@@ -254,10 +250,9 @@ fn show(body: &[u8], output: Output) {
                 reason => format!(": {reason}"),
             },
         ));
-        return;
     }
     if get("/kind") == "event" {
-        line(&format!(
+        return line(&format!(
             "{}  told: {} of {}::{:?}, {}",
             get("/at"),
             get("/event/action/name"),
@@ -265,7 +260,6 @@ fn show(body: &[u8], output: Output) {
             get("/event/subject/id"),
             get("/event/result")
         ));
-        return;
     }
     let policies = record
         .get("policies")
@@ -292,5 +286,5 @@ fn show(body: &[u8], output: Output) {
         get("/request/resource/type"),
         get("/request/resource/id"),
         get("/detail"),
-    ));
+    ))
 }
