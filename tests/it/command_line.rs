@@ -222,3 +222,23 @@ fn what_cannot_be_shown_is_not_done_in_silence() {
         "a secret that nobody has"
     );
 }
+
+#[test]
+fn numbers_past_all_sense_are_refused_or_taken_for_all() {
+    let site = Site::new();
+    let engine = site.start();
+    engine.stop();
+    let all = run(site
+        .command()
+        .args(["audit", "tail", "-n", &usize::MAX.to_string()]));
+    assert_eq!(all.status, Some(0), "{all:?}");
+    for name in ["CONCURRENCY", "CONNECTIONS", "PROFILES_IN_MEMORY"] {
+        let ran = run(site
+            .command()
+            .env(format!("PORTREEVE_LIMITS__{name}"), i64::MAX.to_string())
+            .arg("check"));
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        let named = format!("limits.{}", name.to_lowercase());
+        assert!(ran.err.contains(&named), "{ran:?}");
+    }
+}

@@ -157,7 +157,7 @@ fn without_end(folder: &Path, end: u64, drained: &Position) -> Option<String> {
 
 fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<(), Failure> {
     let mut position = None;
-    let mut last = std::collections::VecDeque::with_capacity(number);
+    let mut last = std::collections::VecDeque::new();
     loop {
         let read = journal::read_from(folder, position.as_ref(), u64::MAX, 1000)?;
         if let Some(damage) = read.damage {
