@@ -181,6 +181,18 @@ fn one_engine_at_a_time_writes_a_journal() {
     let second = run(site.command().arg("serve"));
     assert_eq!(second.status, Some(2));
     assert!(second.err.contains("another engine"), "{second:?}");
+    // Nor does it help to keep the journal elsewhere, and to call the store by another name.
+    let other = Site::new();
+    std::fs::create_dir_all(other.data()).unwrap();
+    let link = other.data().join("link.db");
+    std::os::unix::fs::symlink(site.data().join("portreeve.db"), &link).unwrap();
+    let url = format!("sqlite:{}", link.display());
+    let second = run(other
+        .command()
+        .env("PORTREEVE_STORE__URL", url)
+        .arg("serve"));
+    assert_eq!(second.status, Some(2), "{second:?}");
+    assert!(second.err.contains("another engine"), "{second:?}");
 }
 
 #[test]

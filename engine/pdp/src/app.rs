@@ -1,6 +1,6 @@
 //! The engine put together: what `main`, the demo and the tests all build.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -91,6 +91,8 @@ pub struct App {
     pub(crate) under_way: UnderWay,
     public_url: OnceLock<String>,
     journal_damaged: OnceLock<Timestamp>,
+    /// Held as long as the engine runs.
+    _claim: File,
 }
 
 /// The engine, and what its operator should know about the start.
@@ -110,6 +112,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let mut notes = Vec::new();
     create_private(&settings.data_dir)?;
     let store = Store::open(&settings.store).await?;
+    let claim = Store::claim(&settings.store)?;
     let mut start = models::start(&settings, store.clone(), inputs.clock.now()).await;
     let champion = std::mem::replace(&mut start.champion, Err(String::new()));
     let loaded = snapshot::load(&settings, champion)?;
@@ -150,6 +153,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),
         journal_damaged: OnceLock::new(),
+        _claim: claim,
         settings,
         inputs,
     });

@@ -15,7 +15,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -106,6 +106,36 @@ impl Store {
             write,
             writers,
         })
+    }
+
+    /// Claims the store for one engine, until the file that this returns is dropped: what an
+    /// engine has in memory, another would overwrite. Commands beside it need no claim.
+    ///
+    /// # Errors
+    /// When another engine has it, or the lock beside the store's file cannot be made.
+    pub fn claim(path: &Path) -> io::Result<File> {
+        // The same file has the same lock, by whatever way it is named. A file of its own,
+        // because to close the store's would give up SQLite's locks on it.
+        let mut lock = path.canonicalize()?.into_os_string();
+        lock.push(".lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!(
+                    "{}: another engine works with this store; give each its own `store.url` and \
+                     `data_dir`",
+                    path.display()
+                ),
+            )),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// What changes whenever another process has written: which connection says so, and its
