@@ -19,6 +19,7 @@ use crate::crowd::{Crowd, Peers};
 use crate::features::{Feature, Features};
 use crate::key::Key;
 use crate::profile::{Delta, Lesson, Observation, Profile};
+use crate::settings::Settings;
 use observe::{attempt_of, observe};
 
 /// Over this speed, and this distance, nobody travels between two honest requests (Panther:
@@ -106,7 +107,12 @@ pub struct Story {
 
 /// Works out facts and features (R1 to R8, R17, R18).
 #[must_use]
-pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Evidence {
+pub fn extract(
+    request: &AccessRequest,
+    signals: &Signals,
+    settings: &Settings,
+    now: Timestamp,
+) -> Evidence {
     let unseen = Arc::default();
     let profile: Option<&Profile> = match &signals.profile {
         Signal::Known(profile) => Some(profile),
@@ -144,6 +150,9 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
         evidence.note_failures(profile, now);
     }
     evidence.note_request(signals, now);
+    if !settings.is_interactive(request.subject.entity.kind.as_str()) {
+        evidence.features.leave_volumes_out();
+    }
     evidence
 }
 

@@ -77,6 +77,18 @@ pub struct Description {
     pub logarithmic: bool,
 }
 
+/// What is about how much was done.
+const VOLUMES: [Feature; 8] = [
+    Feature::RequestRate,
+    Feature::RequestRateHour,
+    Feature::RequestRateDay,
+    Feature::RequestRatePeers,
+    Feature::ObjectRateMinutes,
+    Feature::ObjectRate,
+    Feature::ObjectRateDay,
+    Feature::ObjectRatePeers,
+];
+
 /// The values of all features of one request, in natural units; NaN where unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Features([f64; FEATURES]);
@@ -117,6 +129,14 @@ impl Features {
     #[must_use]
     pub const fn values(&self) -> &[f64; FEATURES] {
         &self.0
+    }
+
+    /// Forgets how much was done. Programs work in batches: a backup reads everything once a
+    /// month, and that it does says nothing of whose hand is on the key. Policies have the words.
+    pub(crate) fn leave_volumes_out(&mut self) {
+        for feature in VOLUMES {
+            self.set(feature, f64::NAN);
+        }
     }
 
     /// The row that the forest sees: logarithms where the catalogue says so, and never less than

@@ -162,9 +162,10 @@ pub const RULES: [Rule; 25] = [
         id: "request-burst",
         points: 25,
         feature: Feature::RequestRate,
-        doc: "30 or more requests in about 5 minutes, eight times the usual number",
+        doc: "a person's 30 or more requests in about 5 minutes, eight times the usual number",
         fires: |on| {
-            Circumstances::at_least(on.facts.signals.requests_5m, 30)
+            on.interactive
+                && Circumstances::at_least(on.facts.signals.requests_5m, 30)
                 && Circumstances::at_least(on.facts.signals.request_rate_percent, 800)
         },
     },
@@ -172,9 +173,10 @@ pub const RULES: [Rule; 25] = [
         id: "bulk-access",
         points: 40,
         feature: Feature::ObjectRate,
-        doc: "20 or more different resources in about an hour, four times the usual number",
+        doc: "a person's 20 or more different resources in about an hour, four times the usual number",
         fires: |on| {
-            Circumstances::at_least(on.facts.signals.objects_1h, 20)
+            on.interactive
+                && Circumstances::at_least(on.facts.signals.objects_1h, 20)
                 && Circumstances::at_least(on.facts.signals.object_rate_percent, 400)
         },
     },
