@@ -36,6 +36,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
         "model": &*snapshot.revisions.model,
         "model_fault": faults.champion,
         "store": { "failing_since": failing.map(wire::time::format) },
+        // No reason not to decide: new records are as good as ever.
+        "journal": { "damaged_since": app.journal_damaged_since().map(wire::time::format) },
     });
     let status = if ready {
         StatusCode::OK
