@@ -138,7 +138,7 @@ pub fn extract(
         agent_family: agent.map(|agent| agent.family.clone()),
     };
     evidence.note_unavailable(signals);
-    evidence.note_network(context.ip, signals);
+    evidence.note_network(context.ip, signals, profile);
     evidence.note_device(request, signals, now);
     evidence.note_session(request, signals, profile, now);
     evidence.note_sources(&signals.tallies, profile, now);
@@ -151,9 +151,16 @@ pub fn extract(
     }
     evidence.note_request(signals, now);
     if !settings.is_interactive(request.subject.entity.kind.as_str()) {
-        evidence.features.leave_volumes_out();
+        evidence.features.leave_people_out();
     }
     evidence
+}
+
+/// Whether a value is usual; without a profile nothing is.
+fn knows(profile: Option<&Profile>, habit: Habit, key: Option<Key>) -> bool {
+    profile
+        .zip(key)
+        .is_some_and(|(profile, key)| profile.knows(habit, key))
 }
 
 /// The caller's word and the session's, together. What the caller may not assert is gone from
@@ -196,7 +203,7 @@ impl Evidence {
         }
     }
 
-    fn note_network(&mut self, ip: Option<IpAddr>, signals: &Signals) {
+    fn note_network(&mut self, ip: Option<IpAddr>, signals: &Signals, profile: Option<&Profile>) {
         let place = signals.place.known();
         self.facts.network = NetworkFacts {
             ip,
@@ -227,7 +234,10 @@ impl Evidence {
             } else {
                 0.0
             };
-            self.features.set(Feature::Anonymiser, rank);
+            // Somebody's usual VPN or relay is no news of them; Tor always is.
+            let usual = rank < 4.0 && knows(profile, Habit::Asn, self.observation.asn);
+            self.features
+                .set(Feature::Anonymiser, if usual { 0.0 } else { rank });
             // VPNs run in data centres: that is one fact and not two.
             let bare = anonymity.hosting && rank == 0.0;
             self.features
@@ -340,16 +350,11 @@ impl Evidence {
             // From Wi-Fi to one's own phone is no drift, and who switches a VPN on has not left
             // the country.
             let seen = &self.observation;
-            let knows = |habit: Habit, key: Option<Key>| {
-                profile
-                    .zip(key)
-                    .is_some_and(|(profile, key)| profile.knows(habit, key))
-            };
             let drifted = [
-                is(words.session_network_changed) && !knows(Habit::Asn, seen.asn),
+                is(words.session_network_changed) && !knows(profile, Habit::Asn, seen.asn),
                 is(words.session_country_changed)
                     && !seen.hides_place
-                    && !knows(Habit::Country, seen.country),
+                    && !knows(profile, Habit::Country, seen.country),
                 is(words.session_device_changed),
                 is(words.session_agent_changed),
             ];

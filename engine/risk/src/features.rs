@@ -33,9 +33,6 @@ pub enum Feature {
     AsnAbuse,
     HourSurprise,
     RequestRate,
-    RequestRateHour,
-    RequestRateDay,
-    RequestRatePeers,
     ObjectRateMinutes,
     ObjectRate,
     ObjectRateDay,
@@ -52,7 +49,7 @@ pub enum Feature {
 }
 
 /// How many features there are.
-pub const FEATURES: usize = 36;
+pub const FEATURES: usize = 33;
 
 /// What a feature is.
 #[derive(Clone, Copy, Debug)]
@@ -77,12 +74,12 @@ pub struct Description {
     pub logarithmic: bool,
 }
 
-/// What is about how much was done.
-const VOLUMES: [Feature; 8] = [
+/// What says nothing of a program.
+const OF_PEOPLE: [Feature; 8] = [
+    Feature::UsualDistanceKm,
+    Feature::ImpliedSpeedKmh,
+    Feature::Hosting,
     Feature::RequestRate,
-    Feature::RequestRateHour,
-    Feature::RequestRateDay,
-    Feature::RequestRatePeers,
     Feature::ObjectRateMinutes,
     Feature::ObjectRate,
     Feature::ObjectRateDay,
@@ -131,10 +128,11 @@ impl Features {
         &self.0
     }
 
-    /// Forgets how much was done. Programs work in batches: a backup reads everything once a
-    /// month, and that it does says nothing of whose hand is on the key. Policies have the words.
-    pub(crate) fn leave_volumes_out(&mut self) {
-        for feature in VOLUMES {
+    /// Forgets what says nothing of a program. They work in batches: a backup reads everything
+    /// once a month, and whose hand is on the key does not show in that. They live in data
+    /// centres, and move between them at once. Policies have the words.
+    pub(crate) fn leave_people_out(&mut self) {
+        for feature in OF_PEOPLE {
             self.set(feature, f64::NAN);
         }
     }

@@ -60,7 +60,7 @@ impl Default for TrainingPlan {
             version: 1,
             seed: 7,
             trees: 500,
-            sample_size: 256,
+            sample_size: 1024,
             fit_share: 0.6,
             budget: Budget::default(),
             limits: Limits::default(),

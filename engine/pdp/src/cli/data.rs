@@ -111,8 +111,7 @@ pub(super) fn run(
             print_scenario,
         } => {
             if print_scenario {
-                line(simulate::scenario::DEFAULT.trim_end());
-                return Ok(());
+                return line(simulate::scenario::DEFAULT.trim_end());
             }
             let mut plan = match scenario {
                 Some(path) => Scenario::parse(&path, &text_of(&path)?),
