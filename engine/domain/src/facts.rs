@@ -217,6 +217,8 @@ vocabulary! {
         requests_1d: i64 = Long;
         /// Those requests against how high they usually get, in per cent.
         request_rate_1d_percent: i64 = Long;
+        /// Different resources that the subject touched in about the last minute and never before.
+        new_objects_1m: i64 = Long;
         /// Different resources that the subject touched in about the last five minutes.
         objects_5m: i64 = Long;
         /// Those resources against how many they usually get, in per cent.

@@ -20,9 +20,11 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self {
-            challenge: 0.05,
-            mfa: 0.01,
-            deny: 0.001,
+            // A fifth below the 5 %, 1 % and 0.1 % that are promised: the next weeks are never
+            // quite like those that were looked at.
+            challenge: 0.04,
+            mfa: 0.008,
+            deny: 0.000_8,
         }
     }
 }

@@ -37,6 +37,7 @@ pub enum Feature {
     ObjectRate,
     ObjectRateDay,
     ObjectRatePeers,
+    NewObjects,
     RecentFailures,
     RefusedPrompts,
     ResourceSensitivity,
@@ -49,7 +50,7 @@ pub enum Feature {
 }
 
 /// How many features there are.
-pub const FEATURES: usize = 33;
+pub const FEATURES: usize = 34;
 
 /// What a feature is.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +76,7 @@ pub struct Description {
 }
 
 /// What says nothing of a program.
-const OF_PEOPLE: [Feature; 8] = [
+const OF_PEOPLE: [Feature; 9] = [
     Feature::UsualDistanceKm,
     Feature::ImpliedSpeedKmh,
     Feature::Hosting,
@@ -84,6 +85,7 @@ const OF_PEOPLE: [Feature; 8] = [
     Feature::ObjectRate,
     Feature::ObjectRateDay,
     Feature::ObjectRatePeers,
+    Feature::NewObjects,
 ];
 
 /// The values of all features of one request, in natural units; NaN where unknown.

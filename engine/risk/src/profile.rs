@@ -25,6 +25,8 @@ pub const HISTORY_MIN: u32 = 10;
 
 /// Mean life of the count of failures, seconds: "about the last fifteen minutes".
 const FAILURES_SECONDS: f64 = 900.0;
+/// Window in which resources are counted that were not known, seconds.
+const FRESH_SECONDS: u32 = 60;
 /// Mean life of the count of refused prompts, and of what risk was lately, seconds.
 const DENIALS_SECONDS: f64 = 3600.0;
 /// Seconds that one count of a value stands for in a profile: what is seen all day long gains
@@ -235,6 +237,8 @@ pub struct Profile {
 /// Different resources touched, by window.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Objects {
+    /// Those that were not known, in about a minute.
+    fresh: Distinct<1>,
     minutes: Distinct<1>,
     hour: Distinct<4>,
     day: Distinct<8>,
@@ -457,6 +461,18 @@ impl Profile {
             Window::Minutes => self.objects.minutes.with(resource, now, seconds),
             Window::Hour => self.objects.hour.with(resource, now, seconds),
             Window::Day => self.objects.day.with(resource, now, seconds),
+        }
+    }
+
+    /// Different resources in about a minute that were not known then, the one at hand among
+    /// them if it is not.
+    #[must_use]
+    pub fn new_objects(&self, resource: Key, now: Timestamp) -> f64 {
+        let fresh = &self.objects.fresh;
+        if self.resources.knows(resource) {
+            fresh.count(now, FRESH_SECONDS)
+        } else {
+            fresh.with(resource, now, FRESH_SECONDS)
         }
     }
 

@@ -125,6 +125,11 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             "different resources in an hour",
             words.peer_object_percent,
         ),
+        Feature::NewObjects => volume(
+            words.new_objects_1m,
+            "resources in a minute that were not touched before",
+            None,
+        ),
         Feature::RecentFailures => match number.round() {
             1.0 => "1 failure in 15 minutes.".to_owned(),
             _ => format!("{} failures in 15 minutes.", rounded(number)),

@@ -152,6 +152,11 @@ impl Evidence {
         let settled = profile.is_settled();
         let usual_requests = |window| profile.usual_requests(window).filter(|_| settled);
         let usual_objects = |window| profile.usual_objects(window).filter(|_| settled);
+        if settled {
+            let fresh = profile.new_objects(resource, now);
+            self.features.set(Feature::NewObjects, fresh);
+            words.new_objects_1m = whole(fresh);
+        }
         for (feature, number, usual, word) in [
             (
                 Feature::RequestRate,

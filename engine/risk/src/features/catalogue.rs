@@ -15,6 +15,7 @@ const fn is_logarithmic(feature: Feature) -> bool {
             | Feature::AddressAbuse
             | Feature::PrefixAbuse
             | Feature::AsnAbuse
+            | Feature::NewObjects
             | Feature::RecentFailures
             | Feature::RefusedPrompts
             | Feature::SessionAgeSeconds
@@ -288,6 +289,17 @@ pub const CATALOGUE: [Description; FEATURES] = [
         source: "Entra mass access",
         memory: "one part in 500",
         logarithmic: is_logarithmic(Feature::ObjectRatePeers),
+    },
+    Description {
+        feature: Feature::NewObjects,
+        name: "new_objects",
+        unit: "resources",
+        requirement: "R6",
+        doc: "different resources in about a minute that were not touched before",
+        unknown: COLD,
+        source: "own",
+        memory: "one minute",
+        logarithmic: is_logarithmic(Feature::NewObjects),
     },
     Description {
         feature: Feature::RecentFailures,

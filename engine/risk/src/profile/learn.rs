@@ -3,8 +3,8 @@
 use domain::Timestamp;
 
 use super::{
-    Bond, DENIALS_SECONDS, Delta, FAILURES_SECONDS, Fix, GAIN_SECONDS, Habit, Home, Lesson,
-    Observation, Pending, Profile, Window, hour_of_week, to_spot,
+    Bond, DENIALS_SECONDS, Delta, FAILURES_SECONDS, FRESH_SECONDS, Fix, GAIN_SECONDS, Habit, Home,
+    Lesson, Observation, Pending, Profile, Window, hour_of_week, to_spot,
 };
 use crate::counts::{Usual, seconds};
 use crate::key::Key;
@@ -99,7 +99,11 @@ impl Profile {
         }
         self.risk.raise(f64::from(score), now, DENIALS_SECONDS);
         let resource = seen.resource;
+        let is_new = !self.resources.knows(resource);
         let objects = &mut self.objects;
+        if is_new {
+            objects.fresh.add(resource, now, FRESH_SECONDS);
+        }
         objects
             .minutes
             .add(resource, now, Window::Minutes.seconds());
