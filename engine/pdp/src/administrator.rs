@@ -15,7 +15,7 @@ use risk::Key;
 use store::journal::AppendError;
 use token::AccessClaims;
 use wire::answer::{SessionView, TokenView};
-use wire::{AnswerView, AssuranceClaim, Incoming, Sight};
+use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
 
 use crate::access::{Caller, Permission};
 use crate::app::App;
@@ -127,7 +127,9 @@ pub async fn answer(
         time,
         assurance,
     } = incoming;
-    request.context.time = time.filter(|_| permits(Permission::Replay));
+    if permits(Permission::Replay) {
+        request.context.time = time.map_err(|Malformed(why)| Unanswered::Malformed(why))?;
+    }
     let moment = request.context.time.unwrap_or(now);
     if let Some(claim) = assurance.filter(|_| may_assert) {
         request.context.assurance = Some(believe(&claim, &app.settings.sessions, moment)?);

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json::object;
 use crate::request::{Incoming, Malformed, RawQuestion, read};
 
 /// When to stop (`options.evaluations_semantic`).
@@ -36,7 +37,7 @@ pub enum Batch {
 struct RawBatch<'a> {
     #[serde(borrow, default)]
     evaluations: Option<Vec<&'a RawValue>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     options: Option<RawOptions>,
 }
 

@@ -18,4 +18,5 @@ pub mod time;
 pub use answer::{AnswerView, Sight};
 pub use batch::{Batch, Semantic};
 pub use event::{Event, Label};
-pub use request::{AssuranceClaim, Incoming, Malformed};
+pub use json::object;
+pub use request::{AssuranceClaim, Incoming, Malformed, read};

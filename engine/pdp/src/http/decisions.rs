@@ -7,6 +7,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Level;
 use serde::Deserialize;
+use wire::Malformed;
 
 use super::Problem;
 use super::authn::Authenticated;
@@ -51,8 +52,8 @@ pub(super) async fn feedback(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
     let body = read_json(&app, request).await?;
-    let told: Feedback = serde_json::from_slice(&body).map_err(|error| {
-        Problem::malformed(format!("{error}; write {{\"legitimate\": true or false}}"))
+    let told: Feedback = wire::read(&body).map_err(|Malformed(why)| {
+        Problem::malformed(format!("{why}; write {{\"legitimate\": true or false}}"))
     })?;
     let done = observer::feedback(&app, &asker.caller, &id, told.legitimate)
         .await
@@ -82,8 +83,9 @@ pub(super) async fn step_up(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
     let body = read_json(&app, request).await?;
-    let told: StepUp = serde_json::from_slice(&body)
-        .map_err(|error| Problem::malformed(format!("{error}; write {{\"level\": 2 or 3}}")))?;
+    let told: StepUp = wire::read(&body).map_err(|Malformed(why)| {
+        Problem::malformed(format!("{why}; write {{\"level\": 2 or 3}}"))
+    })?;
     let level = Level::from_number(told.level)
         .filter(|level| *level >= Level::Challenge)
         .ok_or_else(|| Problem::malformed("`level` is 2 for a challenge or 3 for MFA"))?;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use domain::{DeviceRecord, EntityRef, Name};
 use serde::{Deserialize, Serialize};
 use store::sqlite::StoreError;
+use wire::Malformed;
 
 use super::Problem;
 use super::authn::Authenticated;
@@ -26,7 +27,11 @@ struct Party {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Device {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "wire::object",
+        skip_serializing_if = "Option::is_none"
+    )]
     owner: Option<Party>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trust: Option<u8>,
@@ -92,8 +97,7 @@ pub(super) async fn write(
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;
     let body = read_json(&app, request).await?;
-    let device: Device =
-        serde_json::from_slice(&body).map_err(|error| Problem::malformed(error.to_string()))?;
+    let device: Device = wire::read(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
     if device.trust.is_some_and(|trust| trust > 100) {
         return Err(Problem::malformed("`trust` is 0 to 100"));
     }

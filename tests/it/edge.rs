@@ -1,0 +1,106 @@
+//! The edge: what a request may look like before anything is asked of it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Site, alice_reads};
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+fn refused(client: &mut Client, path: &str, body: &str, named: &str) {
+    let response = client.send("POST", path, &[JSON], body.as_bytes());
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    assert_eq!(response.status, 400, "{path} {body}: {text}");
+    let detail = response.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(named), "{path} {body}: {detail}");
+}
+
+#[test]
+fn an_array_is_no_object_and_a_name_comes_once() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let with = |member: &str, value: Value| {
+        let mut question = alice_reads();
+        question[member] = value;
+        question.to_string()
+    };
+    // The values of a struct in their order: serde alone would take them for the struct.
+    for (body, named) in [
+        (with("subject", json!(["User", "alice"])), "subject"),
+        (with("subject", json!(["User", "alice", {}])), "subject"),
+        (with("action", json!(["read"])), "action"),
+        (
+            with("resource", json!(["Document", "handbook"])),
+            "resource",
+        ),
+        (with("context", json!([])), "context"),
+    ] {
+        refused(&mut client, "/access/v1/evaluation", &body, named);
+        refused(&mut client, "/access/v1/evaluations", &body, named);
+    }
+    let mut batch = alice_reads();
+    batch["evaluations"] = json!([{}, {}]);
+    batch["options"] = json!(["deny_on_first_deny"]);
+    let body = batch.to_string();
+    refused(&mut client, "/access/v1/evaluations", &body, "options");
+    refused(&mut client, "/v1/decisions/0/step-up", "[3]", "object");
+    refused(&mut client, "/v1/decisions/0/feedback", "[true]", "object");
+    let operator = site.key("operator");
+    let mut operator = engine.client(&operator);
+    for (body, named) in [
+        ("[null, 90, true, true, null, null, false]", "object"),
+        (r#"{"owner":["User","alice"]}"#, "owner"),
+    ] {
+        let response = operator.send("PUT", "/v1/devices/d", &[JSON], body.as_bytes());
+        let problem = response.json();
+        assert_eq!(response.status, 400, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(named),
+            "{problem}"
+        );
+    }
+
+    // Which of the two would a policy see, and which somebody who reads the record?
+    let raw = alice_reads().to_string();
+    for (from, to) in [
+        ("\"ip\":", "\"ip\":\"192.0.2.1\",\"ip\":"),
+        ("\"ip\":", "\"x\":1,\"x\":2,\"ip\":"),
+        (
+            "\"ip\":",
+            "\"assurance\":{\"level\":0},\"assurance\":{\"level\":3},\"ip\":",
+        ),
+        ("\"ip\":", "\"assurance\":{\"level\":0,\"level\":3},\"ip\":"),
+        (
+            "\"id\":\"handbook\"",
+            "\"id\":\"handbook\",\"properties\":{\"sensitivity\":3,\"sensitivity\":0}",
+        ),
+    ] {
+        assert!(raw.contains(from), "{from}");
+        let body = raw.replacen(from, to, 1);
+        let path = "/access/v1/evaluation";
+        refused(&mut client, path, &body, "duplicate member");
+    }
+    assert_eq!(client.ask(&alice_reads())["decision"], true);
+}
+
+#[test]
+fn a_time_is_a_fault_only_of_those_who_may_replay() {
+    let site = Site::new();
+    let (gateway, keeper) = (site.key("gateway"), site.key("keeper"));
+    let engine = site.start();
+    let (mut gateway, mut keeper) = (engine.client(&gateway), engine.client(&keeper));
+    for time in [
+        json!("yesterday"),
+        json!("1901-01-01T00:00:00Z"),
+        json!(7),
+        json!({}),
+    ] {
+        let mut question = alice_reads();
+        question["context"]["time"] = time.clone();
+        assert_eq!(gateway.ask(&question)["decision"], true, "{time}");
+        let body = question.to_string();
+        let path = "/access/v1/evaluation";
+        refused(&mut keeper, path, &body, "context.time");
+    }
+}
