@@ -15,13 +15,13 @@ use store::{Journal, Store};
 use token::SigningKey;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
-use crate::administrator::StepUpTarget;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
+use crate::step_up::StepUpTarget;
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;

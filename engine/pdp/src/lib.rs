@@ -13,13 +13,16 @@ pub mod engine;
 pub mod http;
 pub mod inputs;
 pub mod metrics;
+pub(crate) mod minting;
 pub mod observer;
 pub mod pip;
 pub mod recorder;
 pub mod serve;
+pub(crate) mod sessions;
 pub mod settings;
 pub mod snapshot;
 pub mod state;
+pub mod step_up;
 
 pub use app::App;
 pub use engine::{Outcome, Snapshot, decide};

@@ -11,9 +11,10 @@ use wire::Event;
 use wire::record::RecordHead;
 
 use crate::access::{Caller, Permission};
-use crate::administrator::{ToldError, lift_session};
 use crate::app::App;
 use crate::engine::Snapshot;
+use crate::sessions::lift_session;
+use crate::step_up::ToldError;
 use crate::{pip, recorder};
 
 /// A fact may lie this far in the future: clocks differ.

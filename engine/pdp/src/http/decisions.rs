@@ -13,9 +13,8 @@ use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_json};
 use crate::access::Permission;
-use crate::administrator;
 use crate::app::App;
-use crate::{observer, recorder};
+use crate::{observer, recorder, step_up};
 
 /// `GET /v1/decisions/{id}`: the record, once it is drained.
 pub(super) async fn read(
@@ -96,7 +95,7 @@ pub(super) async fn step_up(
                 .ok_or_else(|| Problem::malformed("`time` is not a time as in RFC 3339"))?,
         ),
     };
-    let done = administrator::step_up(&app, &asker.caller, &id, level, at)
+    let done = step_up::step_up(&app, &asker.caller, &id, level, at)
         .await
         .map_err(|error| {
             tracing::error!(%error, "a step-up was not recorded");

@@ -1,0 +1,128 @@
+//! Step-ups: a challenge or MFA was passed for a decision.
+
+use std::sync::Arc;
+
+use domain::{Assurance, EntityRef, Level, Rung, Timestamp};
+use risk::Key;
+use store::journal::AppendError;
+
+use crate::access::{Caller, Permission};
+use crate::app::App;
+use crate::recorder::{self, DrainError};
+use crate::sessions::lift_session;
+
+/// A decision that a step-up may follow.
+#[derive(Clone, Debug)]
+pub struct StepUpTarget {
+    /// Whose request it was.
+    pub subject: EntityRef,
+    /// In which session.
+    pub session_id: Option<String>,
+    /// What it takes to pass.
+    pub needs: Level,
+    /// When it was decided, by the engine's clock.
+    pub decided_at: Timestamp,
+}
+
+/// What a step-up must reach to satisfy a rung; none for rungs that offer none.
+pub(crate) fn needed(rung: Rung) -> Option<Level> {
+    match rung {
+        Rung::Challenge => Some(Level::Challenge),
+        Rung::Mfa => Some(Level::Mfa),
+        Rung::Allow | Rung::Deny => None,
+    }
+}
+
+/// What became of a step-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteppedUp {
+    /// The event that waited has been learnt.
+    pub learnt: bool,
+    /// The session's assurance has been lifted.
+    pub session_lifted: bool,
+}
+
+/// A step-up was passed for a decision: the session's assurance rises, and what waited is
+/// learnt. None when no such decision is known.
+///
+/// # Errors
+/// When it cannot be made durable.
+pub async fn step_up(
+    app: &App,
+    caller: &Caller,
+    decision_id: &str,
+    level: Level,
+    at: Option<Timestamp>,
+) -> Result<Option<SteppedUp>, ToldError> {
+    let now = app.inputs.clock.now();
+    let target = find_target(app, decision_id).await?;
+    let in_time = |target: &Arc<StepUpTarget>| {
+        now.whole_seconds_since(target.decided_at) <= risk::profile::PENDING_SECONDS
+    };
+    let Some(target) = target.filter(in_time) else {
+        return Ok(None);
+    };
+    let at = at
+        .filter(|_| app.keys.permits(caller, Permission::Replay))
+        .unwrap_or(now);
+    let told = serde_json::json!({
+        "v": wire::record::RECORD_VERSION,
+        "kind": "step_up",
+        "decision_id": decision_id,
+        "at": wire::time::format(now),
+        "time": wire::time::format(at),
+        "caller": caller.key_id,
+        "level": level.number(),
+    });
+    app.journal.append(told.to_string().into_bytes()).await?;
+    // A challenge lifts the session, but proves too little for a request that wants MFA.
+    let learnt = level >= target.needs
+        && app
+            .state
+            .confirm(&target.subject, Key::of(decision_id), at)
+            .await;
+    let session_lifted = match &target.session_id {
+        Some(id) => lift_session(app, id, &target.subject, Assurance::of(level, Some(at))).await?,
+        None => false,
+    };
+    Ok(Some(SteppedUp {
+        learnt,
+        session_lifted,
+    }))
+}
+
+/// Why what a caller told was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ToldError {
+    /// The journal refused.
+    #[error("{0}")]
+    Journal(#[from] AppendError),
+    /// The store refused.
+    #[error("{0}")]
+    Store(#[from] store::sqlite::StoreError),
+    /// The record could not be found.
+    #[error("{0}")]
+    Record(#[from] DrainError),
+}
+
+async fn find_target(
+    app: &App,
+    decision_id: &str,
+) -> Result<Option<Arc<StepUpTarget>>, DrainError> {
+    if let Some(target) = app.step_ups.get(decision_id) {
+        return Ok(Some(target));
+    }
+    let Some(text) = recorder::find(app, decision_id).await? else {
+        return Ok(None);
+    };
+    let target = wire::record::RecordHead::read(&text).and_then(|head| {
+        let needs = Rung::from_word(&head.outcome).and_then(needed)?;
+        (head.manner == "access").then_some(StepUpTarget {
+            subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
+            session_id: head.session_id,
+            needs,
+            decided_at: head.at,
+        })
+    });
+    Ok(target.map(Arc::new))
+}
