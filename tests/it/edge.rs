@@ -2,9 +2,23 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Site, alice_reads};
+use crate::harness::{Client, Site, alice_reads, from_now};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
+
+/// The one question whose answer is `mfa` whatever the score: dave is an administrator, and
+/// administration wants a second factor.
+fn dave_administers(session: &str) -> Value {
+    let mut question = alice_reads();
+    question["subject"]["id"] = json!("dave");
+    question["action"]["name"] = json!("administer");
+    question["context"]["session_id"] = json!(session);
+    question
+}
+
+fn decision_id(answer: &Value) -> &str {
+    answer["context"]["decision_id"].as_str().unwrap()
+}
 
 fn refused(client: &mut Client, path: &str, body: &str, named: &str) {
     let response = client.send("POST", path, &[JSON], body.as_bytes());
@@ -103,4 +117,29 @@ fn a_time_is_a_fault_only_of_those_who_may_replay() {
         let path = "/access/v1/evaluation";
         refused(&mut keeper, path, &body, "context.time");
     }
+}
+
+#[test]
+fn nothing_is_told_of_the_future() {
+    let site = Site::new();
+    let keeper = site.key("keeper");
+    let engine = site.start();
+    let mut keeper = engine.client(&keeper);
+    let mut question = dave_administers("cookie-7");
+    let path = "/access/v1/evaluation";
+    for time in ["2099-01-01T00:00:00Z", &from_now(90)] {
+        question["context"]["time"] = json!(time);
+        refused(&mut keeper, path, &question.to_string(), "future");
+    }
+    // Clocks differ by some seconds.
+    question["context"]["time"] = json!(from_now(20));
+    keeper.ask(&question);
+
+    let question = dave_administers("cookie-7");
+    let answer = keeper.ask(&question);
+    assert_eq!(answer["context"]["outcome"], "mfa", "{answer}");
+    let path = format!("/v1/decisions/{}/step-up", decision_id(&answer));
+    let body = json!({ "level": 3, "time": "2099-01-01T00:00:00Z" });
+    refused(&mut keeper, &path, &body.to_string(), "future");
+    assert_eq!(keeper.ask(&question)["context"]["outcome"], "mfa");
 }

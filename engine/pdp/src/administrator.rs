@@ -21,8 +21,8 @@ use crate::sessions::note_session;
 use crate::settings::SessionSettings;
 use crate::step_up::{StepUpTarget, needed};
 
-/// An authentication may be this far in the future before it is refused, seconds: clocks differ.
-const CLOCK_SKEW_SECONDS: i64 = 60;
+/// What a caller says may lie this far in the future before it is refused, seconds: clocks differ.
+pub(crate) const CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// Why a question was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +98,13 @@ pub async fn answer(
         request.context.time = time.map_err(|Malformed(why)| Unanswered::Malformed(why))?;
     }
     let moment = request.context.time.unwrap_or(now);
+    // What is learnt there would be newer than everything that really happens for years.
+    if moment > now.plus_seconds(CLOCK_SKEW_SECONDS) {
+        return Err(Unanswered::Malformed(
+            "`context.time` lies in the future; what has not happened cannot be replayed"
+                .to_owned(),
+        ));
+    }
     if let Some(claim) = assurance.filter(|_| may_assert) {
         request.context.assurance = Some(believe(&claim, &app.settings.sessions, moment)?);
     }

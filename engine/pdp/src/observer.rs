@@ -11,14 +11,13 @@ use wire::Event;
 use wire::record::RecordHead;
 
 use crate::access::{Caller, Permission};
+use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
 use crate::sessions::lift_session;
 use crate::step_up::ToldError;
 use crate::{pip, recorder};
 
-/// A fact may lie this far in the future: clocks differ.
-const AHEAD_SECONDS: i64 = 60;
 /// Facts older than this are history, which only those who may replay can tell.
 const BEHIND_SECONDS: i64 = 24 * 3600;
 
@@ -128,7 +127,7 @@ fn check<'a>(
     let result = request
         .result
         .ok_or("`result` is missing: say `success` or `failure`")?;
-    if event.time > now.plus_seconds(AHEAD_SECONDS) {
+    if event.time > now.plus_seconds(CLOCK_SKEW_SECONDS) {
         return Err("`time` lies in the future".to_owned());
     }
     if !may_replay && now.whole_seconds_since(event.time) > BEHIND_SECONDS {

@@ -7,6 +7,7 @@ use risk::Key;
 use store::journal::AppendError;
 
 use crate::access::{Caller, Permission};
+use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::recorder::{self, DrainError};
 use crate::sessions::lift_session;
@@ -46,16 +47,18 @@ pub struct SteppedUp {
 /// learnt. None when no such decision is known.
 ///
 /// # Errors
-/// When it cannot be made durable.
+/// When it makes no sense, or cannot be made durable.
 pub async fn step_up(
     app: &App,
     caller: &Caller,
     decision_id: &str,
     level: Level,
     at: Option<Timestamp>,
-) -> Result<Option<SteppedUp>, ToldError> {
+) -> Result<Option<SteppedUp>, StepUpError> {
     let now = app.inputs.clock.now();
-    let target = find_target(app, decision_id).await?;
+    let target = find_target(app, decision_id)
+        .await
+        .map_err(ToldError::from)?;
     let in_time = |target: &Arc<StepUpTarget>| {
         now.whole_seconds_since(target.decided_at) <= risk::profile::PENDING_SECONDS
     };
@@ -65,6 +68,11 @@ pub async fn step_up(
     let at = at
         .filter(|_| app.keys.permits(caller, Permission::Replay))
         .unwrap_or(now);
+    if at > now.plus_seconds(CLOCK_SKEW_SECONDS) {
+        return Err(StepUpError::InTheFuture);
+    }
+    // Or it would stay fresh until then.
+    let at = at.min(now);
     let told = serde_json::json!({
         "v": wire::record::RECORD_VERSION,
         "kind": "step_up",
@@ -74,7 +82,10 @@ pub async fn step_up(
         "caller": caller.key_id,
         "level": level.number(),
     });
-    app.journal.append(told.to_string().into_bytes()).await?;
+    app.journal
+        .append(told.to_string().into_bytes())
+        .await
+        .map_err(ToldError::from)?;
     // A challenge lifts the session, but proves too little for a request that wants MFA.
     let learnt = level >= target.needs
         && app
@@ -82,13 +93,26 @@ pub async fn step_up(
             .confirm(&target.subject, Key::of(decision_id), at)
             .await;
     let session_lifted = match &target.session_id {
-        Some(id) => lift_session(app, id, &target.subject, Assurance::of(level, Some(at))).await?,
+        Some(id) => lift_session(app, id, &target.subject, Assurance::of(level, Some(at)))
+            .await
+            .map_err(ToldError::from)?,
         None => false,
     };
     Ok(Some(SteppedUp {
         learnt,
         session_lifted,
     }))
+}
+
+/// Why a step-up was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum StepUpError {
+    /// Nobody has passed it yet.
+    #[error("`time` lies in the future")]
+    InTheFuture,
+    /// It could not be made durable.
+    #[error("{0}")]
+    Told(#[from] ToldError),
 }
 
 /// Why what a caller told was not taken in.

@@ -14,6 +14,7 @@ use super::authn::Authenticated;
 use super::authzen::{json, read_json};
 use crate::access::Permission;
 use crate::app::App;
+use crate::step_up::StepUpError;
 use crate::{observer, recorder, step_up};
 
 /// `GET /v1/decisions/{id}`: the record, once it is drained.
@@ -97,9 +98,12 @@ pub(super) async fn step_up(
     };
     let done = step_up::step_up(&app, &asker.caller, &id, level, at)
         .await
-        .map_err(|error| {
-            tracing::error!(%error, "a step-up was not recorded");
-            Problem::unavailable("the step-up could not be recorded; send it again")
+        .map_err(|error| match error {
+            StepUpError::InTheFuture => Problem::malformed(error.to_string()),
+            StepUpError::Told(error) => {
+                tracing::error!(%error, "a step-up was not recorded");
+                Problem::unavailable("the step-up could not be recorded; send it again")
+            }
         })?;
     let done = done.ok_or_else(|| {
         Problem::not_found("no decision of that id waits for a step-up; it may be too old")
