@@ -54,6 +54,38 @@ fn failures_seen_elsewhere_raise_the_score_and_count_once() {
     assert!((again - after).abs() <= 2, "{after} to {again}");
 }
 
+/// The subject's failures of the last quarter of an hour, as the record of a new question has it.
+fn recent_failures(client: &mut Client) -> i64 {
+    let mut question = alice_reads();
+    question["context"]["dry_run"] = json!(true);
+    let answer = client.ask(&question);
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    let record = eventually("the decision is drained", || {
+        let response = client.get(&format!("/v1/decisions/{id}"));
+        (response.status == 200).then(|| response.json())
+    });
+    let failures = &record["facts"]["signals"]["recent_failures"];
+    failures.as_i64().unwrap_or_else(|| panic!("{record}"))
+}
+
+#[test]
+fn a_large_batch_of_facts_that_comes_again_counts_once() {
+    let site = Site::new();
+    let (_engine, mut client) = started(&site, "admin");
+    let failures: Vec<Value> = (0..40).map(|n| fact("login", "failure", n)).collect();
+    let (status, answer) = report(&mut client, &failures);
+    assert_eq!((status, &answer["taken"]), (200, &json!(40)), "{answer}");
+    let once = recent_failures(&mut client);
+    assert!((38..=40).contains(&once), "{once}");
+    let (status, answer) = report(&mut client, &failures);
+    assert_eq!((status, &answer["taken"]), (200, &json!(40)), "{answer}");
+    assert!(recent_failures(&mut client) <= once);
+    // One line twice in one body is one fact as well.
+    let one = fact("login", "failure", 99);
+    assert_eq!(report(&mut client, &[one.clone(), one]).0, 200);
+    assert!(recent_failures(&mut client) <= once + 1);
+}
+
 #[test]
 fn mfa_passed_elsewhere_lifts_its_session() {
     let site = Site::new();

@@ -26,7 +26,7 @@ use crate::step_up::StepUpTarget;
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;
 
-/// Facts about subjects without a profile that are known when they are told again.
+/// Facts that are known when they are told again: more than are told while a feed still retries.
 const FACTS_REMEMBERED: usize = 100_000;
 
 /// Texts of `User-Agent` whose client program is remembered.
@@ -78,7 +78,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
     pub(crate) step_ups: Cache<String, Arc<StepUpTarget>>,
-    /// Facts about subjects that do not exist, taken in already.
+    /// Facts that were taken in already. A profile remembers a few events itself; a feed may
+    /// deliver thousands again.
     pub(crate) facts_told: Cache<Key, ()>,
     /// Client programs by their `User-Agent`.
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,

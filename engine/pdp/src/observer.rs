@@ -2,6 +2,7 @@
 //!
 //! No decision is made here. Each thing told is in the journal before it counts.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use domain::{ActionResult, Assurance, EntityRef, Level, Timestamp};
@@ -77,7 +78,7 @@ pub async fn observe(
     let may_replay = app.keys.permits(caller, Permission::Replay);
     let mut facts = Vec::new();
     for (number, line, event) in &events {
-        match check(event, line, &snapshot, now, may_replay) {
+        match check(event, line, caller, &snapshot, now, may_replay) {
             Ok(fact) => facts.push(fact),
             Err(reason) => rejected.push(Rejected {
                 line: *number,
@@ -87,8 +88,9 @@ pub async fn observe(
     }
     rejected.sort_by_key(|rejected| rejected.line);
 
-    // Together, so that they share the journal's groups.
-    let written = facts.iter().map(|fact| {
+    // Together, so that they share the journal's groups. What was told before is on record.
+    let is_new = |fact: &&Fact<'_>| app.facts_told.get(&fact.key).is_none();
+    let written = facts.iter().filter(is_new).map(|fact| {
         let told = serde_json::json!({
             "v": wire::record::RECORD_VERSION,
             "kind": "event",
@@ -101,7 +103,13 @@ pub async fn observe(
     try_join_all(written).await?;
     // In their order: what happened first is the past of the rest.
     for fact in &facts {
-        take_in(app, caller, &snapshot, fact, now).await?;
+        if is_first(app, fact.key) {
+            let taken = take_in(app, caller, &snapshot, fact, now).await;
+            // It will be sent again, and what is left of it has to be done then.
+            taken.inspect_err(|_| {
+                app.facts_told.remove(&fact.key);
+            })?;
+        }
     }
     Ok((facts.len(), rejected))
 }
@@ -109,6 +117,7 @@ pub async fn observe(
 fn check<'a>(
     event: &'a Event,
     line: &'a [u8],
+    caller: &Caller,
     snapshot: &Snapshot,
     now: Timestamp,
     may_replay: bool,
@@ -146,9 +155,27 @@ fn check<'a>(
         kind,
         failed,
         exists,
-        key: Key::of(&String::from_utf8_lossy(line)),
+        // By caller: what one says must not take the effect from what another says.
+        key: Key::of(&format!(
+            "{}\n{}",
+            caller.key_id,
+            String::from_utf8_lossy(line.trim_ascii())
+        )),
         line,
     })
+}
+
+/// Whether a fact is told for the first time; of several who tell it at once, one is the first.
+fn is_first(app: &App, fact: Key) -> bool {
+    let mut is_first = false;
+    let note = || {
+        is_first = true;
+        Ok::<_, Infallible>(())
+    };
+    match app.facts_told.get_or_insert_with(&fact, note) {
+        Ok(()) => is_first,
+        Err(never) => match never {},
+    }
 }
 
 async fn take_in(
@@ -176,10 +203,7 @@ async fn take_in(
     };
     let delta = evidence.delta(fact.key, lesson);
     if !fact.exists {
-        if app.facts_told.get(&fact.key).is_none() {
-            app.facts_told.insert(fact.key, ());
-            app.state.count_attempt(&delta.attempt);
-        }
+        app.state.count_attempt(&delta.attempt);
         return Ok(());
     }
     let crowds = pip::crowds(app, request, snapshot);
