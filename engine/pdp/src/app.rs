@@ -15,6 +15,7 @@ use store::{Journal, Store};
 use token::SigningKey;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
+use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
@@ -28,6 +29,9 @@ const STEP_UPS_REMEMBERED: usize = 100_000;
 
 /// Facts that are known when they are told again: more than are told while a feed still retries.
 const FACTS_REMEMBERED: usize = 100_000;
+
+/// Decisions that a person had a word on, with what was said.
+const WORDS_REMEMBERED: usize = 100_000;
 
 /// Texts of `User-Agent` whose client program is remembered.
 const AGENTS_REMEMBERED: usize = 10_000;
@@ -81,6 +85,8 @@ pub struct App {
     /// Facts that were taken in already. A profile remembers a few events itself; a feed may
     /// deliver thousands again.
     pub(crate) facts_told: Cache<Key, ()>,
+    /// What people said of decisions.
+    pub(crate) words: Cache<String, Arc<Words>>,
     /// Client programs by their `User-Agent`.
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What callers have under way.
@@ -136,6 +142,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         metrics: Metrics::new(),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),
+        words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),

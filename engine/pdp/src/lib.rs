@@ -10,6 +10,7 @@ pub mod app;
 pub mod background;
 pub mod cli;
 pub mod engine;
+pub mod feedback;
 pub mod http;
 pub mod inputs;
 pub mod metrics;

@@ -1,23 +1,22 @@
-//! What is told after the fact: events seen elsewhere, and a person's word on a decision.
+//! Facts observed elsewhere.
 //!
-//! No decision is made here. Each thing told is in the journal before it counts.
+//! No decision is made here. Each fact is in the journal before it counts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{ActionResult, Assurance, EntityRef, Level, Timestamp};
+use domain::{ActionResult, Assurance, Level, Timestamp};
 use futures_util::future::try_join_all;
 use risk::{Key, Lesson};
 use wire::Event;
-use wire::record::RecordHead;
 
 use crate::access::{Caller, Permission};
 use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
+use crate::pip;
 use crate::sessions::lift_session;
 use crate::step_up::ToldError;
-use crate::{pip, recorder};
 
 /// Facts older than this are history, which only those who may replay can tell.
 const BEHIND_SECONDS: i64 = 24 * 3600;
@@ -215,45 +214,4 @@ async fn take_in(
         lift_session(app, id, subject, assurance).await?;
     }
     Ok(())
-}
-
-/// A person's word on a decision: "this was me", or "this was not". None when no such decision
-/// is on record; whether it was learnt from otherwise.
-///
-/// # Errors
-/// When it cannot be made durable.
-pub async fn feedback(
-    app: &App,
-    caller: &Caller,
-    decision_id: &str,
-    legitimate: bool,
-) -> Result<Option<bool>, ToldError> {
-    let now = app.inputs.clock.now();
-    let Some(record) = recorder::find(app, decision_id).await? else {
-        return Ok(None);
-    };
-    let Some(head) = RecordHead::read(&record).filter(|head| head.manner == "access") else {
-        return Ok(None);
-    };
-    let Ok(subject) = EntityRef::new(head.subject.0, head.subject.1) else {
-        return Ok(None);
-    };
-    let told = serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "feedback",
-        "decision_id": decision_id,
-        "at": wire::time::format(now),
-        "caller": caller.key_id,
-        "legitimate": legitimate,
-    });
-    app.journal.append(told.to_string().into_bytes()).await?;
-    let event = Key::of(decision_id);
-    // In the time of the event: as long after it as the word came after the decision.
-    let moment = head.time.plus_seconds(now.whole_seconds_since(head.at));
-    if legitimate {
-        Ok(Some(app.state.confirm(&subject, event, moment).await))
-    } else {
-        app.state.disown(&subject, event, moment).await;
-        Ok(Some(false))
-    }
 }

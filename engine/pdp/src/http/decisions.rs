@@ -15,7 +15,7 @@ use super::authzen::{json, read_json};
 use crate::access::Permission;
 use crate::app::App;
 use crate::step_up::StepUpError;
-use crate::{observer, recorder, step_up};
+use crate::{feedback, recorder, step_up};
 
 /// `GET /v1/decisions/{id}`: the record, once it is drained.
 pub(super) async fn read(
@@ -55,7 +55,7 @@ pub(super) async fn feedback(
     let told: Feedback = wire::read(&body).map_err(|Malformed(why)| {
         Problem::malformed(format!("{why}; write {{\"legitimate\": true or false}}"))
     })?;
-    let done = observer::feedback(&app, &asker.caller, &id, told.legitimate)
+    let done = feedback::feedback(&app, &asker.caller, &id, told.legitimate)
         .await
         .map_err(|error| {
             tracing::error!(%error, "feedback was not recorded");
