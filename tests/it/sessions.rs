@@ -72,8 +72,9 @@ fn a_step_up_lifts_its_session_and_is_learnt_once() {
     );
     let again = client.post(&path, &json!({ "level": 3 }));
     assert_eq!(
-        (again.status, again.json()["learnt"].clone()),
-        (200, json!(false))
+        (again.status, again.json()),
+        (200, done.json()),
+        "told again"
     );
     assert_eq!(
         client
@@ -90,6 +91,73 @@ fn a_step_up_lifts_its_session_and_is_learnt_once() {
         engine.client(&key).ask(&question)["context"]["outcome"],
         "allow"
     );
+}
+
+/// A question of dave's that is answered `mfa`, whatever its score, until MFA was passed.
+fn dave_administers(session: &str) -> Value {
+    let mut question = alice_reads();
+    question["subject"]["id"] = json!("dave");
+    question["action"]["name"] = json!("administer");
+    question["context"]["session_id"] = json!(session);
+    question
+}
+
+fn step_up_path(answer: &Value) -> String {
+    assert_eq!(answer["context"]["outcome"], "mfa", "{answer}");
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    format!("/v1/decisions/{id}/step-up")
+}
+
+#[test]
+fn callers_are_kept_apart() {
+    let site = Site::new();
+    let keys = [site.key("gateway"), site.key("gateway"), site.key("admin")];
+    let engine = site.start();
+    let [mut ours, mut theirs, mut admin] = keys.each_ref().map(|key| engine.client(key));
+    let question = dave_administers("1");
+    let path = step_up_path(&ours.ask(&question));
+    // Both applications count their sessions from 1, and in theirs the first is alice's.
+    let mut other = question.clone();
+    other["subject"]["id"] = json!("alice");
+    let answer = theirs.ask(&other);
+    assert_ne!(answer["context"]["cause"], "session_of_another", "{answer}");
+    let mut dave_there = dave_administers("2");
+    theirs.ask(&dave_there);
+
+    let passed = json!({ "level": 3 });
+    let refused = theirs.post(&path, &passed);
+    assert_eq!(refused.status, 403, "{}", refused.json());
+    assert_eq!(ours.ask(&question)["context"]["outcome"], "mfa");
+    let done = ours.post(&path, &passed).json();
+    assert_eq!(done["session_lifted"], true, "{done}");
+    assert_eq!(ours.ask(&question)["context"]["outcome"], "allow");
+    dave_there["context"]["session_id"] = json!("1");
+    assert_ne!(theirs.ask(&dave_there)["context"]["outcome"], "allow");
+
+    let question = dave_administers("3");
+    let path = step_up_path(&ours.ask(&question));
+    assert_eq!(admin.post(&path, &passed).json()["session_lifted"], true);
+    assert_eq!(ours.ask(&question)["context"]["outcome"], "allow");
+}
+
+#[test]
+fn a_step_up_that_is_told_again_makes_nothing_fresh() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let path = step_up_path(&client.ask(&dave_administers("s")));
+    let first = client.post(&path, &json!({ "level": 3 }));
+    assert_eq!(first.json()["session_lifted"], true);
+    for _ in 0..3 {
+        let again = client.post(&path, &json!({ "level": 3 }));
+        assert_eq!((again.status, again.json()), (200, first.json()));
+    }
+    drop(client);
+    engine.stop();
+    let ran = crate::harness::run(site.command().args(["audit", "tail", "-n", "20"]));
+    let told = ran.out.lines().filter(|line| line.contains("step-up"));
+    assert_eq!(told.count(), 1, "{ran:?}");
 }
 
 #[test]

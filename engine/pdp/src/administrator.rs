@@ -9,6 +9,7 @@ use domain::record::Manner;
 use domain::{Assurance, DecisionRecord, Level, Rung, Timestamp};
 use risk::Key;
 use store::journal::AppendError;
+use tokio::sync::Mutex;
 use wire::answer::{SessionView, TokenView};
 use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
 
@@ -114,7 +115,7 @@ pub async fn answer(
         (false, false) => Manner::Access,
     };
 
-    let signals = pip::gather(app, &request, &snapshot, may_assert, now).await;
+    let signals = pip::gather(app, caller, &request, &snapshot, may_assert, now).await;
     let started = std::time::Instant::now();
     let outcome = decide(&request, &signals, &snapshot, now);
     app.metrics.decided(&outcome, started.elapsed());
@@ -148,7 +149,7 @@ pub async fn answer(
 
     let mut session = None;
     if is_access {
-        session = note_session(app, &request, &signals, &outcome);
+        session = note_session(app, caller, &request, &signals, &outcome);
         let mut delta = outcome
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);
@@ -166,10 +167,12 @@ pub async fn answer(
         app.state.count_attempt(&delta.attempt);
         if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
+                caller: caller.key_id.clone(),
                 subject: request.subject.entity.clone(),
                 session_id: request.context.session_id.clone(),
                 needs,
                 decided_at: now,
+                passed: Mutex::default(),
             };
             app.step_ups.insert(decision_id.clone(), Arc::new(target));
         }

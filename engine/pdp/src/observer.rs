@@ -15,7 +15,7 @@ use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
 use crate::pip;
-use crate::sessions::lift_session;
+use crate::sessions::{self, lift_session};
 use crate::step_up::ToldError;
 
 /// Facts older than this are history, which only those who may replay can tell.
@@ -187,7 +187,7 @@ async fn take_in(
     let event = fact.event;
     let request = &event.request;
     let subject = &request.subject.entity;
-    let signals = pip::gather(app, request, snapshot, false, now).await;
+    let signals = pip::gather(app, caller, request, snapshot, false, now).await;
     let evidence = risk::extract(request, &signals, event.time);
     drop(signals);
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
@@ -210,8 +210,9 @@ async fn take_in(
         app.state.count_attempt(&delta.attempt);
     }
     if let (Some(level), Some(id)) = (passed, &request.context.session_id) {
+        let key = sessions::key(&caller.key_id, id);
         let assurance = Assurance::of(level, Some(event.time.min(now)));
-        lift_session(app, id, subject, assurance).await?;
+        lift_session(app, &key, subject, assurance).await?;
     }
     Ok(())
 }

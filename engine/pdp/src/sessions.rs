@@ -1,4 +1,7 @@
 //! Sessions, as the callers name them: their birth, their last sight, what was proven in them.
+//!
+//! What a caller sends in `context.session_id` is its own word for a session. Two applications
+//! may use the same word; so a session is kept under the caller's key and that word.
 
 use std::sync::Arc;
 
@@ -7,28 +10,50 @@ use domain::{
 };
 use store::sqlite::StoreError;
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Outcome;
+
+/// Under what a session is kept: the key of the caller that named it, and the name. Keys have no
+/// slash.
+#[must_use]
+pub(crate) fn key(caller: &str, name: &str) -> String {
+    format!("{caller}/{name}")
+}
+
+/// A session as a caller may use it: by its own name, and only one who may assert assurance
+/// brings the session's.
+#[must_use]
+pub(crate) fn seen_by(session: &SessionRecord, name: &str, may_assert: bool) -> SessionRecord {
+    let mut session = session.clone();
+    name.clone_into(&mut session.id);
+    if !may_assert {
+        session.assurance = Assurance::default();
+    }
+    session
+}
 
 /// The first sight of a session is its birth; each later one is noted.
 pub(crate) fn note_session(
     app: &App,
+    caller: &Caller,
     request: &AccessRequest,
     signals: &risk::Signals,
     outcome: &Outcome,
 ) -> Option<(String, Timestamp)> {
-    let id = request.context.session_id.as_ref()?;
+    let name = request.context.session_id.as_ref()?;
+    let key = key(&caller.key_id, name);
     let now = outcome.time;
     match &signals.session {
         Signal::Known(session) => {
-            app.state.change_session(id, |known| match known {
+            app.state.change_session(&key, |known| match known {
                 Some(known) if known.last_seen < now => {
                     Arc::make_mut(known).last_seen = now;
                     true
                 }
                 _ => false,
             });
-            (session.subject == request.subject.entity).then(|| (id.clone(), session.birth.at))
+            (session.subject == request.subject.entity).then(|| (name.clone(), session.birth.at))
         }
         Signal::Absent if outcome.decision.rung != Rung::Deny => {
             let facts = &outcome.evidence.facts;
@@ -40,11 +65,11 @@ pub(crate) fn note_session(
                 agent_family: outcome.evidence.agent_family.clone(),
                 device_id: facts.device.id.clone(),
             };
-            app.state.change_session(id, |known| {
+            app.state.change_session(&key, |known| {
                 let is_first = known.is_none();
                 known.get_or_insert_with(|| {
                     Arc::new(SessionRecord {
-                        id: id.clone(),
+                        id: key.clone(),
                         subject: request.subject.entity.clone(),
                         birth,
                         last_seen: now,
@@ -54,7 +79,7 @@ pub(crate) fn note_session(
                 });
                 is_first
             });
-            Some((id.clone(), now))
+            Some((name.clone(), now))
         }
         Signal::Absent | Signal::Unavailable => None,
     }
@@ -64,14 +89,14 @@ pub(crate) fn note_session(
 /// when it returns.
 pub(crate) async fn lift_session(
     app: &App,
-    id: &String,
+    key: &String,
     subject: &EntityRef,
     passed: Assurance,
 ) -> Result<bool, StoreError> {
     // Loads it, if it is not there.
-    let _ = app.state.session(id, app.inputs.clock.now()).await;
+    let _ = app.state.session(key, app.inputs.clock.now()).await;
     let mut lifted = None;
-    app.state.change_session(id, |session| {
+    app.state.change_session(key, |session| {
         let Some(session) = session else { return false };
         if session.ended || session.subject != *subject {
             return false;

@@ -1,20 +1,24 @@
 //! Step-ups: a challenge or MFA was passed for a decision.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use domain::{Assurance, EntityRef, Level, Rung, Timestamp};
 use risk::Key;
 use store::journal::AppendError;
+use tokio::sync::Mutex;
 
 use crate::access::{Caller, Permission};
 use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::recorder::{self, DrainError};
-use crate::sessions::lift_session;
+use crate::sessions::{self, lift_session};
 
 /// A decision that a step-up may follow.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StepUpTarget {
+    /// The key of the caller that asked.
+    pub caller: String,
     /// Whose request it was.
     pub subject: EntityRef,
     /// In which session.
@@ -23,6 +27,9 @@ pub struct StepUpTarget {
     pub needs: Level,
     /// When it was decided, by the engine's clock.
     pub decided_at: Timestamp,
+    /// What came of the challenge and of the MFA that were passed for it. Held while one is taken
+    /// in.
+    pub(crate) passed: Mutex<[Option<SteppedUp>; 2]>,
 }
 
 /// What a step-up must reach to satisfy a rung; none for rungs that offer none.
@@ -45,6 +52,8 @@ pub struct SteppedUp {
 
 /// A step-up was passed for a decision: the session's assurance rises, and what waited is
 /// learnt. None when no such decision is known.
+///
+/// Each of the two levels once: told again, it answers the same and makes nothing fresh.
 ///
 /// # Errors
 /// When it makes no sense, or cannot be made durable.
@@ -73,6 +82,20 @@ pub async fn step_up(
     }
     // Or it would stay fresh until then.
     let at = at.min(now);
+    let may_say =
+        target.caller == caller.key_id || app.keys.permits(caller, Permission::ConfirmAnyDecisions);
+    if !may_say {
+        return Err(StepUpError::OfAnother);
+    }
+    let mut passed = target.passed.lock().await;
+    let [challenge, mfa] = &mut *passed;
+    let passed = match level {
+        Level::Mfa => mfa,
+        _ => challenge,
+    };
+    if passed.is_some() {
+        return Ok(*passed);
+    }
     let told = serde_json::json!({
         "v": wire::record::RECORD_VERSION,
         "kind": "step_up",
@@ -93,15 +116,21 @@ pub async fn step_up(
             .confirm(&target.subject, Key::of(decision_id), at)
             .await;
     let session_lifted = match &target.session_id {
-        Some(id) => lift_session(app, id, &target.subject, Assurance::of(level, Some(at)))
-            .await
-            .map_err(ToldError::from)?,
+        Some(name) => lift_session(
+            app,
+            &sessions::key(&target.caller, name),
+            &target.subject,
+            Assurance::of(level, Some(at)),
+        )
+        .await
+        .map_err(ToldError::from)?,
         None => false,
     };
-    Ok(Some(SteppedUp {
+    *passed = Some(SteppedUp {
         learnt,
         session_lifted,
-    }))
+    });
+    Ok(*passed)
 }
 
 /// Why a step-up was not taken in.
@@ -110,6 +139,9 @@ pub enum StepUpError {
     /// Nobody has passed it yet.
     #[error("`time` lies in the future")]
     InTheFuture,
+    /// Another caller asked for the decision.
+    #[error("another key asked for this decision; send the step-up with that one")]
+    OfAnother,
     /// It could not be made durable.
     #[error("{0}")]
     Told(#[from] ToldError),
@@ -142,11 +174,20 @@ async fn find_target(
     let target = wire::record::RecordHead::read(&text).and_then(|head| {
         let needs = Rung::from_word(&head.outcome).and_then(needed)?;
         (head.manner == "access").then_some(StepUpTarget {
+            caller: head.caller,
             subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
             session_id: head.session_id,
             needs,
             decided_at: head.at,
+            passed: Mutex::default(),
         })
     });
-    Ok(target.map(Arc::new))
+    let Some(target) = target else {
+        return Ok(None);
+    };
+    let found = || Ok::<_, Infallible>(Arc::new(target));
+    match app.step_ups.get_or_insert_with(decision_id, found) {
+        Ok(target) => Ok(Some(target)),
+        Err(never) => match never {},
+    }
 }

@@ -62,6 +62,7 @@ pub enum Permission {
     SeeRisk,
     SeeAdminReason,
     ConfirmDecisions,
+    ConfirmAnyDecisions,
     ReadDecisions,
     ReportEvents,
     ReadDevices,
@@ -69,13 +70,14 @@ pub enum Permission {
 }
 
 impl Permission {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Evaluate,
         Self::AssertAssurance,
         Self::Replay,
         Self::SeeRisk,
         Self::SeeAdminReason,
         Self::ConfirmDecisions,
+        Self::ConfirmAnyDecisions,
         Self::ReadDecisions,
         Self::ReportEvents,
         Self::ReadDevices,
@@ -92,6 +94,7 @@ impl Permission {
             Self::SeeRisk => "see_risk",
             Self::SeeAdminReason => "see_admin_reason",
             Self::ConfirmDecisions => "decisions.confirm",
+            Self::ConfirmAnyDecisions => "decisions.confirm_any",
             Self::ReadDecisions => "decisions.read",
             Self::ReportEvents => "events.report",
             Self::ReadDevices => "devices.read",

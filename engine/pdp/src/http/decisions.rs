@@ -100,6 +100,7 @@ pub(super) async fn step_up(
         .await
         .map_err(|error| match error {
             StepUpError::InTheFuture => Problem::malformed(error.to_string()),
+            StepUpError::OfAnother => Problem::refused(error.to_string()),
             StepUpError::Told(error) => {
                 tracing::error!(%error, "a step-up was not recorded");
                 Problem::unavailable("the step-up could not be recorded; send it again")
