@@ -1,5 +1,7 @@
 //! Sessions by correlation id, step-ups, tokens, devices.
 
+use std::sync::Barrier;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Site, alice_reads, eventually};
@@ -30,6 +32,34 @@ fn the_first_sight_of_a_session_is_its_birth() {
         engine.client(&key).ask(&question)["context"]["session"]["since"],
         since
     );
+}
+
+#[test]
+fn of_two_subjects_who_come_first_at_once_one_has_the_session() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let start = Barrier::new(2);
+    // The same sessions, each of them by both at the same moment.
+    let accepted = |subject: &str| -> Vec<bool> {
+        let mut client = engine.client(&key);
+        let ask = |number: u32| {
+            let mut question = alice_reads();
+            question["subject"]["id"] = json!(subject);
+            question["context"]["session_id"] = json!(format!("cookie-{number}"));
+            start.wait();
+            let answer = client.ask(&question);
+            answer["context"]["cause"] != "session_of_another"
+        };
+        (0..200).map(ask).collect()
+    };
+    let (alice, bob) = std::thread::scope(|scope| {
+        let bob = scope.spawn(|| accepted("bob"));
+        (accepted("alice"), bob.join().unwrap())
+    });
+    let both = alice.iter().zip(&bob).filter(|(a, b)| **a && **b).count();
+    let neither = alice.iter().zip(&bob).filter(|(a, b)| !**a && !**b);
+    assert_eq!((both, neither.count()), (0, 0));
 }
 
 #[test]

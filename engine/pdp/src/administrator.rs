@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use domain::record::Manner;
-use domain::{Assurance, DecisionRecord, Level, Rung, Timestamp};
+use domain::{Assurance, DecisionRecord, Level, Rung, Signal, Timestamp};
 use risk::Key;
 use store::journal::AppendError;
 use tokio::sync::Mutex;
@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::engine::{Outcome, Snapshot, decide};
 use crate::minting::{Minted, mint};
 use crate::pip;
-use crate::sessions::note_session;
+use crate::sessions;
 use crate::settings::SessionSettings;
 use crate::step_up::{StepUpTarget, needed};
 
@@ -115,13 +115,22 @@ pub async fn answer(
         (false, false) => Manner::Access,
     };
 
-    let signals = pip::gather(app, caller, &request, &snapshot, may_assert, now).await;
+    let is_access = manner == Manner::Access;
+    let mut signals = pip::gather(app, caller, &request, &snapshot, may_assert, now).await;
     let started = std::time::Instant::now();
-    let outcome = decide(&request, &signals, &snapshot, now);
+    let mut outcome = decide(&request, &signals, &snapshot, now);
+    let begun = is_access.then(|| sessions::begin(app, caller, &request, &signals, &outcome));
+    if let Some(session) = begun.flatten() {
+        let is_own = session.subject == request.subject.entity;
+        signals.session = Signal::Known(session);
+        if !is_own {
+            // Another subject began it at the same time: it is decided as if they had come first.
+            outcome = decide(&request, &signals, &snapshot, now);
+        }
+    }
     app.metrics.decided(&outcome, started.elapsed());
 
     let decision_id = uuid_v7(app, now);
-    let is_access = manner == Manner::Access;
     let token =
         if is_access && outcome.decision.rung == Rung::Allow && request.context.time.is_none() {
             mint(app, caller, &request, &outcome, &snapshot, now)
@@ -149,7 +158,10 @@ pub async fn answer(
 
     let mut session = None;
     if is_access {
-        session = note_session(app, caller, &request, &signals, &outcome);
+        session = match &signals.session {
+            Signal::Known(known) => sessions::note(app, caller, &request, known, outcome.time),
+            Signal::Absent | Signal::Unavailable => None,
+        };
         let mut delta = outcome
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);

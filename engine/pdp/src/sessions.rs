@@ -8,6 +8,7 @@ use std::sync::Arc;
 use domain::{
     AccessRequest, Assurance, EntityRef, Rung, SessionBirth, SessionRecord, Signal, Timestamp,
 };
+use risk::Signals;
 use store::sqlite::StoreError;
 
 use crate::access::Caller;
@@ -33,56 +34,69 @@ pub(crate) fn seen_by(session: &SessionRecord, name: &str, may_assert: bool) -> 
     session
 }
 
-/// The first sight of a session is its birth; each later one is noted.
-pub(crate) fn note_session(
+/// The first sight of a session is its birth. None when there is none to begin; else what is
+/// under this name from now on, which is another's if somebody was quicker.
+pub(crate) fn begin(
     app: &App,
     caller: &Caller,
     request: &AccessRequest,
-    signals: &risk::Signals,
+    signals: &Signals,
     outcome: &Outcome,
-) -> Option<(String, Timestamp)> {
+) -> Option<SessionRecord> {
     let name = request.context.session_id.as_ref()?;
-    let key = key(&caller.key_id, name);
-    let now = outcome.time;
-    match &signals.session {
-        Signal::Known(session) => {
-            app.state.change_session(&key, |known| match known {
-                Some(known) if known.last_seen < now => {
-                    Arc::make_mut(known).last_seen = now;
-                    true
-                }
-                _ => false,
-            });
-            (session.subject == request.subject.entity).then(|| (name.clone(), session.birth.at))
-        }
-        Signal::Absent if outcome.decision.rung != Rung::Deny => {
-            let facts = &outcome.evidence.facts;
-            let birth = SessionBirth {
-                at: now,
-                ip: request.context.ip,
-                country: signals.place.known().and_then(|place| place.country),
-                asn: signals.network.known().map(|network| network.asn),
-                agent_family: outcome.evidence.agent_family.clone(),
-                device_id: facts.device.id.clone(),
-            };
-            app.state.change_session(&key, |known| {
-                let is_first = known.is_none();
-                known.get_or_insert_with(|| {
-                    Arc::new(SessionRecord {
-                        id: key.clone(),
-                        subject: request.subject.entity.clone(),
-                        birth,
-                        last_seen: now,
-                        assurance: Assurance::default(),
-                        ended: false,
-                    })
-                });
-                is_first
-            });
-            Some((name.clone(), now))
-        }
-        Signal::Absent | Signal::Unavailable => None,
+    let is_first = matches!(signals.session, Signal::Absent);
+    if !is_first || outcome.decision.rung == Rung::Deny {
+        return None;
     }
+    let key = key(&caller.key_id, name);
+    let birth = SessionBirth {
+        at: outcome.time,
+        ip: request.context.ip,
+        country: signals.place.known().and_then(|place| place.country),
+        asn: signals.network.known().map(|network| network.asn),
+        agent_family: outcome.evidence.agent_family.clone(),
+        device_id: outcome.evidence.facts.device.id.clone(),
+    };
+    let mut there = None;
+    app.state.change_session(&key, |known| {
+        let begins = known.is_none();
+        let session = known.get_or_insert_with(|| {
+            Arc::new(SessionRecord {
+                id: key.clone(),
+                subject: request.subject.entity.clone(),
+                birth,
+                last_seen: outcome.time,
+                assurance: Assurance::default(),
+                ended: false,
+            })
+        });
+        there = Some(Arc::clone(session));
+        begins
+    });
+    // A record that was dropped from memory meanwhile is found with the next question.
+    there.map(|session| seen_by(&session, name, false))
+}
+
+/// Notes that a session was seen. Its name and birth, if it is the subject's own.
+pub(crate) fn note(
+    app: &App,
+    caller: &Caller,
+    request: &AccessRequest,
+    session: &SessionRecord,
+    now: Timestamp,
+) -> Option<(String, Timestamp)> {
+    if session.subject != request.subject.entity {
+        return None;
+    }
+    let key = key(&caller.key_id, &session.id);
+    app.state.change_session(&key, |known| match known {
+        Some(known) if known.last_seen < now => {
+            Arc::make_mut(known).last_seen = now;
+            true
+        }
+        _ => false,
+    });
+    Some((session.id.clone(), session.birth.at))
 }
 
 /// Adds to the assurance of a live session of this subject; false when there is none. Durable
