@@ -108,6 +108,11 @@ impl Database {
         })
     }
 
+    /// Whether the database could know an address of this kind.
+    fn covers(&self, address: IpAddr) -> bool {
+        address.is_ipv4() || self.reader.metadata().ip_version == 6
+    }
+
     fn find<'de, T: Deserialize<'de>>(&'de self, address: IpAddr) -> Signal<T> {
         match self
             .reader
@@ -152,8 +157,9 @@ impl Geo {
         });
         let anonymity = self.anonymous.as_ref().map_or(Signal::Absent, |anonymous| {
             match anonymous.find::<AnonymityRecord>(address) {
-                // An Anonymous-IP database lists only addresses with a flag.
-                Signal::Absent => Signal::Known(Anonymity::default()),
+                // An Anonymous-IP database lists only addresses with a flag; but one of IPv4 says
+                // nothing of IPv6.
+                Signal::Absent if anonymous.covers(address) => Signal::Known(Anonymity::default()),
                 found => map(found, AnonymityRecord::into_anonymity),
             }
         });

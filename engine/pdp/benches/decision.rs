@@ -30,6 +30,7 @@ use pdp::app;
 use pdp::background::Background;
 use pdp::engine::{Snapshot, decide};
 use pdp::inputs::Inputs;
+use pdp::models::shadow::Shadow;
 use pdp::settings::Settings;
 use policy::Question;
 use risk::agent::Agent;
@@ -138,6 +139,21 @@ fn alone(criterion: &mut Criterion) {
                 .policies
                 .climb(&snapshot.directory, black_box(&question))
         });
+    });
+    group.bench_function("challenger", |bench| {
+        let champion = app.models.champion();
+        let meters = app.metrics.begin_shadow(Some("behaviour@2"));
+        let shadow = Shadow::new(
+            Arc::clone(&champion.model),
+            champion.choice.clone(),
+            now,
+            meters,
+        );
+        bench.iter(|| shadow.look(black_box(&outcome), &snapshot.settings));
+    });
+    group.bench_function("note_for_drift", |bench| {
+        let features = &outcome.evidence.features;
+        bench.iter(|| app.models.recent.note(black_box(features), now));
     });
     group.bench_function("profile_update", |bench| {
         let mut profile = signals
@@ -319,13 +335,37 @@ fn floor(connections: usize) -> Bench {
     Bench::new(runtime, address, "none", connections)
 }
 
-fn engine(connections: usize, folder: &Path) -> Bench {
+/// The shipped model, and once more as the next version.
+fn two_models(folder: &Path) -> PathBuf {
+    let shipped = root().join("models/behaviour/1");
+    let text = std::fs::read_to_string(shipped.join("manifest.json")).unwrap();
+    for version in [1, 2] {
+        let to = folder.join("models/behaviour").join(version.to_string());
+        std::fs::create_dir_all(&to).unwrap();
+        std::fs::copy(shipped.join("forest.bin"), to.join("forest.bin")).unwrap();
+        let text = text.replace("\"version\": 1,", &format!("\"version\": {version},"));
+        std::fs::write(to.join("manifest.json"), text).unwrap();
+    }
+    folder.join("models")
+}
+
+fn engine(connections: usize, folder: &Path, challenged: bool) -> Bench {
     let runtime = Runtime::new().unwrap();
     let (address, key) = runtime.block_on(async {
-        let built = app::build(settings(&folder.join("var")), Inputs::system())
-            .await
-            .unwrap();
-        let app = built.app;
+        let settings = Settings {
+            models: two_models(folder),
+            champion: "behaviour@1".to_owned(),
+            ..settings(&folder.join("var"))
+        };
+        let app = app::build(settings, Inputs::system()).await.unwrap().app;
+        if challenged {
+            let challenger = Some("behaviour@2".to_owned());
+            let now = app.inputs.clock.now();
+            let registry = &app.models.registry;
+            registry.shadow(challenger, "bench", now).await.unwrap();
+            app.take_up_models().await.unwrap();
+            assert!(app.models.shadow().is_some());
+        }
         let key = app.create_key("bench", Role::Gateway).await.unwrap().key;
         let (listener, address) = pdp::serve::listen(&app).await.unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -348,9 +388,11 @@ fn over_http(criterion: &mut Criterion) {
         let mut bare = floor(connections);
         group.bench_function("bare_handler", |bench| bench.iter_custom(|n| bare.send(n)));
         drop(bare);
-        let folder = tempfile::tempdir().unwrap();
-        let mut whole = engine(connections, folder.path());
-        group.bench_function("engine", |bench| bench.iter_custom(|n| whole.send(n)));
+        for (name, challenged) in [("engine", false), ("engine_and_challenger", true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut whole = engine(connections, folder.path(), challenged);
+            group.bench_function(name, |bench| bench.iter_custom(|n| whole.send(n)));
+        }
         group.finish();
     }
 }

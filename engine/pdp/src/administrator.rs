@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use domain::record::Manner;
 use domain::{Assurance, DecisionRecord, Level, Rung, Signal, Timestamp};
+use futures_util::future::join;
 use risk::Key;
 use store::journal::AppendError;
 use tokio::sync::Mutex;
@@ -154,7 +155,14 @@ pub async fn answer(
     };
     let line = serde_json::to_vec(&wire::record::WrittenRecord(&record))
         .map_err(|_| AppendError::NotWritten)?;
-    app.journal.append(line).await?;
+    // While the disk writes: what the challenger makes of it costs the answer nothing.
+    let compared = async {
+        if is_access {
+            app.models.look(&outcome, &snapshot.settings, now);
+        }
+    };
+    let (written, ()) = join(app.journal.append(line), compared).await;
+    written?;
 
     let mut session = None;
     if is_access {

@@ -19,6 +19,8 @@ use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
+use crate::models::standing::Standing;
+use crate::models::{self, Models};
 use crate::settings::Settings;
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
@@ -70,6 +72,8 @@ pub struct App {
     pub live: Live,
     /// Address databases.
     pub geo: ArcSwap<Geo>,
+    /// Which model scores, and which is compared with it.
+    pub models: Models,
     /// What decisions read and change.
     pub state: State,
     /// The callers.
@@ -109,11 +113,13 @@ pub struct Built {
 /// When something that it needs cannot be read, made or trusted.
 pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildError> {
     let mut notes = Vec::new();
-    let loaded = snapshot::load(&settings)?;
-    notes.extend(loaded.warnings);
-    let geo = Geo::open(&settings.geo)?;
     create_private(&settings.data_dir)?;
     let store = Store::open(&settings.store).await?;
+    let mut start = models::start(&settings, store.clone(), inputs.clock.now()).await;
+    let champion = std::mem::replace(&mut start.champion, Err(String::new()));
+    let loaded = snapshot::load(&settings, champion)?;
+    notes.extend(loaded.warnings);
+    let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
     let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal)?;
     if recovery.torn_bytes > 0 {
@@ -132,8 +138,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let keys = KeyRing::new(Permissions::load()?);
     keys.reload(state.store()).await?;
     let signer = SigningKey::load_or_create(&settings.data_dir.join("signing-key.p8"))?;
-    let app = App {
+    let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
+        models: Models::new(&start, loaded.champion),
         geo: ArcSwap::from_pointee(geo),
         state,
         keys,
@@ -148,11 +155,11 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         public_url: OnceLock::new(),
         settings,
         inputs,
-    };
-    Ok(Built {
-        app: Arc::new(app),
-        notes,
-    })
+    });
+    if let Err(error) = app.take_up_models().await {
+        notes.push(format!("models: {error}; it is tried again"));
+    }
+    Ok(Built { app, notes })
 }
 
 impl App {
@@ -171,18 +178,43 @@ impl App {
     }
 
     /// Renews policies, entities, model and address databases. What fails stays as it was.
-    pub fn reload(&self) -> Result<Vec<String>, Vec<String>> {
+    ///
+    /// # Errors
+    /// Everything that could not be renewed.
+    pub async fn reload(self: &Arc<Self>) -> Result<Vec<String>, Vec<String>> {
+        let done = {
+            let _alone = self.models.swapping.lock().await;
+            // Without the store, what it last said.
+            let now = self.inputs.clock.now();
+            let standing = match self.models.registry.standing(now).await {
+                Ok(standing) => Arc::new(standing),
+                Err(_) => self.models.standing(),
+            };
+            let app = Arc::clone(self);
+            // Reads files and verifies databases: not for the threads that answer.
+            tokio::task::spawn_blocking(move || app.reload_files(&standing)).await
+        };
+        let notes = done.map_err(|error| vec![format!("it broke off: {error}")])??;
+        self.take_up_models()
+            .await
+            .map_err(|error| vec![error.to_string()])?;
+        Ok(notes)
+    }
+
+    pub(crate) fn reload_files(&self, standing: &Standing) -> Result<Vec<String>, Vec<String>> {
         let mut faults = Vec::new();
         let mut notes = Vec::new();
         match Geo::open(&self.settings.geo) {
             Ok(geo) => self.geo.store(Arc::new(geo)),
             Err(error) => faults.push(error.to_string()),
         }
-        match snapshot::load(&self.settings) {
+        let champion = models::open_champion(&self.models.registry, standing);
+        match snapshot::load(&self.settings, champion) {
             Ok(loaded) => {
                 notes.extend(loaded.warnings);
                 // A database that could not be renewed does not make the policies stale.
                 self.live.renew(loaded.snapshot);
+                self.install_champion(loaded.champion);
             }
             Err(LoadError(more)) => {
                 let limit = self.settings.stale_deny_after.as_secs();

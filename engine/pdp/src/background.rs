@@ -9,15 +9,19 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::models::drift::Alarm;
 use crate::recorder::Drain;
 
 /// How often what changed is written.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
-/// How often keys are looked at for changes by another process: a revoked key is refused
-/// within this time.
+/// How often keys and models are looked at for changes by another process: a revoked key is
+/// refused, a promoted model scores within this time.
 const KEYS_EVERY: Duration = Duration::from_millis(200);
 /// How often the journal is drained at most; many records cost little more than one.
 const DRAIN_EVERY: Duration = Duration::from_millis(1000);
+/// How often it is worked out how far the features of the last accesses have drifted: one or two
+/// milliseconds of work.
+const DRIFT_EVERY: Duration = Duration::from_millis(2000);
 /// How often what is over is removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// A profile that has not changed for so long says nothing any more (Wiefling et al. 2022: a
@@ -41,6 +45,7 @@ impl Background {
         tasks.spawn(until(stopped.clone(), flush(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         tasks.spawn(until(stopped, tidy(Arc::clone(app))));
         Self {
             tasks,
@@ -109,6 +114,11 @@ async fn keys(app: Arc<App>) {
                 Err(error) => tracing::error!(%error, "keys could not be reloaded"),
             }
         }
+        if (changed.is_some() || app.models.is_unfinished())
+            && let Err(error) = app.take_up_models().await
+        {
+            tracing::error!(%error, "what was done with models was not taken up; trying again");
+        }
         // Once a minute is fine enough for "last used".
         if round.is_multiple_of(300) {
             let used = app.keys.take_used();
@@ -117,6 +127,48 @@ async fn keys(app: Arc<App>) {
             {
                 tracing::warn!(%error, "the last use of keys was not noted");
             }
+        }
+    }
+}
+
+/// Holds the last accesses against what the champion was made from.
+async fn drift(app: Arc<App>) {
+    let mut ticks = every(DRIFT_EVERY);
+    let mut alarm = Alarm::default();
+    let mut told_of = app.models.champion().choice.clone();
+    let mut seen = 0;
+    loop {
+        ticks.tick().await;
+        let champion = app.models.champion();
+        if champion.choice != told_of {
+            told_of = champion.choice.clone();
+            app.metrics.forget_drift();
+            alarm = Alarm::default();
+            seen = 0;
+        }
+        let now_seen = app.models.recent.seen();
+        // A hundredth more, or the numbers would hardly move.
+        if now_seen <= seen + seen / 100 {
+            continue;
+        }
+        let asked = Arc::clone(&app);
+        let about = Arc::clone(&champion);
+        let worked_out = tokio::task::spawn_blocking(move || {
+            let training = about.manifest.distribution.as_ref()?;
+            asked.models.recent.drift(training)
+        });
+        let Ok(Some(drift)) = worked_out.await else {
+            continue;
+        };
+        seen = now_seen;
+        app.metrics.set_drift(&drift);
+        for drift in alarm.news(&drift) {
+            tracing::warn!(
+                feature = drift.feature,
+                psi = drift.psi,
+                model = %told_of.model,
+                "a feature has drifted from what the model was made from; see `portreeve model drift`"
+            );
         }
     }
 }

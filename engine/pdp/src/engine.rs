@@ -89,11 +89,7 @@ pub fn decide(
             },
         ),
     };
-    let lesson = match (climb.rung, request.result) {
-        (_, Some(ActionResult::Failure)) | (Rung::Deny, _) => Lesson::Counters,
-        (Rung::Allow, _) => Lesson::Baselines,
-        (Rung::Challenge | Rung::Mfa, _) => Lesson::Wait,
-    };
+    let lesson = lesson(climb.rung, request.result);
     let reason = explain(&climb, &risk, &evidence.facts);
     let decision = Decision {
         rung: climb.rung,
@@ -135,6 +131,15 @@ fn refuse(
         }
     }
     (!scored).then_some(Cause::ScoreUndefined)
+}
+
+/// What a profile may learn from an answer.
+pub(crate) const fn lesson(rung: Rung, result: Option<ActionResult>) -> Lesson {
+    match (rung, result) {
+        (_, Some(ActionResult::Failure)) | (Rung::Deny, _) => Lesson::Counters,
+        (Rung::Allow, _) => Lesson::Baselines,
+        (Rung::Challenge | Rung::Mfa, _) => Lesson::Wait,
+    }
 }
 
 /// The assessment of a request that could not be scored.

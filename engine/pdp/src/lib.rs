@@ -15,6 +15,7 @@ pub mod http;
 pub mod inputs;
 pub mod metrics;
 pub(crate) mod minting;
+pub mod models;
 pub mod observer;
 pub mod pip;
 pub mod recorder;

@@ -1,5 +1,6 @@
 //! Numbers for operators, in Prometheus's text form.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use domain::signal::Source;
@@ -10,8 +11,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use risk::distribution::Drift;
 
 use crate::engine::Outcome;
+use crate::models::shadow::{LEVELS, Meters, Shadow};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -33,6 +36,90 @@ struct StatusLabel {
     status: u16,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabel {
+    role: &'static str,
+    model: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ComparedLabel {
+    challenger: String,
+    agrees: &'static str,
+    champion_level: &'static str,
+    challenger_level: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChallengerLabel {
+    challenger: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FeatureLabel {
+    feature: &'static str,
+}
+
+/// The challenger's score less the champion's, points.
+fn differences() -> Histogram {
+    Histogram::new([
+        -40.0, -20.0, -10.0, -5.0, -1.0, 0.0, 1.0, 5.0, 10.0, 20.0, 40.0,
+    ])
+}
+
+/// What is measured of models. Only the models of the moment have labels: each change clears
+/// those of the one before.
+#[derive(Debug)]
+struct ModelMetrics {
+    names: Family<ModelLabel, Gauge>,
+    compared: Family<ComparedLabel, Counter>,
+    difference: Family<ChallengerLabel, Histogram, fn() -> Histogram>,
+    failures: Family<ChallengerLabel, Counter>,
+    drift: Family<FeatureLabel, Gauge<f64, AtomicU64>>,
+}
+
+impl Default for ModelMetrics {
+    fn default() -> Self {
+        Self {
+            names: Family::default(),
+            compared: Family::default(),
+            difference: Family::new_with_constructor(differences),
+            failures: Family::default(),
+            drift: Family::default(),
+        }
+    }
+}
+
+impl ModelMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "model",
+            "The models at work, by what they do",
+            self.names.clone(),
+        );
+        registry.register(
+            "shadow_compared",
+            "Accesses that champion and challenger scored, by the level of either score",
+            self.compared.clone(),
+        );
+        registry.register(
+            "shadow_score_difference",
+            "The challenger's score less the champion's, points",
+            self.difference.clone(),
+        );
+        registry.register(
+            "shadow_failures",
+            "Accesses that the challenger could not score",
+            self.failures.clone(),
+        );
+        registry.register(
+            "feature_drift",
+            "Population stability index of a feature, last accesses against the champion's training",
+            self.drift.clone(),
+        );
+    }
+}
+
 /// Every metric of the engine.
 #[derive(Debug)]
 pub struct Metrics {
@@ -49,6 +136,7 @@ pub struct Metrics {
     journal_undrained: Gauge,
     sessions: Gauge,
     reload_failures: Counter,
+    models: ModelMetrics,
 }
 
 impl Default for Metrics {
@@ -87,6 +175,7 @@ impl Metrics {
             journal_undrained: Gauge::default(),
             sessions: Gauge::default(),
             reload_failures: Counter::default(),
+            models: ModelMetrics::default(),
             registry,
         };
         metrics.registered()
@@ -94,6 +183,7 @@ impl Metrics {
 
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
+        self.models.register(registry);
         registry.register("denials", "Denials by cause", self.denials.clone());
         registry.register_with_unit(
             "decide_duration",
@@ -175,6 +265,69 @@ impl Metrics {
     /// Counts a reload that failed.
     pub fn reload_failed(&self) {
         self.reload_failures.inc();
+    }
+
+    /// Names the models at work.
+    pub fn name_models(&self, champion: &str, challenger: Option<&Shadow>) {
+        let names = &self.models.names;
+        names.clear();
+        let name = |role, model: &str| {
+            let model = model.to_owned();
+            names.get_or_create(&ModelLabel { role, model }).set(1);
+        };
+        name("champion", champion);
+        if let Some(challenger) = challenger {
+            name("challenger", &challenger.choice.model);
+        }
+    }
+
+    /// Begins to measure a challenger, from zero; none ends it.
+    pub fn begin_shadow(&self, challenger: Option<&str>) -> Meters {
+        let models = &self.models;
+        models.compared.clear();
+        models.difference.clear();
+        models.failures.clear();
+        let Some(challenger) = challenger else {
+            return Meters::default();
+        };
+        let label = ChallengerLabel {
+            challenger: challenger.to_owned(),
+        };
+        let compared = LEVELS.map(|champion_level| {
+            LEVELS.map(|challenger_level| {
+                let label = ComparedLabel {
+                    challenger: challenger.to_owned(),
+                    agrees: if champion_level == challenger_level {
+                        "yes"
+                    } else {
+                        "no"
+                    },
+                    champion_level,
+                    challenger_level,
+                };
+                models.compared.get_or_create(&label).clone()
+            })
+        });
+        Meters {
+            compared,
+            difference: Some(models.difference.get_or_create(&label).clone()),
+            failures: models.failures.get_or_create(&label).clone(),
+        }
+    }
+
+    /// Sets how far features have drifted.
+    pub fn set_drift(&self, drift: &[Drift]) {
+        for Drift { feature, psi, .. } in drift {
+            self.models
+                .drift
+                .get_or_create(&FeatureLabel { feature })
+                .set(*psi);
+        }
+    }
+
+    /// Forgets how far features have drifted: another model was made from something else.
+    pub fn forget_drift(&self) {
+        self.models.drift.clear();
     }
 
     /// Sets how many durable records are not in the store yet.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub models: PathBuf,
     /// The model that scores, `name` or `name@version`.
     pub champion: String,
+    /// By how much a model may do worse than the champion and still be promoted, 0 to 1.
+    pub model_margin: f64,
     /// Address databases.
     pub geo: GeoPaths,
     /// The score.

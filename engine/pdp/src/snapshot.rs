@@ -8,8 +8,10 @@ use arc_swap::ArcSwap;
 use domain::Timestamp;
 use domain::record::Revisions;
 use policy::{Directory, Policies, SourceFile};
+use risk::Model;
 
 use crate::engine::Snapshot;
+use crate::models::open::Opened;
 use crate::settings::Settings;
 
 /// What was wrong, each with its place and what to do.
@@ -22,33 +24,25 @@ pub struct LoadError(pub Vec<String>);
 pub struct Loaded {
     /// Ready to decide.
     pub snapshot: Snapshot,
+    /// The model in it, with what it was made from.
+    pub champion: Opened,
     /// For people; nothing that keeps it from deciding.
     pub warnings: Vec<String>,
 }
 
-/// Loads everything that the settings name.
+/// Loads everything that the settings name. The champion has been opened before, or what is
+/// wrong with it is one of the faults.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
+pub fn load(settings: &Settings, champion: Result<Opened, String>) -> Result<Loaded, LoadError> {
     let mut faults = Vec::new();
     let policies = load_policies(&settings.policies, &mut faults);
     let directory = policies
         .as_ref()
         .and_then(|policies| load_directory(settings.entities.as_deref(), policies, &mut faults));
-    let model = risk::artifact::locate(&settings.models, &settings.champion)
-        .map_err(|error| {
-            format!(
-                "{}: no model `{}`: {error}; set `models.champion`, or train one with \
-                 `portreeve model train`",
-                settings.models.display(),
-                settings.champion
-            )
-        })
-        .and_then(|folder| risk::artifact::load(&folder).map_err(|error| error.to_string()))
-        .map_err(|error| faults.push(error))
-        .ok();
-    let (Some(policies), Some(directory), Some((model, _))) = (policies, directory, model) else {
+    let champion = champion.map_err(|error| faults.push(error)).ok();
+    let (Some(policies), Some(directory), Some(champion)) = (policies, directory, champion) else {
         return Err(LoadError(faults));
     };
     let mut warnings: Vec<String> = policies
@@ -61,19 +55,23 @@ pub fn load(settings: &Settings) -> Result<Loaded, LoadError> {
     let revisions = Revisions {
         policies: Arc::from(policies.revision()),
         entities: Arc::from(directory.revision()),
-        model: Arc::clone(model.name()),
-        model_hash: Arc::clone(model.hash()),
+        model: Arc::clone(champion.model.name()),
+        model_hash: Arc::clone(champion.model.hash()),
         settings: Arc::from(settings.risk.revision()),
     };
     let snapshot = Snapshot {
         policies: Arc::new(policies),
         directory: Arc::new(directory),
-        model: Arc::new(model),
+        model: Arc::clone(&champion.model),
         settings: Arc::new(settings.risk.clone()),
         revisions: Arc::new(revisions),
         deny_from: None,
     };
-    Ok(Loaded { snapshot, warnings })
+    Ok(Loaded {
+        snapshot,
+        champion,
+        warnings,
+    })
 }
 
 fn load_policies(folder: &Path, faults: &mut Vec<String>) -> Option<Policies> {
@@ -189,6 +187,18 @@ impl Live {
     pub fn renew(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
         self.stale.store(Arc::new(None));
+    }
+
+    /// Swaps another model into the snapshot, whole; everything else in it stays, its age too.
+    pub fn renew_model(&self, model: &Arc<Model>) {
+        let mut snapshot = Snapshot::clone(&self.current());
+        snapshot.revisions = Arc::new(Revisions {
+            model: Arc::clone(model.name()),
+            model_hash: Arc::clone(model.hash()),
+            ..Revisions::clone(&snapshot.revisions)
+        });
+        snapshot.model = Arc::clone(model);
+        self.current.store(Arc::new(snapshot));
     }
 
     /// Notes that a reload failed: the old snapshot stays, and from the first failure on its

@@ -10,6 +10,7 @@ use forest::IsolationForest;
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Budget, Calibration};
+use crate::distribution::Distribution;
 use crate::features::{CATALOGUE, FEATURES, catalogue_hash};
 use crate::model::Model;
 
@@ -53,6 +54,10 @@ pub struct Manifest {
     pub calibration: Calibration,
     /// What was measured on events that neither fit nor calibration has seen.
     pub metrics: Vec<Metric>,
+    /// How the features were distributed in the events fitted on; what is seen later is held
+    /// against it. Models of early versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Distribution>,
 }
 
 /// The events that a model was made from.
@@ -85,6 +90,12 @@ pub struct Metric {
     pub value: f64,
     /// How many events it rests on.
     pub count: usize,
+    /// Lower end of its 95 % interval, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
 }
 
 /// Why a model was not loaded.
@@ -159,10 +170,13 @@ pub fn locate(models: &Path, champion: &str) -> io::Result<PathBuf> {
     }
     let mut newest: Option<u32> = None;
     for entry in fs::read_dir(&folder)? {
-        let version = entry?
+        let entry = entry?;
+        // The manifest comes last: without one, somebody is still writing.
+        let version = entry
             .file_name()
             .to_str()
-            .and_then(|name| name.parse().ok());
+            .and_then(|name| name.parse().ok())
+            .filter(|_| entry.path().join(MANIFEST).is_file());
         newest = newest.max(version);
     }
     newest
@@ -180,6 +194,15 @@ pub fn locate(models: &Path, champion: &str) -> io::Result<PathBuf> {
 /// # Errors
 /// When a file is missing, damaged, or made for other features.
 pub fn load(folder: &Path) -> Result<(Model, Manifest), LoadModelError> {
+    load_with_digest(folder).map(|(model, manifest, _)| (model, manifest))
+}
+
+/// Loads a model from its folder, with the SHA-256 of its manifest: that stands for the whole
+/// model, because the manifest holds the forest's own.
+///
+/// # Errors
+/// When a file is missing, damaged, or made for other features.
+pub fn load_with_digest(folder: &Path) -> Result<(Model, Manifest, String), LoadModelError> {
     let manifest_path = folder.join(MANIFEST);
     let forest_path = folder.join(FOREST);
     let unreadable = |path: &Path| {
@@ -212,6 +235,13 @@ pub fn load(folder: &Path) -> Result<(Model, Manifest), LoadModelError> {
             "medians or calibration make no sense",
         ));
     }
+    if manifest
+        .distribution
+        .as_ref()
+        .is_some_and(|distribution| !distribution.is_sound())
+    {
+        return Err(damaged(&manifest_path, "the distribution makes no sense"));
+    }
     let size = fs::metadata(&forest_path)
         .map_err(unreadable(&forest_path))?
         .len();
@@ -235,7 +265,7 @@ pub fn load(folder: &Path) -> Result<(Model, Manifest), LoadModelError> {
     let hash = sha256(format!("{hash} {}", manifest.feature_hash).as_bytes());
     let short = hash.get(..16).unwrap_or_default().to_owned();
     let model = Model::new(name, short, forest, medians, manifest.calibration.clone());
-    Ok((model, manifest))
+    Ok((model, manifest, sha256(&text)))
 }
 
 /// The feature names of this engine, in order.

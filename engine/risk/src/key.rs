@@ -13,6 +13,11 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct Key(u64);
 
 impl Key {
+    /// The key of what was not sent, or is in no database. It is a value like any other: who
+    /// always sends a device and now does not is as surprising as with a new one, and who never
+    /// sends one is not.
+    pub const NOTHING: Self = Self(u64::MAX);
+
     /// The key of some text.
     #[must_use]
     pub fn of(text: &str) -> Self {

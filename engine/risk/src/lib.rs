@@ -14,6 +14,7 @@ pub mod calibration;
 mod counts;
 pub mod crowd;
 mod distinct;
+pub mod distribution;
 pub mod extract;
 pub mod features;
 pub mod key;
@@ -28,6 +29,7 @@ pub mod words;
 
 pub use abuse::{Attempt, Tally};
 pub use crowd::{Crowd, CrowdKeys, Standing};
+pub use distribution::Distribution;
 pub use extract::{Crowds, Evidence, Signals, extract};
 pub use features::{Feature, Features};
 pub use key::Key;

@@ -82,6 +82,14 @@ impl Model {
         self.ordinary
     }
 
+    /// Points of a request alone, without saying why. None when the forest's answer is not a
+    /// number.
+    #[must_use]
+    pub fn points(&self, features: &Features) -> Option<u8> {
+        let raw = self.forest.score_one(&features.row(&self.medians)).ok()?;
+        raw.is_finite().then(|| self.calibration.points(raw))
+    }
+
     /// Scores a request and says why. None when the forest's answer is not a number.
     #[must_use]
     pub fn read(&self, features: &Features) -> Option<Reading> {

@@ -5,7 +5,7 @@ use domain::signal::Source;
 use domain::{AccessRequest, Factor, RiskAssessment, RiskLevel, RiskScore};
 
 use crate::extract::Evidence;
-use crate::features::{CATALOGUE, FEATURES, Feature};
+use crate::features::{CATALOGUE, FEATURES, Feature, Features};
 use crate::model::Model;
 use crate::rules::{Circumstances, RULES};
 use crate::settings::Settings;
@@ -50,6 +50,18 @@ pub fn assess(
         rules: rules.fired,
         model: model.name().clone(),
     })
+}
+
+/// What another model would have made the score: its points for the same features, blended with
+/// the same rules' part. None when its part is not a number.
+#[must_use]
+pub fn rescore(
+    model: &Model,
+    features: &Features,
+    rule_score: RiskScore,
+    settings: &Settings,
+) -> Option<RiskScore> {
+    blend(settings, model.points(features)?, rule_score.points())
 }
 
 /// Round half up of the weighted sum (R11), worked out in millionths: 0.7 · 45 in binary fractions

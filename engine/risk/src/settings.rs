@@ -56,6 +56,13 @@ impl Settings {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
+    /// How many of the three levels a score reaches (R15: half open): 0 below all of them, 3 from
+    /// the highest on.
+    #[must_use]
+    pub fn levels_reached(&self, score: u8) -> usize {
+        self.levels.iter().filter(|least| score >= **least).count()
+    }
+
     /// Whether subjects of this type can be asked for a step-up.
     #[must_use]
     pub fn is_interactive(&self, subject_type: &str) -> bool {

@@ -1,11 +1,21 @@
 //! The card of a model: what it is, what it was made from, what it does, where it would fail.
 
-use risk::artifact::{Manifest, Metric};
+use risk::artifact::Manifest;
 use risk::features::CATALOGUE;
 
-/// Writes the card of a manifest, in Markdown.
+use crate::evaluate::Report;
+use crate::guard::Dominant;
+use crate::stability::Stability;
+
+/// Writes the card of a model, in Markdown.
 #[must_use]
-pub fn write(manifest: &Manifest) -> String {
+pub fn write(
+    manifest: &Manifest,
+    report: &Report,
+    stability: Option<&Stability>,
+    dominant: &[Dominant],
+    charts: &[(String, String)],
+) -> String {
     let data = &manifest.data;
     let budget = manifest.budget;
     let mut card = format!(
@@ -42,25 +52,38 @@ pub fn write(manifest: &Manifest) -> String {
         sha = data.sha256,
         forest = manifest.forest_sha256,
     );
-    card.push_str(
-        "## What the whole score does on the test slice\n\n\
-         Share of events at or above each threshold of the ladder, by what they really were.\n\
-         `benign.*` are honest events that look like an attack.\n\n\
-         | kind | events | ≥ 30 | ≥ 60 | ≥ 80 |\n|---|---|---|---|---|\n",
-    );
-    for triple in manifest.metrics.chunks(3) {
-        card.push_str(&row(triple));
+    if !dominant.is_empty() {
+        card.push_str("Who had too large a part in the events was thinned before the fit:\n\n");
+        for who in dominant {
+            card.push_str(&format!(
+                "- {} `{}`: {} of {} events kept\n",
+                who.kind, who.name, who.kept, who.events
+            ));
+        }
+        card.push('\n');
     }
-    card.push_str(
-        "\n## Where it would fail\n\n\
-         - It was made from simulated traffic. It knows nothing yet of how your people work:\n  \
-           retrain it on your own decision log before you rely on its budget.\n\
-         - An attacker in the victim's own city, on a usual network, with a copy of the device\n  \
-           id, looks like the victim.\n\
-         - A slow theft, a few documents a day, stays below every volume.\n\
-         - Subjects with fewer than ten accesses are judged against everybody, not themselves.\n\n\
-         ## Features\n\n| feature | unit | median | meaning |\n|---|---|---|---|\n",
-    );
+    card.push_str("## What it does on the test slice\n\n");
+    card.push_str(&report.text());
+    if let Some(stability) = stability {
+        card.push_str(&format!(
+            "\n### How much is luck\n\n\
+             Of {} honest events, {:.2} % get another level of the score with another seed: the mean\n\
+             over the pairs of {} seeds, {:.2} % to {:.2} % by pair.\n",
+            stability.flips.count,
+            stability.flips.value * 100.0,
+            stability.seeds,
+            stability.flips.low * 100.0,
+            stability.flips.high * 100.0,
+        ));
+    }
+    if !charts.is_empty() {
+        card.push_str("\n## Pictures\n\n");
+        for (name, _) in charts {
+            card.push_str(&format!("![{}]({name})\n", name.trim_end_matches(".svg")));
+        }
+    }
+    card.push_str(&failing(report));
+    card.push_str("\n## Features\n\n| feature | unit | median | meaning |\n|---|---|---|---|\n");
     for (description, median) in CATALOGUE.iter().zip(&manifest.medians) {
         let median = if description.logarithmic {
             median.exp_m1()
@@ -75,15 +98,25 @@ pub fn write(manifest: &Manifest) -> String {
     card
 }
 
-fn row(triple: &[Metric]) -> String {
-    let Some(first) = triple.first() else {
-        return String::new();
-    };
-    let kind = first.name.split(".at_or_above_").next().unwrap_or_default();
-    let mut row = format!("| {kind} | {} |", first.count);
-    for metric in triple {
-        row.push_str(&format!(" {:.2} % |", metric.value * 100.0));
+/// Where it would fail: what the figures say, and what no figure of simulated traffic can.
+fn failing(report: &Report) -> String {
+    let mut text = String::from("\n## Where it would fail\n\n");
+    for attack in &report.scenarios {
+        if attack.stopped.value < 0.9 {
+            text.push_str(&format!(
+                "- `{}`: {:.0} % of its requests were let through.\n",
+                attack.name.trim_start_matches("attack."),
+                (1.0 - attack.stopped.value) * 100.0
+            ));
+        }
     }
-    row.push('\n');
-    row
+    text.push_str(
+        "- It knows nothing yet of how your people work: retrain it on your own decision log\n  \
+           before you rely on its budget, and look at `model drift`.\n\
+         - An attacker in the victim's own city, on a usual network, with a copy of the device\n  \
+           id, looks like the victim.\n\
+         - A slow theft, a few documents a day, stays below every volume.\n\
+         - Subjects with fewer than ten accesses are judged against everybody, not themselves.\n",
+    );
+    text
 }

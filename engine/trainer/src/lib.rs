@@ -4,11 +4,20 @@
 //! service itself.
 
 pub mod card;
+pub mod chart;
+pub mod distribution;
+pub mod evaluate;
 pub mod events;
+pub mod guard;
 pub mod import;
+pub mod pseudonym;
 pub mod replay;
+mod sample;
 pub mod simulate;
+pub mod stability;
+pub mod survey;
 pub mod train;
+pub mod versus;
 
 pub use replay::Replay;
 pub use simulate::{Organisation, Plan};

@@ -58,6 +58,11 @@ impl<'a> Replay<'a> {
         self.profiles.len()
     }
 
+    /// Everybody who was seen.
+    pub fn who(&self) -> impl Iterator<Item = EntityRef> + '_ {
+        self.profiles.keys().cloned()
+    }
+
     /// What the engine would know of an event. Learns from it what an engine would that told
     /// every attack from an honest event: labels say which is which.
     pub fn step(&mut self, event: &mut Event) -> Evidence {

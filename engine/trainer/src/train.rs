@@ -1,12 +1,10 @@
 //! Fitting a model: features of events, a forest, medians, a calibration, and an honest look at
 //! what it does on events that it has not seen.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::{fs, io};
 
-use aws_lc_rs::digest::{Context, SHA256};
-use domain::AccessRequest;
 use forest::IsolationForest;
 use geo::Geo;
 use linfa::Dataset;
@@ -15,12 +13,19 @@ use ndarray::Array2;
 use risk::artifact::{self, DataSummary, Manifest, Metric, feature_names};
 use risk::calibration::{Budget, Calibration, CalibrationError};
 use risk::features::{FEATURES, catalogue_hash};
-use risk::{Evidence, Features, Model, Settings};
+use risk::{Features, Model};
 use wire::Event;
-use wire::event::{Label, WrittenEvent};
 
+use crate::evaluate::{self, Bench, Evaluation, Judge, Report, aftermath, is_attack, is_question};
 use crate::events::ReadError;
+use crate::guard::{Dominant, Guard, Limits, source_of};
 use crate::replay::Replay;
+use crate::sample::Sample;
+use crate::stability::{self, Stability};
+use crate::survey::Survey;
+
+/// Rows that are fitted on, and that are calibrated on, at most: a uniform sample of the slice.
+const ROWS_MAX: usize = 200_000;
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +45,10 @@ pub struct TrainingPlan {
     pub fit_share: f64,
     /// What the calibration promises.
     pub budget: Budget,
+    /// Who dominates the events, and is thinned.
+    pub limits: Limits,
+    /// Other seeds that the model is held against, to say how stable its outcomes are.
+    pub stability_seeds: usize,
 }
 
 impl Default for TrainingPlan {
@@ -48,10 +57,12 @@ impl Default for TrainingPlan {
             name: "behaviour".to_owned(),
             version: 1,
             seed: 7,
-            trees: 200,
+            trees: 500,
             sample_size: 256,
             fit_share: 0.6,
             budget: Budget::default(),
+            limits: Limits::default(),
+            stability_seeds: 5,
         }
     }
 }
@@ -81,20 +92,15 @@ pub enum TrainError {
     /// The forest refused.
     #[error("the forest could not be fitted: {0}")]
     Forest(String),
+    /// The policies, or what they are about, could not be loaded.
+    #[error("{0}")]
+    Policies(String),
     /// The calibration refused.
     #[error("{0}")]
     Calibration(#[from] CalibrationError),
     /// The model could not be written.
     #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-/// One event, with what the score needs of it.
-struct Row {
-    request: AccessRequest,
-    evidence: Evidence,
-    label: Option<Label>,
-    millis: i64,
 }
 
 /// A trained model with all that is known about it.
@@ -104,98 +110,310 @@ pub struct Training {
     pub manifest: Manifest,
     /// The forest in its binary form.
     pub forest: Vec<u8>,
+    /// What it does on the test slice.
+    pub report: Report,
+    /// How often another seed would have decided otherwise.
+    pub stability: Option<Stability>,
+    /// Who had too large a part in the events.
+    pub dominant: Vec<Dominant>,
     /// For people.
     pub card: String,
+    /// Charts of the card: file names and SVG.
+    pub charts: Vec<(String, String)>,
 }
 
-/// Trains a model. `progress` is told how many events have been read.
+/// How far a training has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Looking at the events for the first time; this many so far.
+    Looking(usize),
+    /// Going through them; this many of how many.
+    Learning(usize, usize),
+    /// Working out figures.
+    Measuring,
+}
+
+/// Trains a model: looks at the events once to know who and when, and goes through them in order
+/// of time to fit, to calibrate and to test, with bounded memory.
+///
+/// `events` opens them anew for each pass. `bench` makes the judge of the test slice.
 ///
 /// # Errors
 /// When the events cannot be read, are not in order, or are too few.
-pub fn train(
-    events: impl Iterator<Item = Result<Event, ReadError>>,
+pub fn train<I>(
+    events: impl Fn() -> I,
     geo: &Geo,
     plan: &TrainingPlan,
-    mut progress: impl FnMut(usize),
-) -> Result<Training, TrainError> {
+    bench: &Bench<'_>,
+    mut progress: impl FnMut(Step),
+) -> Result<Training, TrainError>
+where
+    I: Iterator<Item = Result<Event, ReadError>>,
+{
+    let survey = Survey::of(events(), geo, |seen| progress(Step::Looking(seen)))?;
+    let fit_until = survey.at(plan.fit_share);
+    let calibrate_until = survey.at(f64::midpoint(plan.fit_share, 1.0));
+    let mut guard = Guard::new(&survey.counts, &plan.limits);
     let mut replay = Replay::new(geo);
-    let mut hash = Context::new(&SHA256);
-    let mut rows: Vec<Row> = Vec::new();
-    for event in events {
+    let mut fit = Sample::new(ROWS_MAX, plan.seed);
+    let mut calibrate = Sample::new(ROWS_MAX, plan.seed ^ 1);
+    let mut test: Option<(Fitted, Box<dyn Judge>, Evaluation)> = None;
+    let mut seen = 0;
+    for event in events() {
         let mut event = event?;
-        let millis = event.time.millis();
-        if rows.last().is_some_and(|last| last.millis > millis) {
-            return Err(TrainError::OutOfOrder {
-                number: rows.len() + 1,
-            });
+        seen += 1;
+        if seen % 1000 == 0 {
+            progress(Step::Learning(seen, survey.events));
         }
-        let written = WrittenEvent {
-            event: &event,
-            as_question: false,
-        };
-        hash.update(&serde_json::to_vec(&written).map_err(io::Error::from)?);
-        let evidence = replay.step(&mut event);
-        rows.push(Row {
-            request: event.request,
-            evidence,
-            label: event.label,
-            millis,
-        });
-        if rows.len().is_multiple_of(1000) {
-            progress(rows.len());
+        if event.time < calibrate_until {
+            let keep = keeps(&mut guard, &event, geo);
+            let sample = if event.time < fit_until {
+                &mut fit
+            } else {
+                &mut calibrate
+            };
+            let evidence = replay.step(&mut event);
+            if keep && is_question(&event) && !is_attack(&event) {
+                sample.push(evidence.features);
+            }
+            continue;
+        }
+        if test.is_none() {
+            let fitted = Fitted::of(fit.kept(), calibrate.kept(), plan.seed, plan)?;
+            let model = Arc::new(fitted.model("trained@0"));
+            let judge = bench(&model, &survey).map_err(TrainError::Policies)?;
+            let plain = fit_plain(fit.kept(), plan.seed)?;
+            let left = survey.events.saturating_sub(seen);
+            let known = replay.who();
+            let evaluation = Evaluation::new(model, Some(plain), known, event.time, left);
+            test = Some((fitted, judge, evaluation));
+        }
+        if let Some((_, judge, evaluation)) = &mut test {
+            decide(&mut replay, &mut event, judge.as_ref(), evaluation);
         }
     }
-    progress(rows.len());
-    let subjects = replay.subjects();
-    let slices = Slices::cut(&rows, plan.fit_share)?;
-
-    let scaled: Vec<[f64; FEATURES]> = slices
-        .fit
-        .iter()
-        .map(|row| row.evidence.features.scaled())
-        .collect();
-    let medians = medians(&scaled);
-    let forest = fit(&slices.fit, &medians, plan)?;
-    let raw: Vec<f64> = slices
-        .calibrate
-        .iter()
-        .map(|row| raw_score(&forest, &row.evidence.features, &medians))
-        .collect();
-    let calibration = Calibration::fit(&raw, plan.budget)?;
-
-    let bytes = forest.to_bytes();
-    let data = DataSummary {
-        sha256: hex::encode(hash.finish()),
-        fitted: slices.fit.len(),
-        calibrated: slices.calibrate.len(),
-        tested: slices.test.len(),
-        subjects,
-        from: text_of(rows.first()),
-        to: text_of(rows.last()),
+    let Some((fitted, _, evaluation)) = test else {
+        return Err(TrainError::TooFew {
+            found: 0,
+            purpose: "test on",
+            needed: 1,
+        });
     };
-    let model = Model::new("trained@0", "", forest, medians, calibration.clone());
+    progress(Step::Measuring);
+    let budget = plan.budget;
+    let promise = [(30, budget.challenge), (60, budget.mfa), (80, budget.deny)];
+    let report = Report::of(&evaluation, promise);
+    let others = (1..=plan.stability_seeds as u64)
+        .map(|number| {
+            let seed = stability::another(plan.seed, number);
+            let other = Fitted::of(fit.kept(), calibrate.kept(), seed, plan)?;
+            Ok(other.model("other@0"))
+        })
+        .collect::<Result<Vec<Model>, TrainError>>()?;
+    let stability = stability::measure(&evaluation, &others);
+    let forest = fitted.forest.to_bytes();
     let manifest = Manifest {
         name: plan.name.clone(),
         version: plan.version,
         features: feature_names(),
         feature_hash: catalogue_hash(),
-        forest_sha256: artifact::sha256(&bytes),
-        data,
+        forest_sha256: artifact::sha256(&forest),
+        data: DataSummary {
+            sha256: survey.sha256.clone(),
+            fitted: fit.seen(),
+            calibrated: calibrate.seen(),
+            tested: report.decisions + report.left_out,
+            subjects: survey.subjects.len(),
+            from: wire::time::format(survey.from),
+            to: wire::time::format(survey.to),
+        },
         seed: plan.seed,
         trees: plan.trees,
         sample_size: plan.sample_size,
-        medians: medians.to_vec(),
+        medians: fitted.medians.to_vec(),
         budget: plan.budget,
-        calibration,
-        metrics: measure(&model, &slices.test),
+        calibration: fitted.calibration,
+        metrics: metrics(&evaluation, &report, stability.as_ref()),
+        distribution: Some(crate::distribution::of(fit.kept().iter())),
     };
-    let card = crate::card::write(&manifest);
+    let dominant = guard.dominant();
+    let charts = crate::chart::of(&report);
+    let card = crate::card::write(&manifest, &report, stability.as_ref(), &dominant, &charts);
     Ok(Training {
         manifest,
-        forest: bytes,
+        forest,
+        report,
+        stability,
+        dominant,
         card,
+        charts,
     })
 }
+
+/// One event of a slice that is judged.
+pub(crate) fn decide(
+    replay: &mut Replay<'_>,
+    event: &mut Event,
+    judge: &dyn Judge,
+    evaluation: &mut Evaluation,
+) {
+    let (_, judged) = replay.step_with(event, |event, signals| {
+        let judged = judge.judge(&event.request, signals, event.time);
+        let verdict = aftermath(event, &judged);
+        (judged.evidence.clone(), verdict, judged)
+    });
+    evaluation.note(event, &judged);
+}
+
+fn keeps(guard: &mut Guard, event: &Event, geo: &Geo) -> bool {
+    let request = &event.request;
+    let ip = request.context.ip;
+    let asn = ip.and_then(|ip| geo.locate(ip).network.known().map(|network| network.asn));
+    let source = source_of(ip, asn);
+    guard.keeps(&request.subject.entity.to_string(), source.as_deref())
+}
+
+/// A forest with what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Fitted {
+    pub(crate) forest: IsolationForest<f64>,
+    pub(crate) medians: [f64; FEATURES],
+    pub(crate) calibration: Calibration,
+}
+
+impl Fitted {
+    fn of(
+        fit: &[Features],
+        calibrate: &[Features],
+        seed: u64,
+        plan: &TrainingPlan,
+    ) -> Result<Self, TrainError> {
+        for (purpose, found, needed) in [
+            ("fit", fit.len(), 256),
+            ("calibrate on", calibrate.len(), 1000),
+        ] {
+            if found < needed {
+                return Err(TrainError::TooFew {
+                    found,
+                    purpose,
+                    needed,
+                });
+            }
+        }
+        let medians = medians(fit);
+        let rows = fit.iter().map(|features| features.row(&medians));
+        let forest = grow(rows, plan.trees, plan.sample_size, seed)?;
+        let raw: Vec<f64> = calibrate
+            .iter()
+            .map(|features| forest.score_one(&features.row(&medians)).unwrap_or(1.0))
+            .collect();
+        let calibration = Calibration::fit(&raw, plan.budget)?;
+        Ok(Self {
+            forest,
+            medians,
+            calibration,
+        })
+    }
+
+    fn model(&self, name: &str) -> Model {
+        Model::new(
+            name,
+            "",
+            self.forest.clone(),
+            self.medians,
+            self.calibration.clone(),
+        )
+    }
+}
+
+/// The forest that scikit-learn would fit by default, on the features as they are.
+pub(crate) fn fit_plain(
+    features: &[Features],
+    seed: u64,
+) -> Result<IsolationForest<f64>, TrainError> {
+    let rows = features.iter().map(evaluate::plain);
+    grow(rows, 100, 256, stability::another(seed, 99))
+}
+
+fn grow(
+    rows: impl Iterator<Item = [f64; FEATURES]>,
+    trees: usize,
+    sample_size: usize,
+    seed: u64,
+) -> Result<IsolationForest<f64>, TrainError> {
+    let values: Vec<f64> = rows.flatten().collect();
+    let records = Array2::from_shape_vec((values.len() / FEATURES, FEATURES), values)
+        .map_err(|error| TrainError::Forest(error.to_string()))?;
+    IsolationForest::params()
+        .n_trees(trees)
+        .sample_size(sample_size)
+        .seed(seed)
+        .fit(&Dataset::from(records))
+        .map_err(|error| TrainError::Forest(error.to_string()))
+}
+
+/// The median of each feature where it is known, in the forest's scale; 0 where it never is.
+fn medians(rows: &[Features]) -> [f64; FEATURES] {
+    let scaled: Vec<[f64; FEATURES]> = rows.iter().map(Features::scaled).collect();
+    let mut medians = [0.0; FEATURES];
+    for (position, median) in medians.iter_mut().enumerate() {
+        let mut known: Vec<f64> = scaled
+            .iter()
+            .filter_map(|row| row.get(position).copied())
+            .filter(|value| value.is_finite())
+            .collect();
+        known.sort_by(f64::total_cmp);
+        *median = known.get(known.len() / 2).copied().unwrap_or(0.0);
+    }
+    medians
+}
+
+/// The figures that stand in the manifest, by name.
+fn metrics(evaluation: &Evaluation, report: &Report, stability: Option<&Stability>) -> Vec<Metric> {
+    let levels = [30, 60, 80];
+    let mut metrics = Vec::new();
+    for (name, shares, count) in evaluation.above(levels) {
+        metrics.extend(levels.iter().zip(shares).map(|(level, value)| Metric {
+            name: format!("{name}.at_or_above_{level}"),
+            value,
+            count,
+            low: None,
+            high: None,
+        }));
+    }
+    let mut add = |name: String, figure: evaluate::Figure| {
+        metrics.push(Metric {
+            name,
+            value: figure.value,
+            count: figure.count,
+            low: Some(figure.low),
+            high: Some(figure.high),
+        });
+    };
+    for attack in &report.scenarios {
+        let name = &attack.name;
+        add(format!("{name}.stopped"), attack.stopped);
+        add(format!("{name}.denied"), attack.denied);
+        add(format!("{name}.caught"), attack.caught);
+        add(format!("{name}.caught_early"), attack.caught_early);
+        add(format!("{name}.at_one_percent"), attack.at_one_percent);
+        add(format!("{name}.auc"), attack.auc);
+    }
+    for honest in &report.honest {
+        let name = &honest.name;
+        add(format!("{name}.bothered"), honest.bothered);
+        add(format!("{name}.denied"), honest.denied);
+    }
+    add("settled.bothered".to_owned(), report.settled.bothered);
+    add("settled.denied".to_owned(), report.settled.denied);
+    if let Some(stability) = stability {
+        add("stability.flips".to_owned(), stability.flips);
+    }
+    metrics
+}
+
+/// The figures of the test slice, for machines.
+pub const REPORT: &str = "report.json";
 
 /// Writes a model into `models/<name>/<version>/`. The manifest comes last: a folder without one
 /// is no model.
@@ -219,133 +437,14 @@ pub fn write(training: &Training, models: &Path) -> io::Result<std::path::PathBu
     fs::create_dir_all(&folder)?;
     fs::write(folder.join(artifact::FOREST), &training.forest)?;
     fs::write(folder.join(artifact::CARD), &training.card)?;
+    let mut report = serde_json::to_vec_pretty(&training.report).map_err(io::Error::from)?;
+    report.push(b'\n');
+    fs::write(folder.join(REPORT), report)?;
+    for (name, svg) in &training.charts {
+        fs::write(folder.join(name), svg)?;
+    }
     let mut text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from)?;
     text.push(b'\n');
     fs::write(folder.join(artifact::MANIFEST), text)?;
     Ok(folder)
-}
-
-/// The events by time: what is fitted on, what is calibrated on, what is tested on. Attacks are
-/// only in the last.
-struct Slices<'a> {
-    fit: Vec<&'a Row>,
-    calibrate: Vec<&'a Row>,
-    test: Vec<&'a Row>,
-}
-
-impl<'a> Slices<'a> {
-    fn cut(rows: &'a [Row], fit_share: f64) -> Result<Self, TrainError> {
-        let from = rows.first().map_or(0, |row| row.millis);
-        let to = rows.last().map_or(0, |row| row.millis);
-        let at = |share: f64| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "milliseconds of some months"
-            )]
-            let offset = ((to - from) as f64 * share) as i64;
-            from + offset
-        };
-        let (fitted, calibrated) = (at(fit_share), at(f64::midpoint(fit_share, 1.0)));
-        let mut slices = Self {
-            fit: Vec::new(),
-            calibrate: Vec::new(),
-            test: Vec::new(),
-        };
-        for row in rows {
-            let clean = !matches!(row.label, Some(Label::Attack(_)));
-            if row.millis >= calibrated {
-                slices.test.push(row);
-            } else if clean && row.millis >= fitted {
-                slices.calibrate.push(row);
-            } else if clean {
-                slices.fit.push(row);
-            }
-        }
-        for (purpose, found, needed) in [
-            ("fit", slices.fit.len(), 256),
-            ("calibrate on", slices.calibrate.len(), 1000),
-        ] {
-            if found < needed {
-                return Err(TrainError::TooFew {
-                    found,
-                    purpose,
-                    needed,
-                });
-            }
-        }
-        Ok(slices)
-    }
-}
-
-/// The median of each feature where it is known; 0 where it never is.
-fn medians(scaled: &[[f64; FEATURES]]) -> [f64; FEATURES] {
-    let mut medians = [0.0; FEATURES];
-    for (position, median) in medians.iter_mut().enumerate() {
-        let mut known: Vec<f64> = scaled
-            .iter()
-            .filter_map(|row| row.get(position).copied())
-            .filter(|value| value.is_finite())
-            .collect();
-        known.sort_by(f64::total_cmp);
-        *median = known.get(known.len() / 2).copied().unwrap_or(0.0);
-    }
-    medians
-}
-
-fn fit(
-    rows: &[&Row],
-    medians: &[f64; FEATURES],
-    plan: &TrainingPlan,
-) -> Result<IsolationForest<f64>, TrainError> {
-    let values: Vec<f64> = rows
-        .iter()
-        .flat_map(|row| row.evidence.features.row(medians))
-        .collect();
-    let records = Array2::from_shape_vec((rows.len(), FEATURES), values)
-        .map_err(|error| TrainError::Forest(error.to_string()))?;
-    IsolationForest::params()
-        .n_trees(plan.trees)
-        .sample_size(plan.sample_size)
-        .seed(plan.seed)
-        .fit(&Dataset::from(records))
-        .map_err(|error| TrainError::Forest(error.to_string()))
-}
-
-fn raw_score(forest: &IsolationForest<f64>, features: &Features, medians: &[f64; FEATURES]) -> f64 {
-    forest.score_one(&features.row(medians)).unwrap_or(1.0)
-}
-
-/// What the score does on the test slice: how often it bothers honest people, and what it sees
-/// of each attack.
-fn measure(model: &Model, test: &[&Row]) -> Vec<Metric> {
-    let settings = Settings::default();
-    let mut scores: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for row in test {
-        let assessed = risk::assess(&row.request, &row.evidence, model, &settings);
-        let score = assessed.map_or(100, |risk| risk.score.points());
-        let kind = match &row.label {
-            Some(Label::Attack(name)) => format!("attack.{name}"),
-            Some(Label::Benign(name)) => format!("benign.{name}"),
-            None => "ordinary".to_owned(),
-        };
-        scores.entry(kind).or_default().push(score);
-    }
-    let mut metrics = Vec::new();
-    for (kind, scores) in scores {
-        for least in settings.levels {
-            let above = scores.iter().filter(|score| **score >= least).count();
-            metrics.push(Metric {
-                name: format!("{kind}.at_or_above_{least}"),
-                value: above as f64 / scores.len() as f64,
-                count: scores.len(),
-            });
-        }
-    }
-    metrics
-}
-
-fn text_of(row: Option<&Row>) -> String {
-    row.map_or_else(String::new, |row| {
-        wire::time::format(domain::Timestamp::from_millis(row.millis))
-    })
 }

@@ -2,6 +2,7 @@
 
 use domain::{
     AccessRequest, ActionResult, Assurance, DeviceClaim, Party, RequestContext, Timestamp,
+    TokenWish,
 };
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ pub enum Label {
 }
 
 #[derive(Deserialize)]
-struct RawEvent {
+pub(crate) struct RawEvent {
     time: String,
     #[serde(default)]
     label: Option<Label>,
@@ -47,18 +48,23 @@ struct RawEvent {
 /// # Errors
 /// When it is not an event; the message names the member.
 pub fn parse(line: &[u8]) -> Result<Event, Malformed> {
-    let raw: RawEvent = read(line)?;
-    let time = time::parse(&raw.time)
-        .ok_or_else(|| Malformed("`time` is not a time as in RFC 3339".to_owned()))?;
-    let Incoming {
-        request, assurance, ..
-    } = raw.question.into_incoming()?;
-    Ok(Event {
-        request,
-        time,
-        assurance,
-        label: raw.label,
-    })
+    read::<RawEvent>(line)?.into_event()
+}
+
+impl RawEvent {
+    pub(crate) fn into_event(self) -> Result<Event, Malformed> {
+        let time = time::parse(&self.time)
+            .ok_or_else(|| Malformed("`time` is not a time as in RFC 3339".to_owned()))?;
+        let Incoming {
+            request, assurance, ..
+        } = self.question.into_incoming()?;
+        Ok(Event {
+            request,
+            time,
+            assurance,
+            label: self.label,
+        })
+    }
 }
 
 /// An event, to be written.
@@ -190,12 +196,7 @@ impl Serialize for WrittenContext<'_> {
             map.serialize_entry("assurance", &WrittenAssurance(assurance))?;
         }
         if let Some(token) = &context.token {
-            let scope: Vec<&str> = token.scope.iter().map(domain::Name::as_str).collect();
-            let wish = [
-                ("audience", token.audience.as_str()),
-                ("scope", &scope.join(" ")),
-            ];
-            map.serialize_entry("token", &std::collections::BTreeMap::from(wish))?;
+            map.serialize_entry("token", &WrittenWish(token))?;
         }
         if context.dry_run {
             map.serialize_entry("dry_run", &true)?;
@@ -232,7 +233,20 @@ impl Serialize for WrittenDevice<'_> {
     }
 }
 
-struct WrittenClaim<'a>(&'a AssuranceClaim);
+pub(crate) struct WrittenWish<'a>(pub(crate) &'a TokenWish);
+
+impl Serialize for WrittenWish<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let token = self.0;
+        let scope: Vec<&str> = token.scope.iter().map(domain::Name::as_str).collect();
+        let mut map = to.serialize_map(Some(2))?;
+        map.serialize_entry("audience", &token.audience)?;
+        map.serialize_entry("scope", &scope.join(" "))?;
+        map.end()
+    }
+}
+
+pub(crate) struct WrittenClaim<'a>(pub(crate) &'a AssuranceClaim);
 
 impl Serialize for WrittenClaim<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

@@ -13,7 +13,9 @@ pub mod event;
 pub mod json;
 pub mod record;
 pub mod request;
+pub mod row;
 pub mod time;
+pub mod told;
 
 pub use answer::{AnswerView, Sight};
 pub use batch::{Batch, Semantic};

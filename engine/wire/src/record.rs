@@ -88,6 +88,49 @@ impl RecordHead {
     }
 }
 
+/// What a decision was scored on, read back from its record's text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordFeatures {
+    /// `access`, `dry_run` or `batch`.
+    pub manner: String,
+    /// The model that scored, `name@version`.
+    pub model: String,
+    /// Content hash of that model's file and its feature list.
+    pub model_hash: String,
+    /// The features in the order of that model's list, in their own units; NaN where unknown.
+    pub features: Vec<f64>,
+}
+
+impl RecordFeatures {
+    /// Reads them. None for what is no decision, or none of this version.
+    #[must_use]
+    pub fn read(text: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Whole {
+            v: u32,
+            manner: String,
+            features: Vec<Option<f64>>,
+            revisions: Revisions,
+        }
+        #[derive(Deserialize)]
+        struct Revisions {
+            model: String,
+            model_hash: String,
+        }
+        let whole: Whole = serde_json::from_slice(text).ok()?;
+        (whole.v == RECORD_VERSION).then(|| Self {
+            manner: whole.manner,
+            model: whole.revisions.model,
+            model_hash: whole.revisions.model_hash,
+            features: whole
+                .features
+                .into_iter()
+                .map(|value| value.unwrap_or(f64::NAN))
+                .collect(),
+        })
+    }
+}
+
 /// A record, to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct WrittenRecord<'a>(pub &'a DecisionRecord<'a>);

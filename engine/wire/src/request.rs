@@ -17,7 +17,7 @@ use crate::json::{Object, object};
 use crate::time;
 
 /// Longest `user_agent` that is read, bytes.
-const USER_AGENT_MAX: usize = 2048;
+pub const USER_AGENT_MAX: usize = 2048;
 /// Deepest nesting of a body.
 const DEPTH_MAX: usize = 64;
 /// Most scopes in a token wish.
@@ -57,17 +57,17 @@ pub struct AssuranceClaim {
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RawParty {
     #[serde(rename = "type")]
-    kind: String,
-    id: String,
+    pub(crate) kind: String,
+    pub(crate) id: String,
     #[serde(default)]
-    properties: Option<Object>,
+    pub(crate) properties: Option<Object>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct RawAction {
-    name: String,
+    pub(crate) name: String,
     #[serde(default)]
-    properties: Option<Object>,
+    pub(crate) properties: Option<Object>,
 }
 
 /// The members of a question; which of them may be missing depends on where it stands.

@@ -67,10 +67,12 @@ pub enum Permission {
     ReportEvents,
     ReadDevices,
     WriteDevices,
+    ReadModels,
+    ChooseModels,
 }
 
 impl Permission {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Evaluate,
         Self::AssertAssurance,
         Self::Replay,
@@ -82,6 +84,8 @@ impl Permission {
         Self::ReportEvents,
         Self::ReadDevices,
         Self::WriteDevices,
+        Self::ReadModels,
+        Self::ChooseModels,
     ];
 
     /// The Cedar action.
@@ -99,6 +103,8 @@ impl Permission {
             Self::ReportEvents => "events.report",
             Self::ReadDevices => "devices.read",
             Self::WriteDevices => "devices.write",
+            Self::ReadModels => "models.read",
+            Self::ChooseModels => "models.choose",
         }
     }
 }
@@ -198,6 +204,10 @@ mod tests {
         );
         assert!(!granted(Role::Author).contains(&"replay"));
         assert!(granted(Role::Keeper).contains(&"replay"));
+        for role in Role::ALL {
+            let keeps = matches!(role, Role::Keeper | Role::Admin);
+            assert_eq!(granted(role).contains(&"models.choose"), keeps, "{role:?}");
+        }
         assert!(!granted(Role::Operator).contains(&"evaluate"));
         assert_eq!(granted(Role::Admin).len(), Permission::ALL.len());
     }

@@ -207,6 +207,29 @@ fn show(body: &[u8], output: Output) {
         ));
         return;
     }
+    if get("/kind") == "model" {
+        let model = match get("/model") {
+            none if none == "null" => "none".to_owned(),
+            model => model,
+        };
+        line(&format!(
+            "{}  model {}: {model} instead of {}, by {}{}{}",
+            get("/at"),
+            get("/act"),
+            get("/previous"),
+            get("/caller"),
+            if get("/forced") == "true" {
+                ", forced"
+            } else {
+                ""
+            },
+            match get("/reason") {
+                none if none == "null" => String::new(),
+                reason => format!(": {reason}"),
+            },
+        ));
+        return;
+    }
     if get("/kind") == "event" {
         line(&format!(
             "{}  told: {} of {}::{:?}, {}",

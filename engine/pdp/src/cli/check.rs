@@ -3,13 +3,15 @@
 use ::geo::Geo;
 use serde_json::json;
 
-use super::Failure;
 use super::output::Output;
+use super::{Failure, runtime};
+use crate::models;
 use crate::settings::Settings;
 use crate::snapshot::{self, LoadError};
 
 pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
-    let loaded = snapshot::load(settings);
+    let champion = runtime()?.block_on(models::foresee(settings));
+    let loaded = snapshot::load(settings, champion);
     let geo = Geo::open(&settings.geo);
     let mut faults = Vec::new();
     let mut found = Vec::new();

@@ -1,26 +1,34 @@
-//! `portreeve data`: events, simulated and imported.
+//! `portreeve data`: events, simulated, imported, and exported from the record of decisions.
+
+pub(super) mod export;
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::geo::World;
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
-use trainer::import::Format;
+use trainer::events::{Sorter, Writer};
+use trainer::import::{Format, Imported};
 use trainer::{Organisation, Plan};
 
 use super::Failure;
 use super::output::{Output, bar, counter, tell};
+use crate::settings::{Settings, SettingsError};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum LogFormat {
     /// The risk-based-authentication login data set, CSV
     Rba,
-    /// AWS CloudTrail, flattened to CSV
+    /// AWS CloudTrail: its own JSON, or flattened to CSV
     Cloudtrail,
     /// The log of sshd, as syslog writes it
     Sshd,
+    /// Okta's System Log, JSON
+    Okta,
+    /// Sign-ins of Microsoft Entra ID, JSON of Microsoft Graph or Azure Monitor
+    Entra,
 }
 
 #[derive(Debug, Subcommand)]
@@ -45,7 +53,7 @@ pub(super) enum DataCommand {
         /// Same seed, same events
         #[arg(long, default_value_t = 7)]
         seed: u64,
-        /// Where to write the events; standard output by default
+        /// Where to write the events; standard output by default. `.parquet` is a table, `.gz` packed
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -56,9 +64,12 @@ pub(super) enum DataCommand {
         format: LogFormat,
         /// The log; `.gz` is unpacked, `-` is standard input
         log: PathBuf,
-        /// Where to write the events; standard output by default
+        /// Where to write the events; standard output by default. `.parquet` is a table, `.gz` packed
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Write them in order of time, as training wants them; for logs that are not
+        #[arg(long)]
+        sort: bool,
         /// Where to write the lines that could not be read, each with its number and reason
         #[arg(long)]
         rejects: Option<PathBuf>,
@@ -66,10 +77,18 @@ pub(super) enum DataCommand {
         #[arg(long, default_value_t = 2017)]
         year: i16,
     },
+    /// Write what was decided and observed as events, in order of time; with the engine running
+    /// or not
+    Export(export::ExportArgs),
 }
 
-pub(super) fn run(command: DataCommand, output: Output) -> Result<(), Failure> {
+pub(super) fn run(
+    command: DataCommand,
+    settings: impl FnOnce() -> Result<Settings, SettingsError>,
+    output: Output,
+) -> Result<(), Failure> {
     match command {
+        DataCommand::Export(args) => export::run(args, &settings()?, output),
         DataCommand::Simulate {
             world,
             people,
@@ -92,17 +111,17 @@ pub(super) fn run(command: DataCommand, output: Output) -> Result<(), Failure> {
             };
             let organisation = Organisation::new(&plan, &world).map_err(Failure::unable)?;
             let to_file = out.is_some();
-            let mut to = writer(out.as_ref())?;
+            let mut to = Writer::create(out.as_deref())?;
             let bar = bar(u64::from(days), "days");
             let mut count = 0_u64;
             for events in trainer::simulate::simulate(&organisation, &plan) {
                 for event in &events {
-                    trainer::events::write(&mut to, event)?;
+                    to.write(event)?;
                 }
                 count += events.len() as u64;
                 bar.inc(1);
             }
-            to.flush()?;
+            to.finish()?;
             bar.finish_and_clear();
             report(
                 to_file,
@@ -115,6 +134,7 @@ pub(super) fn run(command: DataCommand, output: Output) -> Result<(), Failure> {
             format,
             log,
             out,
+            sort,
             rejects,
             year,
         } => {
@@ -122,50 +142,79 @@ pub(super) fn run(command: DataCommand, output: Output) -> Result<(), Failure> {
                 LogFormat::Rba => Format::Rba,
                 LogFormat::Cloudtrail => Format::Cloudtrail,
                 LogFormat::Sshd => Format::Sshd,
+                LogFormat::Okta => Format::Okta,
+                LogFormat::Entra => Format::Entra,
             };
-            let reader = trainer::events::open(&log)?;
+            let named = |error| Failure::Unable(format!("{}: {error}", log.display()));
+            let reader = trainer::events::open(&log).map_err(named)?;
             let to_file = out.is_some();
-            let mut to = writer(out.as_ref())?;
-            let mut rejected: Box<dyn Write> = match &rejects {
-                Some(_) => writer(rejects.as_ref())?,
-                None => Box::new(io::sink()),
-            };
-            let bar = counter("lines");
-            let imported =
-                trainer::import::import(format, reader, year, &mut to, &mut rejected, |line| {
-                    bar.set_position(line)
-                })
-                .map_err(|error| Failure::Unable(format!("{}: {error}", log.display())))?;
-            to.flush()?;
+            let mut to = Writer::create(out.as_deref())?;
+            let mut sorter = sort.then(Sorter::default);
+            let mut rejected = rejects_to(rejects.as_deref())?;
+            let bar = counter("records");
+            let imported = trainer::import::import(
+                format,
+                reader,
+                year,
+                |event| match &mut sorter {
+                    Some(sorter) => sorter.push(event),
+                    None => to.write(event),
+                },
+                &mut rejected,
+                |records| bar.set_position(records),
+            )
+            .map_err(named)?;
+            if let Some(sorter) = sorter {
+                sorter.finish(|event| to.write(event))?;
+            }
+            to.finish()?;
             rejected.flush()?;
             bar.finish_and_clear();
+            let text = told(&imported, sort, rejects.is_some());
             let value = json!({
+                "records": imported.records,
+                "taken": imported.taken,
                 "events": imported.events,
+                "late": imported.late,
                 "passed_over": imported.passed_over,
                 "rejected": imported.rejected,
             });
-            let mut text = vec![format!("{} events", imported.events)];
-            for (what, count) in &imported.passed_over {
-                text.push(format!("{count} lines passed over: {what}"));
-            }
-            for (why, count) in &imported.rejected {
-                text.push(format!("{count} lines rejected: {why}"));
-            }
-            if !imported.rejected.is_empty() && rejects.is_none() {
-                text.push("name a file with `--rejects` to keep them".to_owned());
-            }
-            report(to_file, output, &value, &text.join("\n"))
+            report(to_file, output, &value, &text)
         }
     }
 }
 
-fn writer(path: Option<&PathBuf>) -> Result<Box<dyn Write>, Failure> {
+/// What became of an import, for people.
+fn told(imported: &Imported, sorted: bool, kept: bool) -> String {
+    let mut text = vec![format!(
+        "{} events of {} records",
+        imported.events, imported.records
+    )];
+    for (what, count) in &imported.passed_over {
+        text.push(format!("{count} passed over: {what}"));
+    }
+    for (why, count) in &imported.rejected {
+        text.push(format!("{count} rejected: {why}"));
+    }
+    if !imported.rejected.is_empty() && !kept {
+        text.push("name a file with `--rejects` to keep them".to_owned());
+    }
+    if imported.late > 0 && !sorted {
+        text.push(format!(
+            "{} events are earlier than one before them; `--sort` puts them in order",
+            imported.late
+        ));
+    }
+    text.join("\n")
+}
+
+fn rejects_to(path: Option<&Path>) -> Result<Box<dyn Write>, Failure> {
     Ok(match path {
-        None => Box::new(BufWriter::new(io::stdout())),
+        None => Box::new(io::sink()),
         Some(path) => {
             let file = File::create(path)
                 .map_err(|error| Failure::Unable(format!("{}: {error}", path.display())))?;
-            Box::new(BufWriter::with_capacity(1 << 20, file))
+            Box::new(BufWriter::new(file))
         }
     })
 }

@@ -5,6 +5,7 @@
 //! `--json` as JSON; what people may want to follow goes to standard error.
 
 mod audit;
+mod bench;
 mod check;
 mod data;
 mod demo;
@@ -13,6 +14,7 @@ mod keys;
 mod model;
 mod output;
 mod serve;
+mod strangers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,10 +56,10 @@ enum Command {
     /// Keys of callers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Models: train one, read its card
+    /// Models: train, compare, shadow, promote, roll back, watch for drift
     #[command(subcommand)]
     Model(model::ModelCommand),
-    /// Events: simulate them, import logs
+    /// Events: simulate them, import logs, export what was decided
     #[command(subcommand)]
     Data(data::DataCommand),
     /// The record of decisions: verify its chain, read its end
@@ -116,7 +118,7 @@ pub fn run() -> ExitCode {
         Command::Model(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| model::run(command, &s, output)),
-        Command::Data(command) => data::run(command, output),
+        Command::Data(command) => data::run(command, settings, output),
         Command::Audit(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| audit::run(command, &s, output)),
@@ -146,6 +148,23 @@ fn environment() -> impl Iterator<Item = (String, String)> {
         // Settings are text; what is not was not meant for us.
         Some((name.into_string().ok()?, value.into_string().ok()?))
     })
+}
+
+/// Who runs this command, for the record. A user of the machine who may write the store could
+/// write any name there: this is for honest people to find each other.
+fn os_user() -> String {
+    let named = |wanted: &str| {
+        environment()
+            .find(|(name, value)| name == wanted && !value.is_empty())
+            .map(|(_, value)| value)
+    };
+    let number = || {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = std::fs::metadata("/proc/self").ok()?;
+        Some(format!("uid-{}", own.uid()))
+    };
+    let user = named("USER").or_else(|| named("LOGNAME")).or_else(number);
+    format!("os:{}", user.as_deref().unwrap_or("unknown"))
 }
 
 /// An async runtime for a command that needs the engine or its store.

@@ -98,24 +98,20 @@ async fn heed_signals(app: Arc<App>, stop: watch::Sender<bool>) {
 }
 
 async fn reload(app: &Arc<App>) {
-    let reloading = Arc::clone(app);
-    // Reads files and verifies databases: not for the threads that answer.
-    let done = tokio::task::spawn_blocking(move || reloading.reload()).await;
-    match done {
-        Ok(Ok(notes)) => {
+    match app.reload().await {
+        Ok(notes) => {
             for note in notes {
                 tracing::warn!("{note}");
             }
             let revision = app.live.current().revisions.policies.clone();
             tracing::info!(%revision, "reloaded");
         }
-        Ok(Err(faults)) => {
+        Err(faults) => {
             app.metrics.reload_failed();
             for fault in faults {
                 tracing::error!("reload: {fault}");
             }
             tracing::error!("the reload failed; what could not be renewed stays as it was");
         }
-        Err(error) => tracing::error!(%error, "the reload broke off; everything stays as it was"),
     }
 }

@@ -6,6 +6,7 @@ mod decisions;
 mod devices;
 mod events;
 mod guard;
+mod models;
 mod operations;
 mod problem;
 
@@ -40,6 +41,10 @@ pub fn router(app: &Arc<App>) -> Router {
                 .put(devices::write)
                 .delete(devices::delete),
         )
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/promote", post(models::promote))
+        .route("/v1/models/rollback", post(models::rollback))
+        .route("/v1/models/shadow", post(models::shadow))
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))

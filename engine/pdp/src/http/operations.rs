@@ -22,7 +22,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let failing = app.state.failing_since();
     let snapshot = app.live.current();
     let denying = snapshot.deny_from.is_some_and(|from| now >= from) || app.state.has_given_up(now);
-    let ready = stale.is_none() && failing.is_none();
+    let faults = app.models.faults();
+    let ready = stale.is_none() && failing.is_none() && faults.champion.is_none();
     let body = serde_json::json!({
         "status": if denying { "denying" } else if ready { "ready" } else { "degraded" },
         "policies": {
@@ -33,6 +34,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
             "faults": stale.map(|stale| stale.faults).unwrap_or_default(),
         },
         "model": &*snapshot.revisions.model,
+        "model_fault": faults.champion,
         "store": { "failing_since": failing.map(wire::time::format) },
     });
     let status = if ready {

@@ -63,6 +63,11 @@ impl Problem {
         )
     }
 
+    /// 409: what is asked for does not go with what holds now.
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
     /// 413: the body, or the batch in it, is larger than the settings allow.
     pub fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail)

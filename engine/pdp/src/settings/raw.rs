@@ -87,6 +87,7 @@ section!(RawPolicies {
 section!(RawModels {
     dir: PathBuf = PathBuf::from("./models"),
     champion: String = "behaviour".to_owned(),
+    margin: f64 = 0.02,
 });
 section!(RawGeo {
     city: Option<PathBuf> = None,
@@ -293,6 +294,9 @@ impl Raw {
             let beside = self.policies.dir.join("entities.json");
             beside.is_file().then_some(beside)
         });
+        if !(0.0..=1.0).contains(&self.models.margin) {
+            faults.push(format!("`models.margin` is {}: 0 to 1", self.models.margin));
+        }
         let risk = check_risk(&self.risk, &mut faults);
         let sessions = check_sessions(&self.sessions, &mut faults);
         let ttl = self.tokens.ttl_seconds;
@@ -319,6 +323,7 @@ impl Raw {
             stale_deny_after: self.policies.stale_deny_after.0,
             models: self.models.dir,
             champion: self.models.champion,
+            model_margin: self.models.margin,
             geo: GeoPaths {
                 city: self.geo.city,
                 asn: self.geo.asn,

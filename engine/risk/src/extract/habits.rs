@@ -48,7 +48,7 @@ impl Evidence {
         if seen.asn.is_some() {
             self.features.set(Feature::AsnSurprise, in_asn.surprise());
         }
-        if seen.address.is_some() {
+        if seen.asn.is_some() {
             let in_prefix = chain.step(in_asn, Habit::Prefix, seen.prefix);
             let address = chain.step(in_prefix, Habit::Address, seen.address);
             self.features
@@ -65,8 +65,10 @@ impl Evidence {
             self.features
                 .set(Feature::DeviceSurprise, surprise.surprise());
             let age = profile.device_age_days(device, now);
-            self.features
-                .set(Feature::DeviceYouth, 1.0 / (1.0 + age.unwrap_or_default()));
+            if device != Key::NOTHING || !profile.knows(Habit::Device, device) {
+                self.features
+                    .set(Feature::DeviceYouth, 1.0 / (1.0 + age.unwrap_or_default()));
+            }
             words.device_age_days = age.and_then(whole);
             let changed = seen
                 .fingerprint
@@ -94,7 +96,10 @@ impl Evidence {
             let shift = f64::from(millis / usual).ln().abs();
             self.features.set(Feature::RoundTripShift, shift);
         }
-        let is_new = |habit, key: Option<Key>| key.map(|key| !profile.knows(habit, key));
+        let is_new = |habit, key: Option<Key>| {
+            key.filter(|key| *key != Key::NOTHING)
+                .map(|key| !profile.knows(habit, key))
+        };
         words.known_device = is_new(Habit::Device, seen.device).map(|new| !new);
         words.new_agent = is_new(Habit::Agent, seen.agent);
         words.new_country = is_new(Habit::Country, country);
@@ -237,24 +242,24 @@ impl Evidence {
 
     pub(super) fn note_sources(&mut self, tallies: &[Option<Tally>; 3], now: Timestamp) {
         let words = &mut self.facts.signals;
-        let known = self.observation.address.is_some();
         let [address, prefix, asn] = tallies;
+        let [at_address, at_prefix, at_asn] = self.attempt.sources;
         for (feature, tally, source, word) in [
             (
                 Feature::AddressAbuse,
                 address,
-                known,
+                at_address,
                 &mut words.address_abuse,
             ),
-            (Feature::PrefixAbuse, prefix, known, &mut words.prefix_abuse),
             (
-                Feature::AsnAbuse,
-                asn,
-                self.observation.asn.is_some(),
-                &mut words.asn_abuse,
+                Feature::PrefixAbuse,
+                prefix,
+                at_prefix,
+                &mut words.prefix_abuse,
             ),
+            (Feature::AsnAbuse, asn, at_asn, &mut words.asn_abuse),
         ] {
-            if source {
+            if source.is_some() {
                 // A source that was never seen has done nothing yet.
                 let abuse = tally.map_or(0.0, |tally| tally.abuse(now));
                 self.features.set(feature, abuse);

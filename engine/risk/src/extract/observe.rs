@@ -1,6 +1,6 @@
 //! What profiles, crowds and tallies see of a request: keys and numbers.
 
-use domain::{AccessRequest, ActionResult, Timestamp, Value};
+use domain::{AccessRequest, ActionResult, Signal, Timestamp, Value};
 
 use super::{Signals, place_name};
 use crate::abuse::Attempt;
@@ -33,6 +33,7 @@ pub(super) fn observe(
     });
     let resource = &request.resource.entity;
     let device = request.context.device.as_ref();
+    let ip = request.context.ip;
     let failed = request.result == Some(ActionResult::Failure);
     Observation {
         at: now,
@@ -42,21 +43,26 @@ pub(super) fn observe(
             .anonymity
             .known()
             .is_some_and(|known| known.hides_place()),
-        country: place
-            .and_then(|place| place.country)
-            .map(|country| Key::number(u64::from(country.number()))),
-        asn: signals
-            .network
-            .known()
-            .map(|network| Key::number(u64::from(network.asn))),
-        prefix: request.context.ip.map(Key::of_prefix),
-        address: request.context.ip.map(Key::of_address),
-        agent: agent.map(|agent| Key::of(&agent.family)),
+        country: or_nothing(&signals.place, |place| {
+            place
+                .country
+                .map(|country| Key::number(u64::from(country.number())))
+        }),
+        asn: or_nothing(&signals.network, |network| {
+            Some(Key::number(u64::from(network.asn)))
+        }),
+        prefix: Some(ip.map_or(Key::NOTHING, Key::of_prefix)),
+        address: Some(ip.map_or(Key::NOTHING, Key::of_address)),
+        agent: Some(agent.map_or(Key::NOTHING, |agent| Key::of(&agent.family))),
         system: agent.and_then(|agent| agent.os.as_deref()).map(Key::of),
         device_type: agent
             .and_then(|agent| agent.device_type.as_deref())
             .map(Key::of),
-        device: device.and_then(|device| device.id.as_deref()).map(Key::of),
+        device: Some(
+            device
+                .and_then(|device| device.id.as_deref())
+                .map_or(Key::NOTHING, Key::of),
+        ),
         fingerprint: device
             .and_then(|device| device.fingerprint.as_deref())
             .map(Key::of),
@@ -65,6 +71,15 @@ pub(super) fn observe(
         action: Key::of(request.action.name.as_str()),
         failed,
         refused_prompt: failed && matches!(request.action.name.as_str(), "challenge" | "mfa"),
+    }
+}
+
+/// What a source says; nothing, when it has nothing to say; unknown, when it failed.
+fn or_nothing<T>(signal: &Signal<T>, key: impl FnOnce(&T) -> Option<Key>) -> Option<Key> {
+    match signal {
+        Signal::Known(value) => Some(key(value).unwrap_or(Key::NOTHING)),
+        Signal::Absent => Some(Key::NOTHING),
+        Signal::Unavailable => None,
     }
 }
 
@@ -83,9 +98,11 @@ fn round_trip(request: &AccessRequest) -> Option<f32> {
 /// What the sources of this request are to remember of it.
 pub(super) fn attempt_of(request: &AccessRequest, seen: &Observation) -> Attempt {
     let subject = &request.subject.entity;
+    // What is in no database is no source.
+    let sources = [seen.address, seen.prefix, seen.asn];
     Attempt {
         at: seen.at,
-        sources: [seen.address, seen.prefix, seen.asn],
+        sources: sources.map(|source| source.filter(|key| *key != Key::NOTHING)),
         subject: Key::of_pair(subject.kind.as_str(), subject.id.as_str()),
         failed: seen.failed,
     }

@@ -181,7 +181,9 @@ impl Profile {
     }
 
     fn learn_device(&mut self, seen: &Observation) {
-        let Some(device) = seen.device else { return };
+        let Some(device) = seen.device.filter(|device| *device != Key::NOTHING) else {
+            return;
+        };
         match self.bonds.iter_mut().find(|bond| bond.device == device) {
             Some(bond) => bond.fingerprint = bond.fingerprint.or(seen.fingerprint),
             None => push_bounded(

@@ -24,7 +24,7 @@ mod write;
 mod tests;
 
 pub use line::{Chain, Place, Position};
-pub use read::{Record, read_at, read_from};
+pub use read::{Contents, Record, read_all, read_at, read_from};
 pub use retain::remove_older;
 pub use verify::{Break, Report, verify};
 pub use write::{AppendError, Journal, JournalSettings, Recovery};

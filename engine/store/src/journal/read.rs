@@ -103,6 +103,68 @@ pub fn read_from(
     Ok(records)
 }
 
+/// What was in a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Records read.
+    pub records: u64,
+    /// Lines that are no records, and where the first one is.
+    pub unreadable: u64,
+    /// `segment:line` of the first unreadable one.
+    pub first_unreadable: Option<String>,
+}
+
+/// Hands over the text of every record in order, of a journal at rest or being written. Lines
+/// that are no records are passed over and counted; whether the chain holds is for
+/// [`super::verify`] to say.
+///
+/// # Errors
+/// When a file cannot be read, and what `each` fails with.
+pub fn read_all(
+    folder: &Path,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Contents> {
+    let mut contents = Contents::default();
+    let paths = line::segments(folder)?;
+    let last = paths.len().saturating_sub(1);
+    for (position, path) in paths.iter().enumerate() {
+        let file = match File::open(path) {
+            // Its time was over while this went on.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let mut text = Vec::new();
+        let mut number = 0_u64;
+        loop {
+            text.clear();
+            if reader.read_until(b'\n', &mut text)? == 0 {
+                break;
+            }
+            number += 1;
+            let whole = text.strip_suffix(b"\n");
+            if whole.is_none() && position == last {
+                // Being written at this moment, or torn by a crash: never answered.
+                break;
+            }
+            match whole.and_then(line::parse) {
+                Some(found) => {
+                    contents.records += 1;
+                    each(found.record)?;
+                }
+                None if number == 1 && whole.and_then(line::parse_header).is_some() => {}
+                None => {
+                    contents.unreadable += 1;
+                    contents
+                        .first_unreadable
+                        .get_or_insert_with(|| format!("{}:{number}", path.display()));
+                }
+            }
+        }
+    }
+    Ok(contents)
+}
+
 /// Longest record that is read back, bytes.
 const RECORD_MAX: u64 = 16 << 20;
 

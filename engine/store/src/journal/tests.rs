@@ -227,3 +227,33 @@ async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
     journal.close();
     assert!(check(folder.path()).broken.is_none());
 }
+
+#[tokio::test]
+async fn everything_is_handed_over_and_damage_is_counted() {
+    let folder = filled(20).await;
+    let read = || {
+        let mut bodies = Vec::new();
+        let contents = read_all(folder.path(), |body| {
+            bodies.push(body.to_vec());
+            Ok(())
+        });
+        (contents.unwrap(), bodies)
+    };
+    let (contents, bodies) = read();
+    assert_eq!((contents.records, contents.unreadable), (20, 0));
+    assert_eq!(bodies, (0..20).map(record).collect::<Vec<_>>());
+
+    let paths = segments(folder.path());
+    let mut text = fs::read(&paths[0]).unwrap();
+    let second = text.iter().rposition(|byte| *byte == b'+').unwrap();
+    text[second] = b'?';
+    fs::write(&paths[0], text).unwrap();
+    let last = paths.last().unwrap();
+    let mut text = fs::read(last).unwrap();
+    text.extend_from_slice(b"+21 being written");
+    fs::write(last, text).unwrap();
+    let (contents, bodies) = read();
+    assert_eq!((contents.records, contents.unreadable), (19, 1));
+    assert_eq!(bodies.len(), 19);
+    assert!(contents.first_unreadable.unwrap().contains(".log:"));
+}

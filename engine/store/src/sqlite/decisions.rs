@@ -127,6 +127,40 @@ impl Store {
         }))
     }
 
+    /// Where the last records stand in the journal, the newest first, each with its number; only
+    /// those before number `before`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_decisions(
+        &self,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<(u64, Place)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT seq, segment, offset, length FROM decisions WHERE seq < ? \
+             ORDER BY seq DESC LIMIT ?",
+        )
+        .bind(before.map_or(i64::MAX, number))
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(&self.read)
+        .await?;
+        let mut places = Vec::with_capacity(rows.len());
+        for row in rows {
+            let whole = |column| -> Result<u64, StoreError> {
+                u64::try_from(row.try_get::<i64, _>(column)?)
+                    .map_err(|_| StoreError::Nonsense { what: "decision" })
+            };
+            let place = Place {
+                segment: row.try_get("segment")?,
+                offset: whole("offset")?,
+                length: whole("length")?,
+            };
+            places.push((whole("seq")?, place));
+        }
+        Ok(places)
+    }
+
     /// Forgets records decided before a moment. Returns how many.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod crowds;
 mod decisions;
 mod devices;
 mod keys;
+mod models;
 mod profiles;
 mod sessions;
 
@@ -23,6 +24,7 @@ use sqlx::sqlite::{
 pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
 pub use keys::KeyRecord;
+pub use models::{ModelAct, ModelActKind};
 pub use profiles::ProfileRow;
 
 /// Connections that read.
@@ -115,13 +117,22 @@ impl MigrationSource<'static> for Embedded {
         >,
     > {
         Box::pin(async {
+            let step = |number, name: &'static str, text: &'static str| {
+                let text = sqlx::SqlStr::from_static(text);
+                Migration::new(number, name.into(), MigrationType::Simple, text, false)
+            };
             Ok(vec![
-                migration(
+                step(
                     1,
                     "first",
                     include_str!("../../migrations/sqlite/0001_first.sql"),
                 ),
-                migration(
+                step(
+                    2,
+                    "models",
+                    include_str!("../../migrations/sqlite/0002_models.sql"),
+                ),
+                step(
                     3,
                     "crowds",
                     include_str!("../../migrations/sqlite/0003_crowds.sql"),
@@ -129,16 +140,6 @@ impl MigrationSource<'static> for Embedded {
             ])
         })
     }
-}
-
-fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
-    Migration::new(
-        version,
-        name.into(),
-        MigrationType::Simple,
-        sqlx::SqlStr::from_static(sql),
-        false,
-    )
 }
 
 fn stamp(millis: i64) -> Timestamp {

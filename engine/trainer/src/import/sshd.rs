@@ -45,17 +45,17 @@ impl Reader {
 
     pub(super) fn read(&mut self, text: &str) -> Read {
         if text.trim().is_empty() {
-            return Read::PassOver("empty line");
+            return Read::PassOver("empty line".into());
         }
         let Some(line) = LINE.captures(text.trim_end()) else {
             return Read::Reject("no line of syslog".to_owned());
         };
         let (_, [month, day, hour, minute, second, host, program, message]) = line.extract();
         if program != "sshd" {
-            return Read::PassOver("another program than sshd");
+            return Read::PassOver("another program than sshd".into());
         }
         let Some(sign_in) = SIGN_IN.captures(message) else {
-            return Read::PassOver("sshd, but no sign-in");
+            return Read::PassOver("sshd, but no sign-in".into());
         };
         let part = |number: usize| sign_in.get(number).map(|part| part.as_str());
         let numbers = [day, hour, minute, second].map(|part| part.parse::<i8>().ok());
@@ -153,7 +153,8 @@ mod tests {
                     wire::time::format(event.time)
                 )
             }
-            Read::PassOver(what) => what.to_owned(),
+            Read::PassOver(what) => what.into_owned(),
+            Read::Several(_) => "several".to_owned(),
             Read::Reject(why) => why,
         };
         let host = "ip-10-77-20-248";

@@ -1,11 +1,7 @@
 //! Who plays, and with what.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use domain::EntityRef;
 use serde_json::{Value, json};
 use trainer::simulate::{Person, Resource, Service, documents};
-use wire::Event;
 
 /// Departments whose documents the demo needs.
 const DEPARTMENTS: [&str; 4] = ["engineering", "finance", "legal", "sales"];
@@ -20,14 +16,6 @@ const PEOPLE: [(&str, &str, &str); 7] = [
     ("frank", "london", "sales"),
     ("grace", "paris", "legal"),
 ];
-
-/// What imported strangers may do: as much as they asked for, as far as risk lets them.
-pub(super) const POLICY_FOR_IMPORTED: &str = r#"// Written by `portreeve demo --events` for the subjects of the file.
-
-@id("imported")
-@reason("You are one of the imported subjects.")
-permit (principal in Group::"imported", action, resource);
-"#;
 
 /// The people.
 pub(super) fn people() -> Vec<Person> {
@@ -89,42 +77,4 @@ pub(super) fn documents_as_entities() -> Vec<Value> {
             })
         })
         .collect()
-}
-
-/// Adds the subjects and resources of a file to the Cedar entities, as far as the schema has
-/// types for them. Who is there already keeps what is said of them, and joins the others.
-pub(super) fn add_strangers(entities: &mut Vec<Value>, events: &[Event]) {
-    let uid =
-        |entity: &EntityRef| json!({ "type": entity.kind.as_str(), "id": entity.id.as_str() });
-    let group = json!({ "type": "Group", "id": "imported" });
-    let mut places: BTreeMap<String, usize> = entities
-        .iter()
-        .enumerate()
-        .filter_map(|(place, entity)| Some((entity.get("uid")?.to_string(), place)))
-        .collect();
-    let mut add = |uid: Value, parents: &[Value]| {
-        let place = *places.entry(uid.to_string()).or_insert_with(|| {
-            entities.push(json!({ "uid": uid, "attrs": {}, "parents": [] }));
-            entities.len() - 1
-        });
-        let known = entities
-            .get_mut(place)
-            .and_then(|entity| entity.get_mut("parents"))
-            .and_then(Value::as_array_mut);
-        for (known, parent) in known.into_iter().zip(parents) {
-            known.push(parent.clone());
-        }
-    };
-    add(group.clone(), &[]);
-    let mut seen = BTreeSet::new();
-    for event in events {
-        let subject = &event.request.subject.entity;
-        let resource = &event.request.resource.entity;
-        if matches!(subject.kind.as_str(), "User" | "Service") && seen.insert(subject) {
-            add(uid(subject), std::slice::from_ref(&group));
-        }
-        if matches!(resource.kind.as_str(), "Document" | "Application") && seen.insert(resource) {
-            add(uid(resource), &[]);
-        }
-    }
 }

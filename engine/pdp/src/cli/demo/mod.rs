@@ -21,7 +21,7 @@ use wire::Event;
 use wire::event::Label;
 
 use super::output::{Output, bar, is_watched, tell};
-use super::{Failure, runtime};
+use super::{Failure, runtime, strangers};
 use crate::access::Role;
 use crate::app;
 use crate::background::Background;
@@ -196,11 +196,11 @@ fn prepare_policies(
     match events {
         None => entities.extend(cast::documents_as_entities()),
         Some(events) => {
-            cast::add_strangers(&mut entities, events);
-            fs::write(
-                policies.join("90-imported.cedar"),
-                cast::POLICY_FOR_IMPORTED,
-            )?;
+            let parties = |of: fn(&Event) -> &domain::EntityRef| events.iter().map(of).cloned();
+            let subjects = parties(|event| &event.request.subject.entity).collect();
+            let resources = parties(|event| &event.request.resource.entity).collect();
+            strangers::add(&mut entities, &subjects, &resources);
+            fs::write(policies.join("90-imported.cedar"), strangers::POLICY)?;
         }
     }
     let path = folder.join("entities.json");

@@ -1,0 +1,53 @@
+//! `portreeve model evaluate`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use risk::artifact;
+
+use super::super::bench;
+use super::super::output::Output;
+use super::{Failure, Progress, folder_of, open_geo};
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct EvaluateArgs {
+    /// Files of events in order of time; `.gz` is unpacked
+    #[arg(long, required = true, num_args = 1..)]
+    events: Vec<PathBuf>,
+    /// `name` or `name@version`; the champion by default
+    #[arg(long)]
+    model: Option<String>,
+    /// Share of the events' time that only teaches, before decisions count
+    #[arg(long, default_value_t = 0.5)]
+    warm_up: f64,
+    /// One database for places, networks and anonymisers instead of those in the settings
+    #[arg(long, value_name = "FILE")]
+    geo: Option<PathBuf>,
+}
+
+pub(super) fn run(args: EvaluateArgs, settings: &Settings, output: Output) -> Result<(), Failure> {
+    if !(0.0..1.0).contains(&args.warm_up) {
+        return Err(Failure::Unable(format!(
+            "`--warm-up` is {}: a share from 0 to less than 1",
+            args.warm_up
+        )));
+    }
+    let geo = open_geo(settings, args.geo)?;
+    let folder = folder_of(args.model, settings)?;
+    let (model, manifest) = artifact::load(&folder).map_err(Failure::unable)?;
+    let mut progress = Progress::default();
+    let report = trainer::evaluate::run(
+        || trainer::events::read(&args.events),
+        &geo,
+        &Arc::new(model),
+        manifest.budget,
+        args.warm_up,
+        &|model, survey| bench::judge(settings, model, survey),
+        |step| progress.show(step),
+    )
+    .map_err(Failure::unable)?;
+    progress.done();
+    output.print(&report, &report.text())
+}

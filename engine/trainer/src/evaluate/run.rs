@@ -1,0 +1,81 @@
+//! An evaluation of a model that is there already.
+
+use std::sync::Arc;
+
+use geo::Geo;
+use risk::Model;
+use risk::calibration::Budget;
+use wire::Event;
+
+use super::{Bench, Evaluation, Report, is_attack, is_question};
+use crate::events::ReadError;
+use crate::replay::Replay;
+use crate::sample::Sample;
+use crate::survey::Survey;
+use crate::train::{Step, TrainError, decide, fit_plain};
+
+/// Rows that the plain forest of a baseline is fitted on, at most.
+const ROWS_MAX: usize = 100_000;
+/// Seed of the plain forest: of no account but that it is always the same.
+const SEED: u64 = 7;
+
+/// Judges a model by events: what comes before `warm_up` of their time only teaches.
+///
+/// # Errors
+/// When the events cannot be read or are not in order, or the policies cannot be loaded.
+pub fn run<I>(
+    events: impl Fn() -> I,
+    geo: &Geo,
+    model: &Arc<Model>,
+    budget: Budget,
+    warm_up: f64,
+    bench: &Bench<'_>,
+    mut progress: impl FnMut(Step),
+) -> Result<Report, TrainError>
+where
+    I: Iterator<Item = Result<Event, ReadError>>,
+{
+    let survey = Survey::of(events(), geo, |seen| progress(Step::Looking(seen)))?;
+    let judge = bench(model, &survey).map_err(TrainError::Policies)?;
+    let from = survey.at(warm_up);
+    let mut replay = Replay::new(geo);
+    let mut before = Sample::new(ROWS_MAX, SEED);
+    let mut evaluation = None;
+    for (seen, event) in events().enumerate() {
+        let mut event = event?;
+        if seen % 1000 == 0 {
+            progress(Step::Learning(seen, survey.events));
+        }
+        if event.time < from {
+            let features = replay.step(&mut event).features;
+            if is_question(&event) && !is_attack(&event) {
+                before.push(features);
+            }
+            continue;
+        }
+        let evaluation = match &mut evaluation {
+            Some(evaluation) => evaluation,
+            None => {
+                // With nothing to fit it on, that baseline knows nothing.
+                let plain = fit_plain(before.kept(), SEED).ok();
+                evaluation.insert(Evaluation::new(
+                    Arc::clone(model),
+                    plain,
+                    replay.who(),
+                    event.time,
+                    survey.events - seen,
+                ))
+            }
+        };
+        decide(&mut replay, &mut event, judge.as_ref(), evaluation);
+    }
+    progress(Step::Measuring);
+    let promise = [(30, budget.challenge), (60, budget.mfa), (80, budget.deny)];
+    evaluation
+        .map(|evaluation| Report::of(&evaluation, promise))
+        .ok_or(TrainError::TooFew {
+            found: 0,
+            purpose: "judge by",
+            needed: 1,
+        })
+}
