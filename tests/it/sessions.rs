@@ -48,8 +48,7 @@ fn of_two_subjects_who_come_first_at_once_one_has_the_session() {
             question["subject"]["id"] = json!(subject);
             question["context"]["session_id"] = json!(format!("cookie-{number}"));
             start.wait();
-            let answer = client.ask(&question);
-            answer["context"]["cause"] != "session_of_another"
+            client.ask(&question)["context"]["outcome"] != "deny"
         };
         (0..200).map(ask).collect()
     };
@@ -58,8 +57,8 @@ fn of_two_subjects_who_come_first_at_once_one_has_the_session() {
         (accepted("alice"), bob.join().unwrap())
     });
     let both = alice.iter().zip(&bob).filter(|(a, b)| **a && **b).count();
-    let neither = alice.iter().zip(&bob).filter(|(a, b)| !**a && !**b);
-    assert_eq!((both, neither.count()), (0, 0));
+    assert_eq!(both, 0);
+    assert!(alice.contains(&true) && bob.contains(&true));
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let store = Store::open(&settings.store).await?;
     let mut start = models::start(&settings, store.clone(), inputs.clock.now()).await;
     let champion = std::mem::replace(&mut start.champion, Err(String::new()));
-    let loaded = snapshot::load(&settings, champion)?;
+    let loaded = snapshot::load(&settings, champion, false)?;
     notes.extend(loaded.warnings);
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
@@ -177,7 +177,8 @@ impl App {
         let _ = self.public_url.set(url);
     }
 
-    /// Renews policies, entities, model and address databases. What fails stays as it was.
+    /// Renews policies, entities, model and address databases, whole or not at all: policies that
+    /// speak of places do not go with databases of yesterday, and what is wrong with either shows.
     ///
     /// # Errors
     /// Everything that could not be renewed.
@@ -202,33 +203,28 @@ impl App {
     }
 
     pub(crate) fn reload_files(&self, standing: &Standing) -> Result<Vec<String>, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut notes = Vec::new();
-        match Geo::open(&self.settings.geo) {
-            Ok(geo) => self.geo.store(Arc::new(geo)),
-            Err(error) => faults.push(error.to_string()),
-        }
+        let geo = Geo::open(&self.settings.geo);
         let champion = models::open_champion(&self.models.registry, standing);
-        match snapshot::load(&self.settings, champion) {
-            Ok(loaded) => {
-                notes.extend(loaded.warnings);
-                // A database that could not be renewed does not make the policies stale.
+        let had_entities = !self.live.current().directory.is_empty();
+        let faults = match (geo, snapshot::load(&self.settings, champion, had_entities)) {
+            (Ok(geo), Ok(loaded)) => {
+                self.geo.store(Arc::new(geo));
                 self.live.renew(loaded.snapshot);
                 self.install_champion(loaded.champion);
+                return Ok(loaded.warnings);
             }
-            Err(LoadError(more)) => {
-                let limit = self.settings.stale_deny_after.as_secs();
-                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                self.live
-                    .failed(more.clone(), self.inputs.clock.now(), limit);
-                faults.extend(more);
+            (Ok(_), Err(LoadError(faults))) => faults,
+            (Err(error), Ok(_)) => vec![error.to_string()],
+            (Err(error), Err(LoadError(mut faults))) => {
+                faults.push(error.to_string());
+                faults
             }
-        }
-        if faults.is_empty() {
-            Ok(notes)
-        } else {
-            Err(faults)
-        }
+        };
+        let limit = self.settings.stale_deny_after.as_secs();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.live
+            .failed(faults.clone(), self.inputs.clock.now(), limit);
+        Err(faults)
     }
 
     /// Makes a key and keeps it.

@@ -30,7 +30,7 @@ pub struct Settings {
     pub store: PathBuf,
     /// Policies and schema.
     pub policies: PathBuf,
-    /// Entities; none when the default file is not there.
+    /// Entities; none for the default file, if it is there.
     pub entities: Option<PathBuf>,
     /// How long policies that could not be renewed are trusted.
     pub stale_deny_after: Duration,
@@ -131,6 +131,22 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
         raw::load(file, environment)?.check()
+    }
+
+    /// The file of entities, looked for anew each time: the one that is named, or the one beside
+    /// the policies if there is one now.
+    #[must_use]
+    pub fn entities_file(&self) -> Option<PathBuf> {
+        self.entities.clone().or_else(|| {
+            let beside = self.entities_beside();
+            beside.is_file().then_some(beside)
+        })
+    }
+
+    /// Where entities lie when no file is named.
+    #[must_use]
+    pub fn entities_beside(&self) -> PathBuf {
+        self.policies.join("entities.json")
     }
 
     /// The name of the engine from outside, once it is known where it listens.

@@ -12,6 +12,7 @@
 
 pub mod directory;
 pub mod evaluate;
+mod freshness;
 pub mod ladder;
 pub mod load;
 mod mentions;

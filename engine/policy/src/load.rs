@@ -12,6 +12,7 @@ use domain::{DecidingPolicy, EntityRef};
 use miette::Diagnostic as _;
 use smol_str::SmolStr;
 
+use crate::freshness;
 use crate::mentions::Mentions;
 use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
@@ -77,6 +78,7 @@ impl Policies {
             return Err(Problems(problems));
         };
         validate(&schema, &set, &places, &mut problems);
+        refuse_short_windows(&set, &places, &mut problems);
         let core: &ValidatorSchema = schema.as_ref();
         let stored_types = stored_types(core, &fragments);
         let policies = prepare(&set, &places);
@@ -350,6 +352,28 @@ fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mu
     }
 }
 
+fn refuse_short_windows(set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    for policy in set.policies() {
+        let core: &ast::Policy = policy.as_ref();
+        let (Some(condition), Some((file, start))) =
+            (core.non_scope_constraints_arc(), places.get(policy.id()))
+        else {
+            continue;
+        };
+        problems.extend(freshness::too_short(condition).map(|found| {
+            Problem::error(
+                &file.name,
+                format!(
+                    "`{}` is compared with {} seconds, and nobody can be that quick",
+                    found.age, found.seconds
+                ),
+            )
+            .at(file, found.offset.unwrap_or(*start))
+            .with_help(format!("ask for {} seconds or more", freshness::WINDOW_MIN))
+        }));
+    }
+}
+
 fn stored_types(schema: &ValidatorSchema, fragments: &[SchemaFragment]) -> HashSet<EntityType> {
     let is_stored = |kind: &EntityType| {
         let name = kind.to_string();
@@ -447,7 +471,7 @@ fn is_score(expr: &ast::Expr) -> bool {
         && matches!(context.expr_kind(), ast::ExprKind::Var(ast::Var::Context))
 }
 
-fn whole_number(expr: &ast::Expr) -> Option<i64> {
+pub(crate) fn whole_number(expr: &ast::Expr) -> Option<i64> {
     match expr.expr_kind() {
         ast::ExprKind::Lit(ast::Literal::Long(number)) => Some(*number),
         _ => None,

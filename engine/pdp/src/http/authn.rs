@@ -1,9 +1,10 @@
 //! Who asks: the key in `Authorization: Bearer`, and what the caller has under way.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
@@ -59,6 +60,19 @@ impl FromRequestParts<Arc<App>> for Authenticated {
             caller,
             app: Arc::clone(app),
         })
+    }
+}
+
+/// Where nobody needs a key: what asks without one, or with a wrong one, is nobody.
+impl OptionalFromRequestParts<Arc<App>> for Authenticated {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &Arc<App>,
+    ) -> Result<Option<Self>, Infallible> {
+        let asker = <Self as FromRequestParts<_>>::from_request_parts(parts, app).await;
+        Ok(asker.ok())
     }
 }
 

@@ -290,10 +290,6 @@ impl Raw {
                 }
             },
         };
-        let entities = self.policies.entities.or_else(|| {
-            let beside = self.policies.dir.join("entities.json");
-            beside.is_file().then_some(beside)
-        });
         if !(0.0..=1.0).contains(&self.models.margin) {
             faults.push(format!("`models.margin` is {}: 0 to 1", self.models.margin));
         }
@@ -319,7 +315,7 @@ impl Raw {
             data_dir: self.data_dir,
             store,
             policies: self.policies.dir,
-            entities,
+            entities: self.policies.entities,
             stale_deny_after: self.policies.stale_deny_after.0,
             models: self.models.dir,
             champion: self.models.champion,
