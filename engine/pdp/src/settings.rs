@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use domain::Level;
 use geo::GeoPaths;
+use wire::batch::BatchLimits;
 
 /// Everything that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,8 +87,8 @@ pub struct AuditSettings {
 pub struct Limits {
     /// Largest request body, bytes (413).
     pub body_bytes: usize,
-    /// Most items in a batch (413).
-    pub batch_items: usize,
+    /// Largest batch (413).
+    pub batch: BatchLimits,
     /// Longest header value, bytes (431, G4).
     pub header_bytes: usize,
     /// Requests at work at once (503).

@@ -9,6 +9,7 @@ use domain::Level;
 use geo::GeoPaths;
 use serde::Deserialize;
 use store::JournalSettings;
+use wire::batch::BatchLimits;
 
 use super::{AuditSettings, Limits, SessionSettings, Settings, SettingsError};
 
@@ -121,6 +122,7 @@ section!(RawAudit {
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
     batch_items: usize = 100,
+    batch_bytes: usize = 1 << 20,
     header_bytes: usize = 8192,
     concurrency: usize = 1024,
     concurrency_per_caller: usize = 512,
@@ -422,6 +424,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     for (name, value) in [
         ("body_bytes", raw.body_bytes),
         ("batch_items", raw.batch_items),
+        ("batch_bytes", raw.batch_bytes),
         ("header_bytes", raw.header_bytes),
         ("concurrency", raw.concurrency),
         ("concurrency_per_caller", raw.concurrency_per_caller),
@@ -445,7 +448,10 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     }
     Limits {
         body_bytes: raw.body_bytes,
-        batch_items: raw.batch_items,
+        batch: BatchLimits {
+            items: raw.batch_items,
+            bytes: raw.batch_bytes,
+        },
         header_bytes: raw.header_bytes,
         concurrency: raw.concurrency,
         concurrency_per_caller: raw.concurrency_per_caller,
