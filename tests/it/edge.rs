@@ -122,24 +122,24 @@ fn a_time_is_a_fault_only_of_those_who_may_replay() {
 #[test]
 fn nothing_is_told_of_the_future() {
     let site = Site::new();
-    let keeper = site.key("keeper");
+    let admin = site.key("admin");
     let engine = site.start();
-    let mut keeper = engine.client(&keeper);
+    let mut admin = engine.client(&admin);
     let mut question = dave_administers("cookie-7");
     let path = "/access/v1/evaluation";
     for time in ["2099-01-01T00:00:00Z", &from_now(90)] {
         question["context"]["time"] = json!(time);
-        refused(&mut keeper, path, &question.to_string(), "future");
+        refused(&mut admin, path, &question.to_string(), "future");
     }
     // Clocks differ by some seconds.
     question["context"]["time"] = json!(from_now(20));
-    keeper.ask(&question);
+    admin.ask(&question);
 
     let question = dave_administers("cookie-7");
-    let answer = keeper.ask(&question);
+    let answer = admin.ask(&question);
     assert_eq!(answer["context"]["outcome"], "mfa", "{answer}");
     let path = format!("/v1/decisions/{}/step-up", decision_id(&answer));
     let body = json!({ "level": 3, "time": "2099-01-01T00:00:00Z" });
-    refused(&mut keeper, &path, &body.to_string(), "future");
-    assert_eq!(keeper.ask(&question)["context"]["outcome"], "mfa");
+    refused(&mut admin, &path, &body.to_string(), "future");
+    assert_eq!(admin.ask(&question)["context"]["outcome"], "mfa");
 }

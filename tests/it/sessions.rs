@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Site, alice_reads, eventually};
+use crate::harness::{Client, Site, alice_reads, eventually, now};
 
 #[test]
 fn the_first_sight_of_a_session_is_its_birth() {
@@ -219,6 +219,81 @@ fn decode(token: &str) -> Value {
     .unwrap()
 }
 
+/// The service of documents, by the schema.
+const DOCS: &str = "https://docs.example";
+
+#[test]
+fn l4_a_token_is_for_the_service_that_the_resource_belongs_to() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let mut ask = |kind: &str, id: &str, audience: &str| {
+        let mut question = alice_reads();
+        question["resource"] = json!({
+            "type": kind, "id": id,
+            // The caller's own word for it.
+            "properties": { "audience": audience },
+        });
+        question["context"]["token"] = json!({ "audience": audience });
+        let answer = client.ask(&question);
+        assert_eq!(answer["decision"], true, "{answer}");
+        answer["context"].clone()
+    };
+    for (kind, id, audience) in [
+        ("Document", "handbook", DOCS),
+        ("Application", "wiki", "https://wiki.example"),
+    ] {
+        let context = ask(kind, id, audience);
+        let claims = decode(context["token"]["access_token"].as_str().unwrap());
+        assert_eq!(claims["aud"], audience);
+    }
+    for (kind, id, audience, word) in [
+        ("Document", "handbook", "https://payroll.example", "another"),
+        ("Application", "wiki", DOCS, "another"),
+        ("Application", "of-somebody", DOCS, "@audience"),
+    ] {
+        let context = ask(kind, id, audience);
+        assert!(context.get("token").is_none(), "{context}");
+        let error = &context["token_error"];
+        assert_eq!(error["error"], "invalid_target");
+        let why = error["error_description"].as_str().unwrap();
+        assert!(why.contains(word), "{why}");
+    }
+}
+
+#[test]
+fn who_only_tries_gets_no_token_and_teaches_nothing() {
+    let site = Site::new();
+    let (author, keeper) = (site.key("author"), site.key("keeper"));
+    let engine = site.start();
+    let mut question = alice_reads();
+    question["context"]["token"] = json!({ "audience": DOCS });
+    let mut supposed = question.clone();
+    supposed["context"]["assurance"] = json!({ "level": 3, "auth_time": now() });
+    let mut past = supposed.clone();
+    past["context"]["time"] = json!("2026-03-02T09:00:00Z");
+    past["context"]["assurance"]["auth_time"] = json!("2026-03-02T08:59:00Z");
+    for (key, question, manner) in [
+        (&author, &question, "dry_run"),
+        (&author, &supposed, "dry_run"),
+        (&keeper, &question, "access"),
+        (&keeper, &supposed, "dry_run"),
+        // Replays teach: that is what they are for.
+        (&keeper, &past, "access"),
+    ] {
+        let mut client = engine.client(key);
+        let context = client.ask(question)["context"].clone();
+        assert!(context.get("token").is_none(), "{context}");
+        let id = context["decision_id"].as_str().unwrap();
+        let record = eventually("the decision is drained", || {
+            let response = client.get(&format!("/v1/decisions/{id}"));
+            (response.status == 200).then(|| response.json())
+        });
+        assert_eq!(record["manner"], manner, "{record}");
+    }
+}
+
 #[test]
 fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let site = Site::new();
@@ -227,7 +302,7 @@ fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let mut client = engine.client(&gateway);
     let wanting = |scope: Value| {
         let mut question = alice_reads();
-        question["context"]["token"] = json!({ "audience": "documents", "scope": scope });
+        question["context"]["token"] = json!({ "audience": DOCS, "scope": scope });
         question
     };
     let answer = client.ask(&wanting(json!("read write share administer nonsense")));
@@ -243,7 +318,11 @@ fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let claims = decode(token["access_token"].as_str().unwrap());
     assert_eq!(
         (&claims["aud"], &claims["sub"]),
-        (&json!("documents"), &json!("alice"))
+        (&json!(DOCS), &json!("User/alice"))
+    );
+    assert_eq!(
+        claims["context"],
+        json!({ "ip": "10.10.4.7", "device_id": "alice-laptop" })
     );
     assert_eq!(claims["iss"], format!("http://{}", engine.address));
     let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();

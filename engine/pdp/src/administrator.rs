@@ -11,13 +11,13 @@ use futures_util::future::join;
 use risk::Key;
 use store::journal::AppendError;
 use tokio::sync::Mutex;
-use wire::answer::{SessionView, TokenView};
+use wire::answer::{SessionView, TokenErrorView, TokenView};
 use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
 
 use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::engine::{Outcome, Snapshot, decide};
-use crate::minting::{Minted, mint};
+use crate::minting::{Minted, NoToken, mint};
 use crate::pip;
 use crate::sessions;
 use crate::settings::SessionSettings;
@@ -47,6 +47,7 @@ pub struct Answered {
     snapshot: Arc<Snapshot>,
     session: Option<(String, Timestamp)>,
     token: Option<Minted>,
+    no_token: Option<NoToken>,
     sight: Sight,
     acr_values: Option<String>,
 }
@@ -70,6 +71,10 @@ impl Answered {
                 token_type: "Bearer",
                 expires_in: token.life_seconds,
                 scope: &token.scope,
+            }),
+            token_error: self.no_token.as_ref().map(|no_token| TokenErrorView {
+                error: no_token.error,
+                error_description: &no_token.why,
             }),
         }
     }
@@ -107,10 +112,13 @@ pub async fn answer(
                 .to_owned(),
         ));
     }
+    // An assurance that somebody only supposes must neither teach nor open anything.
+    let supposes = assurance.is_some() && !permits(Permission::MintTokens);
+    let counts = permits(Permission::Access) && (!supposes || request.context.time.is_some());
     if let Some(claim) = assurance.filter(|_| may_assert) {
         request.context.assurance = Some(believe(&claim, &app.settings.sessions, moment)?);
     }
-    let manner = match (in_batch, request.context.dry_run) {
+    let manner = match (in_batch, request.context.dry_run || !counts) {
         (true, _) => Manner::Batch,
         (false, true) => Manner::DryRun,
         (false, false) => Manner::Access,
@@ -132,12 +140,20 @@ pub async fn answer(
     app.metrics.decided(&outcome, started.elapsed());
 
     let decision_id = uuid_v7(app, now);
-    let token =
-        if is_access && outcome.decision.rung == Rung::Allow && request.context.time.is_none() {
-            mint(app, caller, &request, &outcome, &snapshot, now)
-        } else {
-            None
-        };
+    let may_mint = is_access
+        && outcome.decision.rung == Rung::Allow
+        && request.context.time.is_none()
+        && permits(Permission::MintTokens);
+    let token = if may_mint {
+        mint(app, caller, &request, &outcome, &snapshot, now)
+    } else {
+        None
+    };
+    let (token, no_token) = match token {
+        Some(Ok(token)) => (Some(token), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
+    };
 
     let record = DecisionRecord {
         decision_id: &decision_id,
@@ -213,6 +229,7 @@ pub async fn answer(
         snapshot,
         session,
         token,
+        no_token,
         sight,
         acr_values,
     })

@@ -3,6 +3,7 @@
 use domain::{AccessRequest, Level, Name, RiskLevel, Rung, Timestamp};
 use policy::Question;
 use token::AccessClaims;
+use token::claims::ContextClaim;
 
 use crate::access::Caller;
 use crate::administrator::uuid_v7;
@@ -18,8 +19,15 @@ pub(crate) struct Minted {
     pub(crate) life_seconds: u64,
 }
 
-/// Mints the token that was asked for: the scopes that the policies allow, none when there is
-/// none (L1 to L5).
+/// Why there is no token although one was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoToken {
+    pub(crate) error: &'static str,
+    pub(crate) why: String,
+}
+
+/// Mints the token that was asked for, for the service that the resource belongs to, with the
+/// scopes that the policies allow (L1 to L5). None when none was asked for.
 pub(crate) fn mint(
     app: &App,
     caller: &Caller,
@@ -27,8 +35,12 @@ pub(crate) fn mint(
     outcome: &Outcome,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Option<Minted> {
+) -> Option<Result<Minted, NoToken>> {
     let wish = request.context.token.as_ref()?;
+    if let Err(why) = check_audience(app, &wish.audience, request, snapshot) {
+        let error = "invalid_target";
+        return Some(Err(NoToken { error, why }));
+    }
     let own = [request.action.name.clone()];
     let wanted: &[Name] = if wish.scope.is_empty() {
         &own
@@ -41,7 +53,10 @@ pub(crate) fn mint(
         .map(Name::as_str)
         .collect();
     if granted.is_empty() {
-        return None;
+        return Some(Err(NoToken {
+            error: "invalid_scope",
+            why: "the policies allow none of the scopes".to_owned(),
+        }));
     }
     let scope = granted.join(" ");
     let id = uuid_v7(app, now);
@@ -57,9 +72,11 @@ pub(crate) fn mint(
         Level::Challenge => &sessions.challenge_acr,
         Level::Mfa => &sessions.mfa_acr,
     };
+    let subject = &request.subject.entity;
+    let device = request.context.device.as_ref();
     let claims = AccessClaims {
         iss: app.public_url(),
-        sub: request.subject.entity.id.as_str(),
+        sub: &token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
         aud: &wish.audience,
         client_id: &caller.key_id,
         iat: now.seconds(),
@@ -70,19 +87,53 @@ pub(crate) fn mint(
         sid: request.context.session_id.as_deref(),
         acr,
         auth_time: assurance.at.map(Timestamp::seconds),
+        context: ContextClaim {
+            ip: request.context.ip,
+            device_id: device.and_then(|device| device.id.as_deref()),
+        },
         risk: RiskLevel::as_str(outcome.decision.risk.level),
     };
     match token::mint(&app.signer, &claims) {
-        Ok(text) => Some(Minted {
+        Ok(text) => Some(Ok(Minted {
             id,
             text,
             scope,
             life_seconds,
-        }),
+        })),
         Err(error) => {
             tracing::error!(%error, "a token could not be signed");
             None
         }
+    }
+}
+
+/// Holds the audience that is wished for against the service that the resource belongs to: what
+/// is stored of the resource says so, or else its type. What the caller says of it counts for
+/// nothing.
+fn check_audience(
+    app: &App,
+    wished: &str,
+    request: &AccessRequest,
+    snapshot: &Snapshot,
+) -> Result<(), String> {
+    let resource = &request.resource.entity;
+    let policies = &snapshot.policies;
+    let attribute = &app.settings.audience_attribute;
+    let stored = snapshot
+        .directory
+        .stored_text(policies, resource, attribute);
+    match stored
+        .as_deref()
+        .or(policies.audience_of(resource.kind.as_str()))
+    {
+        Some(service) if service == wished => Ok(()),
+        Some(_) => Err(format!(
+            "{resource} belongs to another service than `{wished}`"
+        )),
+        None => Err(format!(
+            "nothing says which service {resource} belongs to: store it as `{attribute}`, or \
+             annotate the type with `@audience` in the schema"
+        )),
     }
 }
 

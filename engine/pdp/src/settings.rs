@@ -51,6 +51,8 @@ pub struct Settings {
     pub peer_attribute: String,
     /// Sessions.
     pub sessions: SessionSettings,
+    /// Attribute of a resource that names the service it belongs to.
+    pub audience_attribute: String,
     /// Life of minted tokens, seconds.
     pub token_ttl_seconds: u64,
     /// The journal and the records.

@@ -5,30 +5,55 @@
 
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind};
+use cedar_policy::PolicySet;
+use cedar_policy_core::ast::{self, BinaryOp, Expr, ExprKind};
 
-use crate::load::whole_number;
+use crate::load::{Places, whole_number};
+use crate::problem::Problem;
 
 /// Shortest window that a policy may ask for, seconds.
-pub(crate) const WINDOW_MIN: i64 = 30;
+const WINDOW_MIN: i64 = 30;
 
 /// The words of `context.assurance` that say how long ago something was proven.
 const AGES: [&str; 3] = ["age_seconds", "challenge_age_seconds", "mfa_age_seconds"];
 
+/// Refuses policies with windows that are too short.
+pub(crate) fn refuse(set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    for policy in set.policies() {
+        let core: &ast::Policy = policy.as_ref();
+        let (Some(condition), Some((file, start))) =
+            (core.non_scope_constraints_arc(), places.get(policy.id()))
+        else {
+            continue;
+        };
+        problems.extend(too_short(condition).map(|found| {
+            Problem::error(
+                &file.name,
+                format!(
+                    "`{}` is compared with {} seconds, and nobody can be that quick",
+                    found.age, found.seconds
+                ),
+            )
+            .at(file, found.offset.unwrap_or(*start))
+            .with_help(format!("ask for {} seconds or more", WINDOW_MIN))
+        }));
+    }
+}
+
 /// A comparison of an age with something shorter than any window may be.
 #[derive(Debug)]
-pub(crate) struct TooShort<'a> {
+struct TooShort<'a> {
     /// The word.
-    pub(crate) age: &'a str,
+    age: &'a str,
     /// What it is compared with, seconds.
-    pub(crate) seconds: i64,
+    seconds: i64,
     /// Where it stands: bytes from the beginning of its file, if that is known.
-    pub(crate) offset: Option<usize>,
+    offset: Option<usize>,
 }
 
 /// Windows of a condition that are too short. Whatever way round an age is compared with a number,
 /// the number is where the window ends.
-pub(crate) fn too_short(condition: &Arc<Expr>) -> impl Iterator<Item = TooShort<'_>> {
+fn too_short(condition: &Arc<Expr>) -> impl Iterator<Item = TooShort<'_>> {
     condition.subexpressions().filter_map(|part| {
         let ExprKind::BinaryApp { op, arg1, arg2 } = part.expr_kind() else {
             return None;

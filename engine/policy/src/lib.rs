@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`ladder`].
 
+mod annotated;
 pub mod directory;
 pub mod evaluate;
 mod freshness;

@@ -12,6 +12,7 @@ use domain::{DecidingPolicy, EntityRef};
 use miette::Diagnostic as _;
 use smol_str::SmolStr;
 
+use crate::annotated::AnnotatedTypes;
 use crate::freshness;
 use crate::mentions::Mentions;
 use crate::problem::{Problem, Problems};
@@ -19,16 +20,13 @@ use crate::shape::ContextShape;
 use crate::slice::Slices;
 use crate::source::{self, SourceFile};
 
-/// The annotation that makes an unknown id of an entity type a deny.
-const STORED: &str = "stored";
-
 /// A policy set with its schema: immutable, whole, of one revision.
 #[derive(Debug)]
 pub struct Policies {
     schema: Schema,
     /// By the action's id; several when namespaces share one.
     actions: HashMap<SmolStr, Vec<ActionPlan>>,
-    stored_types: HashSet<EntityType>,
+    annotated: AnnotatedTypes,
     pub(crate) policies: Vec<Policy>,
     pub(crate) slices: Slices,
     /// Types of principals and resources by name: to parse one for each request would cost more
@@ -78,9 +76,9 @@ impl Policies {
             return Err(Problems(problems));
         };
         validate(&schema, &set, &places, &mut problems);
-        refuse_short_windows(&set, &places, &mut problems);
+        freshness::refuse(&set, &places, &mut problems);
         let core: &ValidatorSchema = schema.as_ref();
-        let stored_types = stored_types(core, &fragments);
+        let annotated = AnnotatedTypes::new(core, &fragments);
         let policies = prepare(&set, &places);
         let mut mentions = Mentions::default();
         for condition in policies
@@ -108,7 +106,7 @@ impl Policies {
         Ok(Self {
             schema,
             actions,
-            stored_types,
+            annotated,
             policies,
             slices,
             types,
@@ -191,8 +189,15 @@ impl Policies {
         ))
     }
 
+    /// The service that resources of a type belong to, by the type's `@audience`.
+    #[must_use]
+    pub fn audience_of(&self, kind: &str) -> Option<&str> {
+        let kind = self.types.get(kind)?;
+        self.annotated.audiences.get(kind).map(SmolStr::as_str)
+    }
+
     pub(crate) fn is_stored_type(&self, kind: &EntityType) -> bool {
-        self.stored_types.contains(kind)
+        self.annotated.stored.contains(kind)
     }
 
     pub(crate) fn attributes_of(&self, kind: &EntityType) -> Option<&AttributeTypes> {
@@ -211,7 +216,7 @@ fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
 }
 
 /// Where each policy stands: file and byte offset.
-type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
+pub(crate) type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
 
 fn parse_schemas(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<SchemaFragment> {
     let mut fragments = Vec::new();
@@ -350,48 +355,6 @@ fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mu
             });
         }
     }
-}
-
-fn refuse_short_windows(set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    for policy in set.policies() {
-        let core: &ast::Policy = policy.as_ref();
-        let (Some(condition), Some((file, start))) =
-            (core.non_scope_constraints_arc(), places.get(policy.id()))
-        else {
-            continue;
-        };
-        problems.extend(freshness::too_short(condition).map(|found| {
-            Problem::error(
-                &file.name,
-                format!(
-                    "`{}` is compared with {} seconds, and nobody can be that quick",
-                    found.age, found.seconds
-                ),
-            )
-            .at(file, found.offset.unwrap_or(*start))
-            .with_help(format!("ask for {} seconds or more", freshness::WINDOW_MIN))
-        }));
-    }
-}
-
-fn stored_types(schema: &ValidatorSchema, fragments: &[SchemaFragment]) -> HashSet<EntityType> {
-    let is_stored = |kind: &EntityType| {
-        let name = kind.to_string();
-        let (namespace, base) = match name.rsplit_once("::") {
-            Some((namespace, base)) => (namespace.parse().ok(), base),
-            None => (None, name.as_str()),
-        };
-        fragments.iter().any(|fragment| {
-            fragment
-                .entity_type_annotations(namespace.clone(), base)
-                .is_some_and(|mut annotations| annotations.any(|(key, _)| key == STORED))
-        })
-    };
-    schema
-        .entity_type_names()
-        .filter(|kind| is_stored(kind))
-        .cloned()
-        .collect()
 }
 
 fn plan_actions(

@@ -57,6 +57,8 @@ impl Role {
 #[expect(missing_docs, reason = "as in callers.cedarschema")]
 pub enum Permission {
     Evaluate,
+    Access,
+    MintTokens,
     AssertAssurance,
     Replay,
     SeeRisk,
@@ -72,8 +74,10 @@ pub enum Permission {
 }
 
 impl Permission {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Evaluate,
+        Self::Access,
+        Self::MintTokens,
         Self::AssertAssurance,
         Self::Replay,
         Self::SeeRisk,
@@ -93,6 +97,8 @@ impl Permission {
     pub const fn action(self) -> &'static str {
         match self {
             Self::Evaluate => "evaluate",
+            Self::Access => "access",
+            Self::MintTokens => "tokens.mint",
             Self::AssertAssurance => "assert_assurance",
             Self::Replay => "replay",
             Self::SeeRisk => "see_risk",
@@ -195,6 +201,8 @@ mod tests {
             granted(Role::Gateway),
             [
                 "evaluate",
+                "access",
+                "tokens.mint",
                 "assert_assurance",
                 "see_risk",
                 "see_admin_reason",
@@ -203,6 +211,8 @@ mod tests {
             ]
         );
         assert!(!granted(Role::Author).contains(&"replay"));
+        assert!(!granted(Role::Author).contains(&"access"));
+        assert!(!granted(Role::Keeper).contains(&"tokens.mint"));
         assert!(granted(Role::Keeper).contains(&"replay"));
         for role in Role::ALL {
             let keeps = matches!(role, Role::Keeper | Role::Admin);

@@ -111,7 +111,8 @@ section!(RawSessions {
     mfa_acr: String = "urn:portreeve:acr:mfa".to_owned(),
 });
 section!(RawTokens {
-    ttl_seconds: u64 = 300
+    ttl_seconds: u64 = 300,
+    audience_attribute: String = "audience".to_owned(),
 });
 section!(RawAudit {
     sync: bool = true,
@@ -331,6 +332,7 @@ impl Raw {
             sensitivity_attribute: self.risk.sensitivity_attribute,
             peer_attribute: self.risk.peer_attribute,
             sessions,
+            audience_attribute: self.tokens.audience_attribute,
             token_ttl_seconds: ttl,
             audit: AuditSettings {
                 journal: JournalSettings {
