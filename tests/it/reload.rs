@@ -214,6 +214,43 @@ fn every_decision_sees_one_revision_from_start_to_end() {
 }
 
 #[test]
+fn a_callers_word_opens_nothing_that_is_stored_alone_and_check_warns_of_the_rest() {
+    let (site, policies) = site();
+    let key = site.key("gateway");
+    // The roadmap is stored, and who owns it is not.
+    let mut claim = alice_reads();
+    claim["action"]["name"] = json!("download");
+    claim["resource"] = json!({
+        "type": "Document", "id": "roadmap",
+        "properties": { "owner": { "type": "User", "id": "alice" } },
+    });
+    let check = |policies: &std::path::Path| {
+        let mut command = site.command();
+        let command = command.env("PORTREEVE_POLICIES__DIR", policies);
+        let ran = run(command.args(["check", "--json"]));
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        report["warnings"].to_string()
+    };
+    let engine = start(&site, &policies);
+    let answer = engine.client(&key).ask(&claim);
+    assert_eq!(answer["context"]["cause"], "nothing_permits", "{answer}");
+    let warnings = check(&policies);
+    assert!(!warnings.contains("permits by"), "{warnings}");
+
+    let path = policies.join("schema.cedarschema");
+    let schema = fs::read_to_string(&path).unwrap();
+    fs::write(&path, schema.replace("@stored(\"alone\")", "@stored")).unwrap();
+    let warnings = check(&policies);
+    for told in [
+        "`owner` permits by `resource.owner`, which 4 of 6",
+        "own-department",
+    ] {
+        assert!(warnings.contains(told), "{warnings}");
+    }
+}
+
+#[test]
 fn check_names_file_line_and_what_to_do() {
     let (site, policies) = site();
     let broken = policies.join("70-extra.cedar");

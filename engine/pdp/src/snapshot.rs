@@ -58,6 +58,7 @@ pub fn load(
         .iter()
         .map(ToString::to_string)
         .collect();
+    warnings.extend(directory.open_grants(&policies));
     warnings.extend(differing_thresholds(&policies, settings.risk.levels));
     let revisions = Revisions {
         policies: Arc::from(policies.revision()),

@@ -9,6 +9,8 @@ use smol_str::SmolStr;
 
 /// Makes an unknown id of an entity type a deny.
 const STORED: &str = "stored";
+/// The value of it that makes what is stored the whole of it: a caller's properties fill in nothing.
+const ALONE: &str = "alone";
 /// Names the service that resources of a type belong to: tokens for them are for that service.
 const AUDIENCE: &str = "audience";
 
@@ -16,6 +18,8 @@ const AUDIENCE: &str = "audience";
 #[derive(Debug)]
 pub(crate) struct AnnotatedTypes {
     pub(crate) stored: HashSet<EntityType>,
+    /// Those of which only what is stored counts.
+    pub(crate) alone: HashSet<EntityType>,
     pub(crate) audiences: HashMap<EntityType, SmolStr>,
 }
 
@@ -25,6 +29,10 @@ impl AnnotatedTypes {
         Self {
             stored: types()
                 .filter(|kind| annotation(fragments, kind, STORED).is_some())
+                .cloned()
+                .collect(),
+            alone: types()
+                .filter(|kind| annotation(fragments, kind, STORED).is_some_and(|of| of == ALONE))
                 .cloned()
                 .collect(),
             audiences: types()

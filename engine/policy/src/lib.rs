@@ -14,6 +14,7 @@ mod annotated;
 pub mod directory;
 pub mod evaluate;
 mod freshness;
+mod grants;
 pub mod ladder;
 pub mod load;
 mod mentions;

@@ -200,6 +200,34 @@ impl Policies {
         self.annotated.stored.contains(kind)
     }
 
+    /// Whether only what is stored of this type counts, and nothing that a caller says.
+    pub(crate) fn is_stored_alone(&self, kind: &EntityType) -> bool {
+        self.annotated.alone.contains(kind)
+    }
+
+    /// The `@stored` types whose entities can be this party, and lack this attribute, which a
+    /// caller then fills in.
+    pub(crate) fn filled_types(
+        &self,
+        party: ast::Var,
+        attribute: &str,
+    ) -> impl Iterator<Item = &EntityType> {
+        let may_lack = move |kind: &&EntityType| {
+            let plans = self.actions.values().flatten();
+            let mut types = plans.map(|plan| match party {
+                ast::Var::Principal => &plan.principals,
+                _ => &plan.resources,
+            });
+            let attributes = self.attributes_of(kind);
+            !self.is_stored_alone(kind)
+                && types.any(|types| types.contains(*kind))
+                && attributes
+                    .and_then(|attributes| attributes.get_attr(attribute))
+                    .is_some_and(|attribute| !attribute.is_required())
+        };
+        self.annotated.stored.iter().filter(may_lack)
+    }
+
     pub(crate) fn attributes_of(&self, kind: &EntityType) -> Option<&AttributeTypes> {
         let schema: &ValidatorSchema = self.schema.as_ref();
         schema.get_entity_type(kind).map(|kind| kind.attributes())
