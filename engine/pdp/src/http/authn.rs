@@ -9,7 +9,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::Problem;
-use crate::access::{Caller, Permission};
+use crate::access::{Caller, NotAdmitted, Permission};
 use crate::app::App;
 
 /// A caller whose key was accepted; counts as under way until it is dropped.
@@ -49,7 +49,10 @@ impl FromRequestParts<Arc<App>> for Authenticated {
             .keys
             .admit(key, app.state.store(), app.inputs.clock.now())
             .await
-            .map_err(|_| Problem::unauthenticated())?;
+            .map_err(|why| match why {
+                NotAdmitted::Refused(_) => Problem::unauthenticated(),
+                NotAdmitted::TooManyRefused => Problem::too_many_refused(),
+            })?;
         if !app
             .under_way
             .enter(&caller.key_id, app.settings.limits.concurrency_per_caller)

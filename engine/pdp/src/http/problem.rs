@@ -81,6 +81,14 @@ impl Problem {
         )
     }
 
+    /// 429: too many keys were refused, whoever sent them (G1).
+    pub fn too_many_refused() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "the key is not known, and too many such came lately; send a valid one, or wait",
+        )
+    }
+
     /// 431: a header is longer than the settings allow (G4).
     pub fn headers_too_large() -> Self {
         Self::new(
