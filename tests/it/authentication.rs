@@ -179,6 +179,30 @@ fn roles_may_do_what_they_are_for() {
 }
 
 #[test]
+fn one_request_has_one_authorization() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let good = format!("Bearer {key}");
+    let body = alice_reads().to_string();
+    for pair in [
+        [&*good, "Bearer other"],
+        ["Bearer other", &good],
+        [&good, &good],
+    ] {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", pair[0]),
+            ("Authorization", pair[1]),
+        ];
+        let mut client = engine.client("");
+        let path = "/access/v1/evaluation";
+        let response = client.send("POST", path, &headers, body.as_bytes());
+        assert_eq!(response.status, 400, "{pair:?}");
+    }
+}
+
+#[test]
 fn g1_made_up_keys_are_limited_and_hold_nobody_up() {
     let site = Site::new();
     let key = site.key("gateway");

@@ -34,10 +34,14 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let header = parts
-            .headers
-            .get(AUTHORIZATION)
-            .ok_or_else(Problem::unauthenticated)?;
+        let mut sent = parts.headers.get_all(AUTHORIZATION).iter();
+        let header = sent.next().ok_or_else(Problem::unauthenticated)?;
+        // A proxy in front may have looked at the other one.
+        if sent.next().is_some() {
+            return Err(Problem::malformed(
+                "there is more than one `Authorization`; send one",
+            ));
+        }
         let key = header
             .to_str()
             .ok()
