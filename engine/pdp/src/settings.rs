@@ -2,6 +2,7 @@
 //! is opened. All faults are told together.
 
 mod raw;
+mod url;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

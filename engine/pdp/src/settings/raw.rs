@@ -11,6 +11,7 @@ use serde::Deserialize;
 use store::JournalSettings;
 use wire::batch::BatchLimits;
 
+use super::url::is_public_url;
 use super::{AuditSettings, Limits, SessionSettings, Settings, SettingsError};
 
 /// The file that is read when none is named.
@@ -283,6 +284,12 @@ impl Raw {
                  query, fragment or a slash at the end"
             ));
         }
+        if self.public_url.is_none() && !listen.ip().is_loopback() {
+            faults.push(format!(
+                "`public_url` is missing: others can reach `listen` {listen}, and tokens need an \
+                 issuer; say what they call the engine, for example `https://pdp.example`"
+            ));
+        }
         let store = match &self.store.url {
             None => self.data_dir.join("portreeve.db"),
             Some(url) => match url.strip_prefix("sqlite:") {
@@ -345,15 +352,6 @@ impl Raw {
             limits,
         })
     }
-}
-
-fn is_public_url(url: &str) -> bool {
-    let plain = !url.contains(['?', '#', ' ']) && !url.ends_with('/');
-    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
-        .iter()
-        .filter_map(|start| url.strip_prefix(start))
-        .any(|rest| rest.is_empty() || rest.starts_with([':', '/']));
-    plain && (url.len() > "https://".len() && url.starts_with("https://") || loopback)
 }
 
 fn check_risk(raw: &RawRisk, faults: &mut Vec<String>) -> risk::Settings {
@@ -481,6 +479,21 @@ mod tests {
             format!("{settings:?}"),
             format!("{:?}", Settings::default())
         );
+    }
+
+    #[test]
+    fn who_listens_to_others_says_what_they_call_it() {
+        let listening = |listen: &str, public_url: Option<&str>| {
+            let raw = Raw {
+                listen: listen.to_owned(),
+                public_url: public_url.map(str::to_owned),
+                ..Raw::default()
+            };
+            raw.check()
+        };
+        assert!(listening("0.0.0.0:8181", None).is_err());
+        assert!(listening("0.0.0.0:8181", Some("https://pdp.example")).is_ok());
+        assert!(listening("[::1]:8181", None).is_ok());
     }
 
     #[test]
