@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Site, alice_reads, from_now};
+use crate::harness::{Client, Site, alice_reads, from_now, run};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -142,4 +142,36 @@ fn nothing_is_told_of_the_future() {
     let body = json!({ "level": 3, "time": "2099-01-01T00:00:00Z" });
     refused(&mut admin, &path, &body.to_string(), "future");
     assert_eq!(admin.ask(&question)["context"]["outcome"], "mfa");
+}
+
+#[test]
+fn an_id_that_cannot_be_decoded_is_a_problem_like_any_other() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    for path in ["/v1/decisions/%ff", "/v1/devices/%ff"] {
+        let response = client.get(path);
+        assert_eq!(response.status, 400, "{path}");
+        let kind = response.header("content-type");
+        assert_eq!(kind, Some("application/problem+json"), "{path}");
+        assert_eq!(response.json()["status"], 400);
+    }
+}
+
+#[test]
+fn a_key_has_a_name_that_can_be_seen() {
+    let site = Site::new();
+    let create = |name: &str| {
+        let mut command = site.command();
+        run(command.args(["keys", "create", "--role", "gateway", "--name", name]))
+    };
+    for bad in ["", " ", "\u{1b}[2Jshop", "shop\nadmin", "\u{202e}pohs"] {
+        let ran = create(bad);
+        assert_eq!(ran.status, Some(2), "{bad:?}: {ran:?}");
+        assert!(ran.err.contains("the name"), "{ran:?}");
+    }
+    assert_eq!(create("L\u{e4}den & S\u{f6}hne").status, Some(0));
+    let list = run(site.command().args(["keys", "list"]));
+    assert!(list.out.contains("L\u{e4}den & S\u{f6}hne"), "{list:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Level;
@@ -12,6 +12,7 @@ use wire::Malformed;
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_json};
+use super::path::Id;
 use crate::access::Permission;
 use crate::app::App;
 use crate::step_up::StepUpError;
@@ -21,7 +22,7 @@ use crate::{feedback, recorder, step_up};
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadDecisions)?;
     let record = recorder::find(&app, &id).await.map_err(|error| {
@@ -47,7 +48,7 @@ struct Feedback {
 pub(super) async fn feedback(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
@@ -78,7 +79,7 @@ struct StepUp {
 pub(super) async fn step_up(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::{DeviceRecord, EntityRef, Name};
@@ -13,6 +13,7 @@ use wire::Malformed;
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_json};
+use super::path::Id;
 use crate::access::Permission;
 use crate::app::App;
 
@@ -63,7 +64,7 @@ fn checked_id(id: String) -> Result<String, Problem> {
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadDevices)?;
     let found = app
@@ -91,7 +92,7 @@ pub(super) async fn read(
 pub(super) async fn write(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
@@ -132,7 +133,7 @@ pub(super) async fn write(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;
