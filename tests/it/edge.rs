@@ -175,3 +175,23 @@ fn a_key_has_a_name_that_can_be_seen() {
     let list = run(site.command().args(["keys", "list"]));
     assert!(list.out.contains("L\u{e4}den & S\u{f6}hne"), "{list:?}");
 }
+
+#[test]
+fn a_head_past_the_limit_is_431_however_it_is_made_up() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let part = "x".repeat(8000);
+    let names: Vec<String> = (0..10).map(|number| format!("X-Part-{number}")).collect();
+    let headers: Vec<(&str, &str)> = names.iter().map(|name| (&**name, &*part)).collect();
+    // 80 KB of headers, each of them within its own limit.
+    assert_eq!(client.send("GET", "/healthz", &headers, b"").status, 431);
+    assert_eq!(
+        client.send("GET", "/healthz", &headers[..7], b"").status,
+        200
+    );
+    let path = format!("/{}", "x".repeat(60_000));
+    let response = engine.client(&key).send("GET", &path, &headers[..2], b"");
+    assert_eq!(response.status, 431);
+}
