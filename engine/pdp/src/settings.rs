@@ -5,6 +5,7 @@ mod raw;
 mod url;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -132,7 +133,7 @@ impl Settings {
     /// Everything that is wrong, with file and line or variable.
     pub fn load(
         file: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
         raw::load(file, environment)?.check()
     }

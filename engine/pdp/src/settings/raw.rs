@@ -1,6 +1,7 @@
 //! The settings as text holds them, and the one place that checks them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -176,7 +177,7 @@ impl<'de> Deserialize<'de> for Span {
 /// Reads file and environment.
 pub(super) fn load(
     file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Raw, SettingsError> {
     let one = |message: String| SettingsError(vec![message]);
     let named = file.is_some();
@@ -195,13 +196,12 @@ pub(super) fn load(
     // By itself first, because only then do faults have a line.
     toml::from_str::<Raw>(&text).map_err(in_file)?;
 
-    let mut overrides: Vec<(String, String)> = environment
-        .filter(|(name, _)| name.starts_with(PREFIX))
-        .collect();
+    let mut overrides = overrides(environment).map_err(one)?;
     overrides.sort();
     for (name, value) in overrides {
         let keys: Vec<String> = name
-            .trim_start_matches(PREFIX)
+            .strip_prefix(PREFIX)
+            .unwrap_or(&name)
             .split("__")
             .map(str::to_ascii_lowercase)
             .collect();
@@ -215,6 +215,23 @@ pub(super) fn load(
         merge(&mut table, alone);
     }
     Raw::deserialize(table).map_err(|error| one(error.message().to_owned()))
+}
+
+/// The variables that are settings. One that is not text is a fault: to pass over it would be to
+/// run with another setting than the one that somebody made.
+fn overrides(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, String> {
+    environment
+        .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+        .map(|(name, value)| {
+            let shown = name.to_string_lossy().into_owned();
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => Ok((name, value)),
+                _ => Err(format!("environment variable {shown}: is not UTF-8")),
+            }
+        })
+        .collect()
 }
 
 fn not_built(table: &toml::Table, origin: &str) -> Vec<String> {
