@@ -140,9 +140,9 @@ fn a_model_is_trained_from_simulated_events_and_the_same_again() {
         "data",
         "simulate",
         "--people",
-        "12",
+        "22",
         "--services",
-        "2",
+        "3",
         "--days",
         "40",
         "--json",
@@ -191,4 +191,66 @@ fn a_model_is_trained_from_simulated_events_and_the_same_again() {
         .env("PORTREEVE_MODELS__DIR", &models)
         .arg("check"));
     assert!(refused.out.contains("other features"), "{refused:?}");
+}
+
+#[test]
+fn what_cannot_be_shown_is_not_done_in_silence() {
+    let site = Site::new();
+    let full = || std::fs::File::options().write(true).open("/dev/full");
+    let Ok(_) = full() else {
+        println!("SKIPPED: there is no /dev/full");
+        return;
+    };
+    let engine = site.start();
+    engine.stop();
+    for arguments in [
+        &["keys", "create", "--name", "x", "--role", "admin", "--json"][..],
+        &["keys", "list"],
+        &["audit", "verify"],
+        &["audit", "tail"],
+        &["check"],
+    ] {
+        let mut command = site.command();
+        let ended = command
+            .args(arguments)
+            .stdout(full().unwrap())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?} {told}");
+        assert!(told.contains("standard output"), "{arguments:?} {told}");
+    }
+    let listed = run(site.command().args(["keys", "list", "--json"]));
+    let keys: Value = serde_json::from_str(&listed.out).unwrap();
+    let lost = keys
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["name"] == "x");
+    assert_eq!(
+        lost.unwrap()["is_active"],
+        false,
+        "a secret that nobody has"
+    );
+}
+
+#[test]
+fn numbers_past_all_sense_are_refused_or_taken_for_all() {
+    let site = Site::new();
+    let engine = site.start();
+    engine.stop();
+    let all = run(site
+        .command()
+        .args(["audit", "tail", "-n", &usize::MAX.to_string()]));
+    assert_eq!(all.status, Some(0), "{all:?}");
+    for name in ["CONCURRENCY", "CONNECTIONS", "PROFILES_IN_MEMORY"] {
+        let ran = run(site
+            .command()
+            .env(format!("PORTREEVE_LIMITS__{name}"), i64::MAX.to_string())
+            .arg("check"));
+        assert_eq!(ran.status, Some(2), "{ran:?}");
+        let named = format!("limits.{}", name.to_lowercase());
+        assert!(ran.err.contains(&named), "{ran:?}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Site, alice_reads, eventually};
+use crate::harness::{BINARY, Engine, Site, alice_reads, eventually, root};
 
 #[test]
 fn a_body_past_the_limit_is_413_at_once() {
@@ -119,7 +119,7 @@ fn g4_a_header_past_the_limit_is_431() {
 
 /// Opens a request and never sends its body. Returns when the engine has asked for the body:
 /// only then does the request hold its place.
-fn hang(engine: &crate::harness::Engine, key: &str) -> TcpStream {
+fn hang(engine: &Engine, key: &str) -> TcpStream {
     let mut stream = TcpStream::connect(engine.address).unwrap();
     let message = format!(
         "POST /access/v1/evaluation HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer {key}\r\n\
@@ -202,4 +202,35 @@ fn connections_past_the_limit_are_closed() {
             .try_send("GET", "/healthz", &[], b"")
             .filter(|response| response.status == 200)
     });
+}
+
+#[test]
+fn idle_connections_leave_room_for_the_journal() {
+    // Each record fills a good part of a segment, so that segments are begun all the time.
+    let site = Site::with("[audit]\nsegment_bytes = 65536");
+    let key = site.key("gateway");
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 90; exec \"$@\"", "sh", BINARY, "--config"])
+        .arg(site.config())
+        .current_dir(root());
+    let engine = Engine::start(&mut command);
+    let mut client = engine.client(&key);
+    let mut question = alice_reads();
+    question["action"]["properties"] = json!({ "padding": "x".repeat(30_000) });
+    client.ask(&question);
+    let idle: Vec<TcpStream> = (0..120)
+        .filter_map(|_| TcpStream::connect(engine.address).ok())
+        .collect();
+    for _ in 0..12 {
+        client.ask(&question);
+    }
+    drop(idle);
+    eventually("there is room for others again", || {
+        engine
+            .client(&key)
+            .try_send("GET", "/healthz", &[], b"")
+            .filter(|response| response.status == 200)
+    });
+    client.ask(&question);
 }

@@ -212,8 +212,8 @@ fn profile() -> impl Strategy<Value = Arc<Profile>> {
                 ..Signals::default()
             };
             let lesson = [Lesson::Baselines, Lesson::Wait, Lesson::Counters][usize::from(lesson)];
-            let delta =
-                risk::extract(&request, &signals, now).delta(Key::number(number as u64), lesson);
+            let delta = risk::extract(&request, &signals, &SNAPSHOT.settings, now)
+                .delta(Key::number(number as u64), lesson);
             profile.apply(&delta);
         }
         Arc::new(profile)
@@ -231,7 +231,7 @@ fn crowds() -> impl Strategy<Value = Crowds> {
                 place: Signal::Known(place),
                 ..Signals::default()
             };
-            let evidence = risk::extract(&request, &signals, now);
+            let evidence = risk::extract(&request, &signals, &SNAPSHOT.settings, now);
             profile.apply(&evidence.delta(Key::number(number as u64), Lesson::Baselines));
             crowd.learn(&evidence.observation, &Standing::of(&profile));
         }
@@ -334,7 +334,7 @@ proptest! {
     #[test]
     fn what_is_missing_is_no_better_than_the_median(request in request(), signals in signals(), now in moment()) {
         let model = &SNAPSHOT.model;
-        let features = risk::extract(&request, &signals, now).features;
+        let features = risk::extract(&request, &signals, &SNAPSHOT.settings, now).features;
         let points = model.read(&features).unwrap().points;
         for (description, median) in CATALOGUE.iter().zip(model.medians()) {
             let mut known = features;

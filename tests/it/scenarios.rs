@@ -239,7 +239,7 @@ fn check(scenario: &Scenario) -> Result<(), String> {
         let request = question(&subject, &Value::Null, now, 0)?;
         let given = GivenSignals::default();
         let signals = signals(&given, &request, &subject, (&profile, &crowd), now)?;
-        let evidence = risk::extract(&request, &signals, now);
+        let evidence = risk::extract(&request, &signals, &snapshot.settings, now);
         let delta = evidence.delta(Key::number(u64::from(number) + 1), Lesson::Baselines);
         drop(signals);
         Arc::make_mut(&mut profile).apply(&delta);

@@ -85,11 +85,12 @@ fn known_person(app: &App) -> (AccessRequest, Signals, Timestamp) {
             .map(Arc::new),
         ..Signals::default()
     };
+    let settings = risk::Settings::default();
     let mut profile = Profile::default();
     let mut now = Timestamp::from_seconds(1_772_442_000);
     for number in 0..200 {
         now = now.plus_seconds(if number % 10 == 9 { 70_000 } else { 900 });
-        let evidence = risk::extract(&request, &signals, now);
+        let evidence = risk::extract(&request, &signals, &settings, now);
         profile.apply(&evidence.delta(Key::number(number), Lesson::Baselines));
     }
     signals.profile = Signal::Known(Arc::new(profile));
@@ -108,7 +109,7 @@ fn alone(criterion: &mut Criterion) {
     let (request, signals, now) = known_person(&app);
     let snapshot = Arc::clone(&app.live.current());
     let outcome = decide(&request, &signals, &snapshot, now);
-    let evidence = risk::extract(&request, &signals, now);
+    let evidence = risk::extract(&request, &signals, &snapshot.settings, now);
     let question = Question {
         request: &request,
         facts: &outcome.evidence.facts,
@@ -121,7 +122,7 @@ fn alone(criterion: &mut Criterion) {
         bench.iter(|| decide(black_box(&request), &signals, &snapshot, now));
     });
     group.bench_function("extract", |bench| {
-        bench.iter(|| risk::extract(black_box(&request), &signals, now));
+        bench.iter(|| risk::extract(black_box(&request), &signals, &snapshot.settings, now));
     });
     group.bench_function("score_and_factors", |bench| {
         bench.iter(|| {

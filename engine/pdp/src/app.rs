@@ -1,11 +1,12 @@
 //! The engine put together: what `main`, the demo and the tests all build.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use domain::Timestamp;
 use geo::Geo;
 use quick_cache::sync::Cache;
 use risk::Key;
@@ -96,6 +97,9 @@ pub struct App {
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
     public_url: OnceLock<String>,
+    journal_damaged: OnceLock<Timestamp>,
+    /// Held as long as the engine runs.
+    _claim: File,
 }
 
 /// The engine, and what its operator should know about the start.
@@ -115,20 +119,23 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let mut notes = Vec::new();
     create_private(&settings.data_dir)?;
     let store = Store::open(&settings.store).await?;
+    let claim = Store::claim(&settings.store)?;
     let mut start = models::start(&settings, store.clone(), inputs.clock.now()).await;
     let champion = std::mem::replace(&mut start.champion, Err(String::new()));
     let loaded = snapshot::load(&settings, champion, false)?;
     notes.extend(loaded.warnings);
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
-    let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal)?;
+    let drained = store.drained().await?;
+    let (journal, recovery) =
+        Journal::open(&journal_dir, settings.audit.journal, drained.as_ref())?;
     if recovery.torn_bytes > 0 {
         notes.push(format!(
             "journal: {} bytes of a group that was never answered were cut off after a crash",
             recovery.torn_bytes
         ));
     }
-    if let Some(damaged) = recovery.damaged {
+    if let Some(damaged) = &recovery.damaged {
         notes.push(format!(
             "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
         ));
@@ -153,9 +160,14 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),
+        journal_damaged: OnceLock::new(),
+        _claim: claim,
         settings,
         inputs,
     });
+    if recovery.damaged.is_some() {
+        app.journal_is_damaged();
+    }
     if let Err(error) = app.take_up_models().await {
         notes.push(format!("models: {error}; it is tried again"));
     }
@@ -169,6 +181,17 @@ impl App {
         self.public_url
             .get()
             .map_or("http://127.0.0.1", String::as_str)
+    }
+
+    /// When it was first seen that something in the journal is damaged or gone.
+    #[must_use]
+    pub fn journal_damaged_since(&self) -> Option<Timestamp> {
+        self.journal_damaged.get().copied()
+    }
+
+    /// Notes that it was seen.
+    pub(crate) fn journal_is_damaged(&self) {
+        self.journal_damaged.get_or_init(|| self.inputs.clock.now());
     }
 
     /// Notes what the engine is called, once it is known where it listens.

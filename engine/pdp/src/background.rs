@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Timestamp;
+use store::journal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -42,7 +43,7 @@ impl Background {
     pub fn start(app: &Arc<App>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        tasks.spawn(until(stopped.clone(), flush(Arc::clone(app))));
+        tasks.spawn(flush(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
@@ -52,6 +53,18 @@ impl Background {
             stop,
             app: Arc::clone(app),
         }
+    }
+
+    /// Waits until one of them ends, which none does before it is told to: says what was lost.
+    pub async fn lost(&mut self) -> String {
+        let ended = self.tasks.join_next().await;
+        let why = ended
+            .and_then(Result::err)
+            .map(|error| format!(": {error}"));
+        format!(
+            "state is written and the journal drained{}",
+            why.unwrap_or_default()
+        )
     }
 
     /// Stops them, and writes what is left: the journal is closed, drained, and the store too.
@@ -85,10 +98,14 @@ async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()
     }
 }
 
-async fn flush(app: Arc<App>) {
+/// Stops between two flushes: what one has taken to write would be lost with it.
+async fn flush(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
     let mut ticks = every(FLUSH_EVERY);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
         if let Err(error) = app.state.flush(app.inputs.clock.now()).await {
             tracing::error!(%error, "profiles and sessions were not written; trying again");
         }
@@ -226,8 +243,11 @@ async fn forget_records(
     store.forget_decisions(before).await?;
     if let Some(drained) = store.drained().await? {
         let folder = app.settings.data_dir.join("journal");
-        let remove = move || store::journal::remove_older(&folder, &drained, before);
-        tokio::task::spawn_blocking(remove).await??;
+        let find = move || journal::outdated(&folder, &drained, before);
+        if let Some(outdated) = tokio::task::spawn_blocking(find).await?? {
+            store.note_removed(&outdated.until).await?;
+            tokio::task::spawn_blocking(|| outdated.remove()).await??;
+        }
     }
     Ok(())
 }

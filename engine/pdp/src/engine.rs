@@ -58,7 +58,7 @@ pub fn decide(
     now: Timestamp,
 ) -> Outcome {
     let time = request.context.time.unwrap_or(now);
-    let mut evidence = risk::extract(request, signals, time);
+    let mut evidence = risk::extract(request, signals, &snapshot.settings, time);
     let assessed = risk::assess(request, &evidence, &snapshot.model, &snapshot.settings);
     let (risk, scored) = match assessed {
         Some(risk) => (risk, true),

@@ -188,7 +188,7 @@ async fn take_in(
     let request = &event.request;
     let subject = &request.subject.entity;
     let signals = pip::gather(app, caller, request, snapshot, false, now).await;
-    let evidence = risk::extract(request, &signals, event.time);
+    let evidence = risk::extract(request, &signals, &snapshot.settings, event.time);
     drop(signals);
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
     let passed = match fact.kind {

@@ -17,6 +17,9 @@ pub enum DrainError {
     /// The journal could not be read.
     #[error("the journal could not be read: {0}")]
     Journal(#[from] std::io::Error),
+    /// The journal was changed.
+    #[error("the record is not where it was in the journal: see `portreeve audit verify`")]
+    Elsewhere,
     /// The store could not be written.
     #[error("{0}")]
     Store(#[from] store::sqlite::StoreError),
@@ -27,6 +30,8 @@ pub enum DrainError {
 pub struct Drain {
     app: Arc<App>,
     position: Option<Position>,
+    /// The damage that was told last.
+    told: Option<String>,
 }
 
 impl Drain {
@@ -36,10 +41,14 @@ impl Drain {
     /// When the store cannot be read.
     pub async fn resume(app: Arc<App>) -> Result<Self, DrainError> {
         let position = app.state.store().drained().await?;
-        Ok(Self { app, position })
+        Ok(Self {
+            app,
+            position,
+            told: None,
+        })
     }
 
-    /// Drains everything that is durable now.
+    /// Drains everything that is durable now. What is damaged is passed over, and told once.
     ///
     /// # Errors
     /// When the journal cannot be read or the store cannot be written. What was drained before
@@ -53,16 +62,24 @@ impl Drain {
                 .set_undrained(durable.saturating_sub(drained));
             let folder = self.app.journal.folder().to_owned();
             let from = self.position.clone();
-            let records = tokio::task::spawn_blocking(move || {
-                journal::read_from(&folder, from.as_ref(), durable, GROUP).map(|records| {
-                    let after = records.last().map(|record| record.after.clone());
-                    let rows = records.into_iter().filter_map(row).collect::<Vec<_>>();
-                    after.map(|after| (rows, after))
+            let (rows, after, damage) = tokio::task::spawn_blocking(move || {
+                journal::read_from(&folder, from.as_ref(), durable, GROUP).map(|read| {
+                    let after = read.records.last().map(|record| record.after.clone());
+                    let rows = read.records.into_iter().filter_map(row);
+                    (rows.collect::<Vec<_>>(), after, read.damage)
                 })
             })
             .await
             .map_err(std::io::Error::other)??;
-            let Some((rows, after)) = records else {
+            if let Some(damage) = damage.filter(|damage| self.told.as_ref() != Some(damage)) {
+                tracing::error!(
+                    "the journal is damaged: {damage}; what can be read after it goes on: see \
+                     `portreeve audit verify`"
+                );
+                self.app.journal_is_damaged();
+                self.told = Some(damage);
+            }
+            let Some(after) = after else {
                 return Ok(());
             };
             self.app
@@ -105,5 +122,9 @@ pub async fn find(app: &App, decision_id: &str) -> Result<Option<Vec<u8>>, Drain
     let text = tokio::task::spawn_blocking(move || journal::read_at(&folder, &place))
         .await
         .map_err(std::io::Error::other)??;
+    // A journal that was changed may have another text there.
+    if RecordHead::read(&text).is_none_or(|head| head.decision_id != decision_id) {
+        return Err(DrainError::Elsewhere);
+    }
     Ok(Some(text))
 }

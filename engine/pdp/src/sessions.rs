@@ -122,7 +122,7 @@ pub(crate) async fn lift_session(
     });
     match lifted {
         Some(session) => {
-            app.state.store().put_sessions(&[session]).await?;
+            app.state.write_session(session).await?;
             Ok(true)
         }
         None => Ok(false),

@@ -18,7 +18,8 @@ use crate::agent::Agent;
 use crate::crowd::{Crowd, Peers};
 use crate::features::{Feature, Features};
 use crate::key::Key;
-use crate::profile::{Delta, Lesson, Observation, Profile};
+use crate::profile::{Delta, Habit, Lesson, Observation, Profile};
+use crate::settings::Settings;
 use observe::{attempt_of, observe};
 
 /// Over this speed, and this distance, nobody travels between two honest requests (Panther:
@@ -106,7 +107,12 @@ pub struct Story {
 
 /// Works out facts and features (R1 to R8, R17, R18).
 #[must_use]
-pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Evidence {
+pub fn extract(
+    request: &AccessRequest,
+    signals: &Signals,
+    settings: &Settings,
+    now: Timestamp,
+) -> Evidence {
     let unseen = Arc::default();
     let profile: Option<&Profile> = match &signals.profile {
         Signal::Known(profile) => Some(profile),
@@ -132,10 +138,10 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
         agent_family: agent.map(|agent| agent.family.clone()),
     };
     evidence.note_unavailable(signals);
-    evidence.note_network(context.ip, signals);
+    evidence.note_network(context.ip, signals, profile);
     evidence.note_device(request, signals, now);
-    evidence.note_session(signals, agent, request, now);
-    evidence.note_sources(&signals.tallies, now);
+    evidence.note_session(request, signals, profile, now);
+    evidence.note_sources(&signals.tallies, profile, now);
     if let Some(profile) = profile {
         let peers = signals.crowds.peers();
         evidence.note_habits(profile, peers, now);
@@ -144,7 +150,17 @@ pub fn extract(request: &AccessRequest, signals: &Signals, now: Timestamp) -> Ev
         evidence.note_failures(profile, now);
     }
     evidence.note_request(signals, now);
+    if !settings.is_interactive(request.subject.entity.kind.as_str()) {
+        evidence.features.leave_people_out();
+    }
     evidence
+}
+
+/// Whether a value is usual; without a profile nothing is.
+fn knows(profile: Option<&Profile>, habit: Habit, key: Option<Key>) -> bool {
+    profile
+        .zip(key)
+        .is_some_and(|(profile, key)| profile.knows(habit, key))
 }
 
 /// The caller's word and the session's, together. What the caller may not assert is gone from
@@ -187,7 +203,7 @@ impl Evidence {
         }
     }
 
-    fn note_network(&mut self, ip: Option<IpAddr>, signals: &Signals) {
+    fn note_network(&mut self, ip: Option<IpAddr>, signals: &Signals, profile: Option<&Profile>) {
         let place = signals.place.known();
         self.facts.network = NetworkFacts {
             ip,
@@ -218,9 +234,14 @@ impl Evidence {
             } else {
                 0.0
             };
-            self.features.set(Feature::Anonymiser, rank);
+            // Somebody's usual VPN or relay is no news of them; Tor always is.
+            let usual = rank < 4.0 && knows(profile, Habit::Asn, self.observation.asn);
             self.features
-                .set(Feature::Hosting, f64::from(u8::from(anonymity.hosting)));
+                .set(Feature::Anonymiser, if usual { 0.0 } else { rank });
+            // VPNs run in data centres: that is one fact and not two.
+            let bare = anonymity.hosting && rank == 0.0;
+            self.features
+                .set(Feature::Hosting, f64::from(u8::from(bare)));
         }
     }
 
@@ -276,11 +297,12 @@ impl Evidence {
 
     fn note_session(
         &mut self,
-        signals: &Signals,
-        agent: Option<&Agent>,
         request: &AccessRequest,
+        signals: &Signals,
+        profile: Option<&Profile>,
         now: Timestamp,
     ) {
+        let agent = signals.agent.as_deref();
         let Some(session) = signals.session.known() else {
             self.facts
                 .session
@@ -325,7 +347,18 @@ impl Evidence {
                 is(words.session_network_changed) || is(words.session_country_changed);
             let moved_client = is(words.session_device_changed) || is(words.session_agent_changed);
             words.session_moved = Some(moved_network && moved_client);
-            let count = changes.into_iter().filter(|change| is(*change)).count();
+            // From Wi-Fi to one's own phone is no drift, and who switches a VPN on has not left
+            // the country.
+            let seen = &self.observation;
+            let drifted = [
+                is(words.session_network_changed) && !knows(profile, Habit::Asn, seen.asn),
+                is(words.session_country_changed)
+                    && !seen.hides_place
+                    && !knows(profile, Habit::Country, seen.country),
+                is(words.session_device_changed),
+                is(words.session_agent_changed),
+            ];
+            let count = drifted.into_iter().filter(|drifted| *drifted).count();
             self.features.set(Feature::SessionDrift, count as f64);
         }
     }

@@ -33,9 +33,6 @@ pub enum Feature {
     AsnAbuse,
     HourSurprise,
     RequestRate,
-    RequestRateHour,
-    RequestRateDay,
-    RequestRatePeers,
     ObjectRateMinutes,
     ObjectRate,
     ObjectRateDay,
@@ -52,7 +49,7 @@ pub enum Feature {
 }
 
 /// How many features there are.
-pub const FEATURES: usize = 36;
+pub const FEATURES: usize = 33;
 
 /// What a feature is.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +73,18 @@ pub struct Description {
     /// Whether the forest sees `ln(1 + value)`: for what spans several powers of ten.
     pub logarithmic: bool,
 }
+
+/// What says nothing of a program.
+const OF_PEOPLE: [Feature; 8] = [
+    Feature::UsualDistanceKm,
+    Feature::ImpliedSpeedKmh,
+    Feature::Hosting,
+    Feature::RequestRate,
+    Feature::ObjectRateMinutes,
+    Feature::ObjectRate,
+    Feature::ObjectRateDay,
+    Feature::ObjectRatePeers,
+];
 
 /// The values of all features of one request, in natural units; NaN where unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,6 +126,15 @@ impl Features {
     #[must_use]
     pub const fn values(&self) -> &[f64; FEATURES] {
         &self.0
+    }
+
+    /// Forgets what says nothing of a program. They work in batches: a backup reads everything
+    /// once a month, and whose hand is on the key does not show in that. They live in data
+    /// centres, and move between them at once. Policies have the words.
+    pub(crate) fn leave_people_out(&mut self) {
+        for feature in OF_PEOPLE {
+            self.set(feature, f64::NAN);
+        }
     }
 
     /// The row that the forest sees: logarithms where the catalogue says so, and never less than

@@ -49,8 +49,8 @@ pub const RULES: [Rule; 25] = [
         id: "impossible-travel",
         points: 40,
         feature: Feature::ImpliedSpeedKmh,
-        doc: "over 900 km/h and over 500 km since the last trusted place",
-        fires: |on| is(on.facts.signals.impossible_travel),
+        doc: "a person at over 900 km/h and over 500 km since the last trusted place",
+        fires: |on| on.interactive && is(on.facts.signals.impossible_travel),
     },
     Rule {
         id: "new-device",
@@ -68,7 +68,7 @@ pub const RULES: [Rule; 25] = [
     },
     Rule {
         id: "device-not-compliant",
-        points: 20,
+        points: 10,
         feature: Feature::DeviceDistrust,
         doc: "a device that does not meet the organisation's rules",
         fires: |on| on.facts.device.compliant == Some(false),
@@ -105,8 +105,11 @@ pub const RULES: [Rule; 25] = [
         id: "anonymiser",
         points: 20,
         feature: Feature::Anonymiser,
-        doc: "a VPN, a proxy or Tor",
-        fires: |on| is(on.facts.signals.anonymiser),
+        doc: "a VPN, a proxy or Tor that is not the subject's usual one",
+        fires: |on| {
+            let signals = &on.facts.signals;
+            is(signals.anonymiser) && signals.new_network != Some(false)
+        },
     },
     Rule {
         id: "tor",
@@ -138,10 +141,12 @@ pub const RULES: [Rule; 25] = [
         id: "abusive-source",
         points: 40,
         feature: Feature::AddressAbuse,
-        doc: "an address, or its /24 or /64, from which five or more subjects have failed",
+        doc: "an address, or the /24 or /64 in a network new to the subject, from which five or more subjects have failed",
         fires: |on| {
-            Circumstances::at_least(on.facts.signals.address_abuse, 5)
-                || Circumstances::at_least(on.facts.signals.prefix_abuse, 5)
+            let signals = &on.facts.signals;
+            Circumstances::at_least(signals.address_abuse, 5)
+                || Circumstances::at_least(signals.prefix_abuse, 5)
+                    && signals.new_network != Some(false)
         },
     },
     Rule {
@@ -160,21 +165,23 @@ pub const RULES: [Rule; 25] = [
     },
     Rule {
         id: "request-burst",
-        points: 25,
+        points: 10,
         feature: Feature::RequestRate,
-        doc: "30 or more requests in about 5 minutes, eight times the usual number",
+        doc: "a person's 30 or more requests in about 5 minutes, eight times the usual number",
         fires: |on| {
-            Circumstances::at_least(on.facts.signals.requests_5m, 30)
+            on.interactive
+                && Circumstances::at_least(on.facts.signals.requests_5m, 30)
                 && Circumstances::at_least(on.facts.signals.request_rate_percent, 800)
         },
     },
     Rule {
         id: "bulk-access",
-        points: 40,
+        points: 20,
         feature: Feature::ObjectRate,
-        doc: "20 or more different resources in about an hour, four times the usual number",
+        doc: "a person's 20 or more different resources in about an hour, four times the usual number",
         fires: |on| {
-            Circumstances::at_least(on.facts.signals.objects_1h, 20)
+            on.interactive
+                && Circumstances::at_least(on.facts.signals.objects_1h, 20)
                 && Circumstances::at_least(on.facts.signals.object_rate_percent, 400)
         },
     },
@@ -187,7 +194,7 @@ pub const RULES: [Rule; 25] = [
     },
     Rule {
         id: "new-sensitive-resource",
-        points: 15,
+        points: 5,
         feature: Feature::ResourceSurprise,
         doc: "a confidential or secret resource not touched before",
         fires: |on| {

@@ -3,6 +3,7 @@
 use std::f64::consts::LN_2;
 
 use domain::Facts;
+use domain::facts::SignalFacts;
 
 use crate::extract::Evidence;
 use crate::features::Feature;
@@ -103,26 +104,7 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             _ => "A usual hour.",
         }
         .to_owned(),
-        Feature::RequestRate => volume(
-            words.requests_5m,
-            "requests in 5 minutes",
-            words.request_rate_percent,
-        ),
-        Feature::RequestRateHour => volume(
-            words.requests_1h,
-            "requests in an hour",
-            words.request_rate_1h_percent,
-        ),
-        Feature::RequestRateDay => volume(
-            words.requests_1d,
-            "requests in a day",
-            words.request_rate_1d_percent,
-        ),
-        Feature::RequestRatePeers => peers(
-            words.requests_1h,
-            "requests in an hour",
-            words.peer_request_percent,
-        ),
+        Feature::RequestRate => busiest(words),
         Feature::ObjectRateMinutes => volume(
             words.objects_5m,
             "different resources in 5 minutes",
@@ -220,6 +202,37 @@ fn drift(facts: &Facts) -> String {
     }
 }
 
+/// The window whose requests are furthest above the usual.
+fn busiest(words: &SignalFacts) -> String {
+    let own = [
+        (
+            words.requests_5m,
+            "requests in 5 minutes",
+            words.request_rate_percent,
+        ),
+        (
+            words.requests_1h,
+            "requests in an hour",
+            words.request_rate_1h_percent,
+        ),
+        (
+            words.requests_1d,
+            "requests in a day",
+            words.request_rate_1d_percent,
+        ),
+    ];
+    let furthest = own.into_iter().max_by_key(|(_, _, percent)| *percent);
+    match furthest {
+        Some((_, _, percent)) if percent < words.peer_request_percent => peers(
+            words.requests_1h,
+            "requests in an hour",
+            words.peer_request_percent,
+        ),
+        Some((number, what, percent)) => volume(number, what, percent),
+        None => volume(None, "requests", None),
+    }
+}
+
 fn volume(number: Option<i64>, what: &str, percent: Option<i64>) -> String {
     let number = number.unwrap_or_default();
     match percent {
@@ -240,10 +253,10 @@ fn peers(number: Option<i64>, what: &str, percent: Option<i64>) -> String {
 }
 
 fn abuse(number: f64, from: &str) -> String {
-    format!(
-        "About {} subjects have just failed {from}.",
-        rounded(number)
-    )
+    match rounded(number).as_str() {
+        "1" => format!("About one subject has just failed {from}."),
+        number => format!("About {number} subjects have just failed {from}."),
+    }
 }
 
 fn posture(facts: &Facts) -> String {

@@ -20,5 +20,5 @@ pub mod train;
 pub mod versus;
 
 pub use replay::Replay;
-pub use simulate::{Organisation, Plan};
+pub use simulate::{Organisation, Scenario};
 pub use train::{Training, TrainingPlan};

@@ -13,7 +13,8 @@ use domain::{
 use geo::Geo;
 use risk::agent::Agent;
 use risk::{
-    Attempt, Crowd, CrowdKeys, Crowds, Evidence, Key, Lesson, Profile, Signals, Standing, Tally,
+    Attempt, Crowd, CrowdKeys, Crowds, Evidence, Key, Lesson, Profile, Settings, Signals, Standing,
+    Tally,
 };
 use wire::Event;
 use wire::event::Label;
@@ -31,6 +32,7 @@ pub struct Verdict {
 #[derive(Debug)]
 pub struct Replay<'a> {
     geo: &'a Geo,
+    settings: &'a Settings,
     profiles: HashMap<EntityRef, Arc<Profile>>,
     crowds: HashMap<Key, Arc<Crowd>>,
     tallies: [HashMap<Key, Tally>; 3],
@@ -41,9 +43,10 @@ pub struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// Nobody has been seen yet.
     #[must_use]
-    pub fn new(geo: &'a Geo) -> Self {
+    pub fn new(geo: &'a Geo, settings: &'a Settings) -> Self {
         Self {
             geo,
+            settings,
             profiles: HashMap::new(),
             crowds: HashMap::new(),
             tallies: Default::default(),
@@ -66,12 +69,13 @@ impl<'a> Replay<'a> {
     /// What the engine would know of an event. Learns from it what an engine would that told
     /// every attack from an honest event: labels say which is which.
     pub fn step(&mut self, event: &mut Event) -> Evidence {
+        let settings = self.settings;
         self.step_with(event, |event, signals| {
             let lesson = match (&event.label, event.request.result) {
                 (Some(Label::Attack(_)), _) | (_, Some(ActionResult::Failure)) => Lesson::Counters,
                 _ => Lesson::Baselines,
             };
-            let evidence = risk::extract(&event.request, signals, event.time);
+            let evidence = risk::extract(&event.request, signals, settings, event.time);
             let verdict = Verdict {
                 lesson,
                 passed: None,

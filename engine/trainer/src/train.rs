@@ -13,7 +13,7 @@ use ndarray::Array2;
 use risk::artifact::{self, DataSummary, Manifest, Metric, feature_names};
 use risk::calibration::{Budget, Calibration, CalibrationError};
 use risk::features::{FEATURES, catalogue_hash};
-use risk::{Features, Model};
+use risk::{Features, Model, Settings};
 use wire::Event;
 
 use crate::evaluate::{self, Bench, Evaluation, Judge, Report, aftermath, is_attack, is_question};
@@ -49,6 +49,8 @@ pub struct TrainingPlan {
     pub limits: Limits,
     /// Other seeds that the model is held against, to say how stable its outcomes are.
     pub stability_seeds: usize,
+    /// What the engine is set to: who can be asked for a step-up.
+    pub settings: Settings,
 }
 
 impl Default for TrainingPlan {
@@ -58,11 +60,12 @@ impl Default for TrainingPlan {
             version: 1,
             seed: 7,
             trees: 500,
-            sample_size: 256,
+            sample_size: 1024,
             fit_share: 0.6,
             budget: Budget::default(),
             limits: Limits::default(),
             stability_seeds: 5,
+            settings: Settings::default(),
         }
     }
 }
@@ -154,7 +157,7 @@ where
     let fit_until = survey.at(plan.fit_share);
     let calibrate_until = survey.at(f64::midpoint(plan.fit_share, 1.0));
     let mut guard = Guard::new(&survey.counts, &plan.limits);
-    let mut replay = Replay::new(geo);
+    let mut replay = Replay::new(geo, &plan.settings);
     let mut fit = Sample::new(ROWS_MAX, plan.seed);
     let mut calibrate = Sample::new(ROWS_MAX, plan.seed ^ 1);
     let mut test: Option<(Fitted, Box<dyn Judge>, Evaluation)> = None;

@@ -148,7 +148,7 @@ pub fn versus(
     settings: &Settings,
     mut progress: impl FnMut(usize),
 ) -> Result<Versus, VersusError> {
-    let mut replay = Replay::new(geo);
+    let mut replay = Replay::new(geo, settings);
     let mut kinds: BTreeMap<String, Tally> = BTreeMap::new();
     // Bounded by kinds and pairs of levels.
     let mut apart: BTreeMap<(String, usize, usize), Example> = BTreeMap::new();

@@ -1,14 +1,15 @@
 //! `portreeve audit`: the record of decisions.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 use store::Store;
-use store::journal::{self, Position};
+use store::journal::{self, Break, Link, Position, Report};
 
-use super::output::{Output, bar, line};
+use super::output::{Output, bar, line, tell};
 use super::{Failure, runtime};
 use crate::settings::Settings;
 
@@ -43,42 +44,41 @@ pub(super) fn run(
         )));
     }
     match command {
-        AuditCommand::Verify => verify(&folder, settings, output),
+        AuditCommand::Verify => runtime()?.block_on(verify(&folder, settings, output)),
         AuditCommand::Tail { number, follow } => tail(&folder, number, follow, output),
     }
 }
 
-fn verify(folder: &std::path::Path, settings: &Settings, output: Output) -> Result<(), Failure> {
+async fn verify(folder: &Path, settings: &Settings, output: Output) -> Result<(), Failure> {
     let bytes = fs::read_dir(folder)?
         .filter_map(|entry| entry.ok()?.metadata().ok())
         .map(|metadata| metadata.len())
         .sum();
-    // Before the journal is read: what is drained by now must be in it.
-    let drained = drained(settings)?;
+    let store = if settings.store.is_file() {
+        let store = Store::open(&settings.store).await;
+        Some(store.map_err(Failure::unable)?)
+    } else {
+        None
+    };
+    // Drained is read before the journal, removed after it: an engine may be at work meanwhile.
+    let drained = match &store {
+        Some(store) => store.drained().await.map_err(Failure::unable)?,
+        None => None,
+    };
     let bar = bar(bytes, "verifying");
-    let report = journal::verify(folder, |read| bar.inc(read))?;
+    let report = journal::verify(folder, drained.as_ref(), |read| bar.inc(read))?;
     bar.finish_and_clear();
-    let mut what = report.broken.as_ref().map(|broken| {
-        format!(
-            "{}:{}: the chain breaks at record {} (byte {}): {}",
-            broken.segment.display(),
-            broken.line,
-            broken.seq,
-            broken.offset,
-            broken.what
-        )
-    });
+    let removed = match &store {
+        Some(store) => Some(store.removed().await.map_err(Failure::unable)?),
+        None => None,
+    };
     let end = report.end.as_ref().map_or(0, |end| end.seq);
-    if what.is_none()
-        && let Some(drained) = drained.filter(|drained| drained.seq > end)
-    {
-        what = Some(format!(
-            "{}: the journal ends at record {end}, but record {} was in the store already: \
-             its end has been cut off",
-            folder.display(),
-            drained.seq
-        ));
-    }
+    let what = report
+        .broken
+        .as_ref()
+        .map(place)
+        .or_else(|| without_beginning(folder, &report, removed?))
+        .or_else(|| without_end(folder, end, &drained?));
     let value = json!({
         "ok": what.is_none(),
         "segments": report.segments,
@@ -86,6 +86,7 @@ fn verify(folder: &std::path::Path, settings: &Settings, output: Output) -> Resu
         "last_seq": end,
         "chain": report.end.as_ref().map(|end| end.chain.to_string()),
         "torn_bytes": report.torn_bytes,
+        "held_against_store": store.is_some(),
         "broken": what.as_ref().map(|what| json!({
             "segment": report.broken.as_ref().map(|broken| broken.segment.display().to_string()),
             "line": report.broken.as_ref().map(|broken| broken.line),
@@ -106,43 +107,67 @@ fn verify(folder: &std::path::Path, settings: &Settings, output: Output) -> Resu
             report.torn_bytes
         ));
     }
+    if store.is_none() {
+        text.push_str(&format!(
+            "\n{}: no store, so nothing to hold the chain against but itself",
+            settings.store.display()
+        ));
+    }
     output.print(&value, &text)?;
     what.map_or(Ok(()), |what| Err(Failure::No(what)))
 }
 
-/// How far the store has taken the journal over.
-fn drained(settings: &Settings) -> Result<Option<Position>, Failure> {
-    if !settings.store.is_file() {
-        return Ok(None);
+fn place(broken: &Break) -> String {
+    format!(
+        "{}:{}: the chain breaks at record {} (byte {}): {}",
+        broken.segment.display(),
+        broken.line,
+        broken.seq,
+        broken.offset,
+        broken.what
+    )
+}
+
+/// Whether older segments are gone than were removed when their time was over.
+fn without_beginning(folder: &Path, report: &Report, removed: Link) -> Option<String> {
+    let begins = report.begins_after?;
+    if begins.seq < removed.seq || begins == removed {
+        return None;
     }
-    runtime()?.block_on(async {
-        let store = Store::open(&settings.store)
-            .await
-            .map_err(Failure::unable)?;
-        let drained = store.drained().await.map_err(Failure::unable)?;
-        store.close().await;
-        Ok(drained)
+    Some(format!(
+        "{}: the journal begins after record {}, but only records up to {} were removed because \
+         their time was over: its beginning is gone, or was written anew",
+        folder.display(),
+        begins.seq,
+        removed.seq
+    ))
+}
+
+/// Whether the store has seen more than there is.
+fn without_end(folder: &Path, end: u64, drained: &Position) -> Option<String> {
+    (drained.seq > end).then(|| {
+        format!(
+            "{}: the journal ends at record {end}, but record {} was in the store already: its \
+             end has been cut off",
+            folder.display(),
+            drained.seq
+        )
     })
 }
 
-fn tail(
-    folder: &std::path::Path,
-    number: usize,
-    follow: bool,
-    output: Output,
-) -> Result<(), Failure> {
+fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<(), Failure> {
     let mut position = None;
-    let mut last = std::collections::VecDeque::with_capacity(number);
+    let mut last = std::collections::VecDeque::new();
     loop {
-        let records = match journal::read_from(folder, position.as_ref(), u64::MAX, 1000) {
-            Ok(records) => records,
-            // The end of a journal that is being written may be half a line.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Vec::new(),
-            Err(error) => return Err(error.into()),
+        let read = journal::read_from(folder, position.as_ref(), u64::MAX, 1000)?;
+        if let Some(damage) = read.damage {
+            tell(&format!("{damage}: see `portreeve audit verify`"));
+        }
+        let Some(end) = read.records.last() else {
+            break;
         };
-        let Some(end) = records.last() else { break };
         position = Some(end.after.clone());
-        for record in records {
+        for record in read.records {
             if last.len() == number {
                 last.pop_front();
             }
@@ -152,31 +177,30 @@ fn tail(
         }
     }
     for record in &last {
-        show(&record.body, output);
+        show(&record.body, output)?;
     }
     if !follow {
         return Ok(());
     }
     loop {
         std::thread::sleep(FOLLOW_EVERY);
-        let records =
+        // A segment may be gone before it is read.
+        let read =
             journal::read_from(folder, position.as_ref(), u64::MAX, 1000).unwrap_or_default();
-        for record in records {
-            show(&record.body, output);
+        for record in read.records {
+            show(&record.body, output)?;
             position = Some(record.after);
         }
     }
 }
 
-fn show(body: &[u8], output: Output) {
+fn show(body: &[u8], output: Output) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(body);
     if output.json {
-        line(&text);
-        return;
+        return line(&text);
     }
     let Ok(record) = serde_json::from_slice::<Value>(body) else {
-        line(&text);
-        return;
+        return line(&text);
     };
     let get = |path: &str| {
         record.pointer(path).map(|value| match value {
@@ -186,16 +210,15 @@ fn show(body: &[u8], output: Output) {
     };
     let get = |path: &str| get(path).unwrap_or_default();
     if get("/kind") == "step_up" {
-        line(&format!(
+        return line(&format!(
             "{}  step-up to level {} for {}",
             get("/at"),
             get("/level"),
             get("/decision_id")
         ));
-        return;
     }
     if get("/kind") == "feedback" {
-        line(&format!(
+        return line(&format!(
             "{}  feedback: {} was {}legitimate",
             get("/at"),
             get("/decision_id"),
@@ -205,14 +228,13 @@ fn show(body: &[u8], output: Output) {
                 "not "
             }
         ));
-        return;
     }
     if get("/kind") == "model" {
         let model = match get("/model") {
             none if none == "null" => "none".to_owned(),
             model => model,
         };
-        line(&format!(
+        return line(&format!(
             "{}  model {}: {model} instead of {}, by {}{}{}",
             get("/at"),
             get("/act"),
@@ -228,10 +250,9 @@ fn show(body: &[u8], output: Output) {
                 reason => format!(": {reason}"),
             },
         ));
-        return;
     }
     if get("/kind") == "event" {
-        line(&format!(
+        return line(&format!(
             "{}  told: {} of {}::{:?}, {}",
             get("/at"),
             get("/event/action/name"),
@@ -239,7 +260,6 @@ fn show(body: &[u8], output: Output) {
             get("/event/subject/id"),
             get("/event/result")
         ));
-        return;
     }
     let policies = record
         .get("policies")
@@ -266,5 +286,5 @@ fn show(body: &[u8], output: Output) {
         get("/request/resource/type"),
         get("/request/resource/id"),
         get("/detail"),
-    ));
+    ))
 }

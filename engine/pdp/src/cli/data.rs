@@ -2,6 +2,7 @@
 
 pub(super) mod export;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +12,12 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 use trainer::events::{Sorter, Writer};
 use trainer::import::{Format, Imported};
-use trainer::{Organisation, Plan};
+use trainer::simulate::{self, Stream};
+use trainer::{Organisation, Scenario};
+use wire::event::Label;
 
 use super::Failure;
-use super::output::{Output, bar, counter, tell};
+use super::output::{Output, bar, counter, line, tell};
 use crate::settings::{Settings, SettingsError};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -33,29 +36,36 @@ pub(super) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DataCommand {
-    /// Simulate an organisation: people, programs, and labelled attacks on both
+    /// Simulate an organisation: people, programs, labelled attacks on both, and honest days
+    /// that look like attacks
     Simulate {
-        /// The world they live in, as data/geo/demo.toml
-        #[arg(long, default_value = "data/geo/demo.toml")]
-        world: PathBuf,
-        /// People
-        #[arg(long, default_value_t = 200)]
-        people: usize,
-        /// Programs
-        #[arg(long, default_value_t = 10)]
-        services: usize,
-        /// Days
-        #[arg(long, default_value_t = 60)]
-        days: u32,
-        /// Attacks of each kind for every thousand days of a person
-        #[arg(long, default_value_t = 3.0)]
-        attacks: f64,
-        /// Same seed, same events
-        #[arg(long, default_value_t = 7)]
-        seed: u64,
+        /// What happens, as data/simulate/organisation.toml, which holds where it says nothing
+        #[arg(long)]
+        scenario: Option<PathBuf>,
+        /// The world they live in, as data/geo/demo.toml, which is taken by default
+        #[arg(long)]
+        world: Option<PathBuf>,
+        /// People, instead of the scenario's
+        #[arg(long)]
+        people: Option<usize>,
+        /// Programs, instead of the scenario's
+        #[arg(long)]
+        services: Option<usize>,
+        /// Days, instead of the scenario's
+        #[arg(long)]
+        days: Option<u32>,
+        /// Attacks of each kind for every thousand days of a person, instead of the scenario's
+        #[arg(long)]
+        attacks: Option<f64>,
+        /// Same seed, same events; instead of the scenario's
+        #[arg(long)]
+        seed: Option<u64>,
         /// Where to write the events; standard output by default. `.parquet` is a table, `.gz` packed
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Print the scenario that comes along, to be changed, and simulate nothing
+        #[arg(long)]
+        print_scenario: bool,
     },
     /// Turn a log into events
     Import {
@@ -90,6 +100,7 @@ pub(super) fn run(
     match command {
         DataCommand::Export(args) => export::run(args, &settings()?, output),
         DataCommand::Simulate {
+            scenario,
             world,
             people,
             services,
@@ -97,38 +108,30 @@ pub(super) fn run(
             attacks,
             seed,
             out,
+            print_scenario,
         } => {
-            let text = fs::read_to_string(&world)
-                .map_err(|error| Failure::Unable(format!("{}: {error}", world.display())))?;
-            let world = World::parse(&world, &text).map_err(Failure::unable)?;
-            let plan = Plan {
-                seed,
-                days,
-                people,
-                services,
-                attacks_per_thousand: attacks,
-                ..Plan::default()
-            };
-            let organisation = Organisation::new(&plan, &world).map_err(Failure::unable)?;
-            let to_file = out.is_some();
-            let mut to = Writer::create(out.as_deref())?;
-            let bar = bar(u64::from(days), "days");
-            let mut count = 0_u64;
-            for events in trainer::simulate::simulate(&organisation, &plan) {
-                for event in &events {
-                    to.write(event)?;
-                }
-                count += events.len() as u64;
-                bar.inc(1);
+            if print_scenario {
+                return line(simulate::scenario::DEFAULT.trim_end());
             }
-            to.finish()?;
-            bar.finish_and_clear();
-            report(
-                to_file,
-                output,
-                &json!({ "events": count }),
-                &format!("{count} events"),
-            )
+            let mut plan = match scenario {
+                Some(path) => Scenario::parse(&path, &text_of(&path)?),
+                None => Scenario::shipped(),
+            }
+            .map_err(Failure::unable)?;
+            let frame = &mut plan.organisation;
+            frame.people = people.unwrap_or(frame.people);
+            frame.programs = services.unwrap_or(frame.programs);
+            frame.days = days.unwrap_or(frame.days);
+            frame.seed = seed.unwrap_or(frame.seed);
+            plan.attacks.per_thousand_days = attacks.unwrap_or(plan.attacks.per_thousand_days);
+            plan.check().map_err(Failure::Unable)?;
+            let world = match world {
+                Some(path) => World::parse(&path, &text_of(&path)?),
+                None => simulate::shipped_world(),
+            }
+            .map_err(Failure::unable)?;
+            let organisation = Organisation::new(&plan, &world).map_err(Failure::unable)?;
+            simulated(&organisation, out.as_deref(), output)
         }
         DataCommand::Import {
             format,
@@ -182,6 +185,52 @@ pub(super) fn run(
             report(to_file, output, &value, &text)
         }
     }
+}
+
+/// Streams the events of an organisation, and says how many of which label there were.
+fn simulated(
+    organisation: &Organisation,
+    out: Option<&Path>,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut to = Writer::create(out)?;
+    let stream = Stream::new(organisation);
+    let bar = bar(stream.days(), "days");
+    let mut count = 0_u64;
+    let mut labels: BTreeMap<String, u64> = BTreeMap::new();
+    for page in stream {
+        for event in page.events() {
+            count += 1;
+            if let Some(label) = &event.label {
+                let (Label::Attack(name) | Label::Benign(name)) = label;
+                match labels.get_mut(name) {
+                    Some(count) => *count += 1,
+                    None => drop(labels.insert(name.clone(), 1)),
+                }
+            }
+            to.write(&event)?;
+        }
+        bar.inc(1);
+    }
+    to.finish()?;
+    bar.finish_and_clear();
+    let mut said = vec![format!("{count} events")];
+    said.extend(
+        labels
+            .iter()
+            .map(|(label, count)| format!("{count} {label}")),
+    );
+    report(
+        out.is_some(),
+        output,
+        &json!({ "events": count, "labels": labels }),
+        &said.join("\n"),
+    )
+}
+
+fn text_of(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path)
+        .map_err(|error| Failure::Unable(format!("{}: {error}", path.display())))
 }
 
 /// What became of an import, for people.

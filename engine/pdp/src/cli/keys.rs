@@ -5,7 +5,7 @@ use domain::Name;
 use serde_json::json;
 use store::Store;
 
-use super::output::{Output, table};
+use super::output::{Output, table, tell};
 use super::{Failure, runtime};
 use crate::access::{LIFE_MAX_DAYS, NewKey, Role};
 use crate::app::create_private;
@@ -63,7 +63,16 @@ pub(super) fn run(
                     .await
                     .map_err(Failure::unable)?;
                 let report = json!({ "key": new.key, "key_id": new.record.key_id });
-                output.print(&report, &new.key)
+                let shown = output.print(&report, &new.key);
+                if shown.is_err() {
+                    // Nobody has it, and nobody can ask for it again.
+                    store
+                        .revoke_key(&new.record.key_id, now)
+                        .await
+                        .map_err(Failure::unable)?;
+                    tell("the new key could not be shown, so it is revoked");
+                }
+                shown
             }
             KeysCommand::List => {
                 let keys = store.keys().await.map_err(Failure::unable)?;

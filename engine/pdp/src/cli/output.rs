@@ -22,17 +22,24 @@ impl Output {
     pub(super) fn print(self, value: &impl Serialize, text: &str) -> Result<(), Failure> {
         if self.json {
             let text = serde_json::to_string(value).map_err(Failure::unable)?;
-            line(&text);
+            line(&text)
         } else {
-            line(text);
+            line(text)
         }
-        Ok(())
     }
 }
 
-/// Prints a line to standard output. A reader that has gone wants no more of it.
-pub(super) fn line(text: &str) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+/// Prints a line to standard output. When a reader has gone, which wants no more of it, the
+/// failure is one without a message.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(Failure::Unable(String::new()))
+        }
+        Err(error) => Err(Failure::Unable(format!("standard output: {error}"))),
+    }
 }
 
 /// Tells a person something, on standard error.
@@ -102,6 +109,8 @@ pub(super) fn counter(what: &str) -> ProgressBar {
 pub(super) fn start_log() {
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
+        // It would be told on standard error, by a macro that panics when nobody reads there.
+        .log_internal_errors(false)
         .with_max_level(tracing::Level::INFO)
         .with_target(false);
     // A second start in one process is a test's; the first one holds.

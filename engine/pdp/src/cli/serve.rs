@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::output::{is_watched, tell};
@@ -28,13 +28,31 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         let app = built.app;
         first_key(&app).await?;
         let (listener, address) = serve::listen(&app).await.map_err(Failure::unable)?;
+        let signals = Signals::new()?;
         let (stop, stopped) = watch::channel(false);
-        let background = Background::start(&app);
-        tokio::spawn(heed_signals(Arc::clone(&app), stop));
+        let mut background = Background::start(&app);
+        let hearing = tokio::spawn(heed_signals(Arc::clone(&app), signals));
         tell(&format!("listening on http://{address}"));
-        serve::serve(Arc::clone(&app), listener, stopped).await;
+        let serving = serve::serve(Arc::clone(&app), listener, stopped);
+        tokio::pin!(serving);
+        let fault = tokio::select! {
+            heard = hearing => heard.err().map(|error| format!("signals were heard: {error}")),
+            task = background.lost() => Some(task),
+            () = &mut serving => Some("connections were accepted".to_owned()),
+        };
+        stop.send_replace(true);
+        if fault.is_none() {
+            tracing::info!("stopping: finishing what was accepted");
+            serving.await;
+        }
         background.finish().await;
-        Ok(())
+        match fault {
+            None => Ok(()),
+            Some(fault) => Err(Failure::Unable(format!(
+                "the engine stopped, because a task of its own ended by which {fault}; please \
+                 report this"
+            ))),
+        }
     })
 }
 
@@ -75,26 +93,32 @@ async fn first_key(app: &App) -> Result<(), Failure> {
     Ok(())
 }
 
-/// SIGHUP reloads, SIGTERM and SIGINT finish what was accepted and stop.
-async fn heed_signals(app: Arc<App>, stop: watch::Sender<bool>) {
-    let signals = (
-        signal(SignalKind::hangup()),
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    );
-    let (Ok(mut hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        tracing::error!("signals cannot be heard; stop the engine with SIGKILL");
-        return;
-    };
+/// What an operator tells a running engine.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// SIGHUP reloads; returns at SIGTERM and SIGINT.
+async fn heed_signals(app: Arc<App>, mut signals: Signals) {
     loop {
         tokio::select! {
-            _ = hangup.recv() => reload(&app).await,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.hangup.recv() => reload(&app).await,
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
         }
     }
-    tracing::info!("stopping: finishing what was accepted");
-    stop.send_replace(true);
 }
 
 async fn reload(app: &Arc<App>) {

@@ -53,6 +53,21 @@ fn failed(error: StoreError) -> Problem {
     Problem::unavailable("the device records cannot be reached; ask again in a moment")
 }
 
+/// Does it, whether or not the client waits: half of it would leave the memory as it was.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(work).await {
+        Ok(done) => done.map_err(failed),
+        Err(error) => {
+            tracing::error!(%error, "the writing of a device record broke off");
+            Err(Problem::unavailable(
+                "the device record may not be written; send it again",
+            ))
+        }
+    }
+}
+
 fn checked_id(id: String) -> Result<String, Problem> {
     match Name::new(id) {
         Ok(id) => Ok(id.as_str().to_owned()),
@@ -110,7 +125,7 @@ pub(super) async fn write(
         ),
     };
     let record = DeviceRecord {
-        id: id.clone(),
+        id,
         owner,
         trust: device.trust,
         managed: device.managed,
@@ -120,12 +135,7 @@ pub(super) async fn write(
         revoked: device.revoked,
         updated_at: app.inputs.clock.now(),
     };
-    app.state
-        .store()
-        .put_device(&record)
-        .await
-        .map_err(failed)?;
-    app.state.forget_device(&id);
+    to_the_end(async move { app.state.put_device(&record).await }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -137,9 +147,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;
-    let existed = app.state.store().delete_device(&id).await.map_err(failed)?;
-    app.state.forget_device(&id);
-    if existed {
+    if to_the_end(async move { app.state.delete_device(&id).await }).await? {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(Problem::not_found("no such device is recorded"))

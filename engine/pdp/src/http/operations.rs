@@ -43,6 +43,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, asker: Option<Authentica
         "model": &*snapshot.revisions.model,
         "model_fault": model_fault.filter(|_| may_see),
         "store": { "failing_since": failing.map(wire::time::format) },
+        // No reason not to decide: new records are as good as ever.
+        "journal": { "damaged_since": app.journal_damaged_since().map(wire::time::format) },
     });
     let status = if ready {
         StatusCode::OK

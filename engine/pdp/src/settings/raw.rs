@@ -20,6 +20,9 @@ const DEFAULT_FILE: &str = "portreeve.toml";
 /// What environment variables begin with; `__` stands between levels.
 const PREFIX: &str = "PORTREEVE_";
 
+/// What no limit may exceed: more is a slip, or "no limit", which none of them has.
+const LIMIT_MAX: usize = 1_000_000_000;
+
 /// Sections that are promised and not built yet: refused with a clear word, never ignored.
 const NOT_BUILT: [&str; 5] = ["grpc_listen", "redis", "monitor", "gateway", "ssf"];
 
@@ -451,8 +454,8 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         ("devices_in_memory", raw.devices_in_memory),
         ("sources_in_memory", raw.sources_in_memory),
     ] {
-        if value == 0 {
-            faults.push(format!("`limits.{name}` must be 1 or more"));
+        if !(1..=LIMIT_MAX).contains(&value) {
+            faults.push(format!("`limits.{name}` is {value}: 1 to {LIMIT_MAX}"));
         }
     }
     for (name, span) in [

@@ -14,7 +14,13 @@ pub(super) struct Hot<K, V> {
     cache: Cache<K, Arc<Slot<V>>, UnitWeighter, RandomState, KeepDirty>,
     dirty: Mutex<Vec<(K, Arc<Slot<V>>)>>,
     dirty_max: usize,
+    /// How often something was written past this map.
+    written: Mutex<u64>,
 }
+
+/// When a look-up in the store began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun(u64);
 
 #[derive(Debug)]
 struct Slot<V> {
@@ -60,6 +66,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Hot<K, V> {
             ),
             dirty: Mutex::default(),
             dirty_max: most,
+            written: Mutex::default(),
         }
     }
 
@@ -74,8 +81,18 @@ impl<K: Eq + Hash + Clone, V: Clone> Hot<K, V> {
         }
     }
 
-    /// Puts in what the store has, unless something is there by now; returns what is there.
-    pub(super) fn loaded(&self, key: &K, value: Option<V>) -> Option<V> {
+    /// To be called before the store is asked.
+    pub(super) fn begin(&self) -> Begun {
+        Begun(*lock(&self.written))
+    }
+
+    /// Puts in what the store had, unless something is there by now; returns what is there. What
+    /// may have been written past this map meanwhile is not kept: nobody would correct it.
+    pub(super) fn loaded(&self, key: &K, value: Option<V>, begun: Begun) -> Option<V> {
+        let written = lock(&self.written);
+        if *written != begun.0 {
+            return value;
+        }
         let fresh = || Ok::<_, std::convert::Infallible>(Slot::new(value));
         match self.cache.get_or_insert_with(key, fresh) {
             Ok(slot) => lock(&slot.value).clone(),
@@ -113,8 +130,10 @@ impl<K: Eq + Hash + Clone, V: Clone> Hot<K, V> {
         waiting.push((key, slot));
     }
 
-    /// Drops a value, to be looked up anew.
+    /// Drops a value that was written past this map, to be looked up anew.
     pub(super) fn forget(&self, key: &K) {
+        let mut written = lock(&self.written);
+        *written += 1;
         self.cache.remove(key);
     }
 
@@ -187,11 +206,11 @@ mod tests {
     fn it_stays_bounded_and_keeps_what_is_not_written() {
         let hot: Hot<u32, u32> = Hot::new(1000);
         for key in 0..100 {
-            hot.loaded(&key, None);
+            hot.loaded(&key, None, hot.begin());
             assert!(hot.change(&key, set(key)));
         }
         for key in 1000..50_000 {
-            hot.loaded(&key, None);
+            hot.loaded(&key, None, hot.begin());
         }
         assert!(hot.len() <= 1000 + 100, "{}", hot.len());
         for key in 0..100 {
@@ -205,15 +224,33 @@ mod tests {
         let hot: Hot<u32, u32> = Hot::new(10);
         assert!(!hot.change(&1, set(1)));
         assert_eq!(hot.get(&1), Lookup::NotLoaded);
-        assert_eq!(hot.loaded(&1, None), None);
+        assert_eq!(hot.loaded(&1, None, hot.begin()), None);
         assert_eq!(hot.get(&1), Lookup::Nothing);
-        assert_eq!(hot.loaded(&1, Some(5)), None, "who came first stays");
+        assert_eq!(
+            hot.loaded(&1, Some(5), hot.begin()),
+            None,
+            "who came first stays"
+        );
+    }
+
+    #[test]
+    fn what_was_read_before_a_write_is_not_kept() {
+        let hot: Hot<u32, &str> = Hot::new(10);
+        let begun = hot.begin();
+        hot.forget(&1);
+        assert_eq!(hot.loaded(&1, Some("trusted"), begun), Some("trusted"));
+        assert_eq!(hot.get(&1), Lookup::NotLoaded);
+        assert_eq!(
+            hot.loaded(&1, Some("revoked"), hot.begin()),
+            Some("revoked")
+        );
+        assert_eq!(hot.get(&1), Lookup::Found("revoked"));
     }
 
     #[test]
     fn what_was_not_written_is_tried_again() {
         let hot: Hot<u32, u32> = Hot::new(10);
-        hot.loaded(&1, None);
+        hot.loaded(&1, None, hot.begin());
         hot.change(&1, set(3));
         hot.change(&1, set(4));
         let taken = hot.take_dirty();

@@ -34,6 +34,9 @@ pub struct State {
     store: Store,
     profiles: Hot<EntityRef, Arc<Profile>>,
     sessions: Hot<String, Arc<SessionRecord>>,
+    /// Held while sessions are taken from the memory and written, so that an older state never
+    /// comes after a newer one.
+    writing_sessions: tokio::sync::Mutex<()>,
     devices: Hot<String, Arc<DeviceRecord>>,
     crowds: LiveCrowds,
     sources: Sources,
@@ -51,6 +54,7 @@ impl State {
             store,
             profiles: Hot::new(limits.profiles_in_memory),
             sessions: Hot::new(limits.sessions_in_memory),
+            writing_sessions: tokio::sync::Mutex::default(),
             devices: Hot::new(limits.devices_in_memory),
             crowds: LiveCrowds::default(),
             sources: Sources::new(limits.sources_in_memory),
@@ -105,13 +109,16 @@ impl State {
             Lookup::Found(profile) => Signal::Known(profile),
             Lookup::Nothing => Signal::Absent,
             Lookup::NotLoaded => {
+                let begun = self.profiles.begin();
                 let load = async {
                     let row = self.store.profile(subject).await?;
                     row.map(|(form, body)| read_profile(form, &body))
                         .transpose()
                 };
-                self.load(load, now, |found| self.profiles.loaded(subject, found))
-                    .await
+                self.load(load, now, |found| {
+                    self.profiles.loaded(subject, found, begun)
+                })
+                .await
             }
         }
     }
@@ -122,8 +129,9 @@ impl State {
             Lookup::Found(session) => Signal::Known(session),
             Lookup::Nothing => Signal::Absent,
             Lookup::NotLoaded => {
+                let begun = self.sessions.begin();
                 let load = async { Ok(self.store.session(id).await?.map(Arc::new)) };
-                self.load(load, now, |found| self.sessions.loaded(id, found))
+                self.load(load, now, |found| self.sessions.loaded(id, found, begun))
                     .await
             }
         }
@@ -135,8 +143,9 @@ impl State {
             Lookup::Found(device) => Signal::Known(device),
             Lookup::Nothing => Signal::Absent,
             Lookup::NotLoaded => {
+                let begun = self.devices.begin();
                 let load = async { Ok(self.store.device(id).await?.map(Arc::new)) };
-                self.load(load, now, |found| self.devices.loaded(id, found))
+                self.load(load, now, |found| self.devices.loaded(id, found, begun))
                     .await
             }
         }
@@ -213,9 +222,37 @@ impl State {
         self.sessions.change(id, change)
     }
 
-    /// A device was written or removed.
-    pub fn forget_device(&self, id: &String) {
+    /// Writes a session that was changed, as it is by now. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable; it is tried again with the next flush.
+    pub async fn write_session(&self, session: SessionRecord) -> Result<(), StoreError> {
+        let _writing = self.writing_sessions.lock().await;
+        let session = match self.sessions.get(&session.id) {
+            Lookup::Found(newer) => Arc::unwrap_or_clone(newer),
+            Lookup::Nothing | Lookup::NotLoaded => session,
+        };
+        self.store.put_sessions(&[session]).await
+    }
+
+    /// Keeps a device's record, over what was known before. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn put_device(&self, device: &DeviceRecord) -> Result<(), StoreError> {
+        let done = self.store.put_device(device).await;
+        self.devices.forget(&device.id);
+        done
+    }
+
+    /// Forgets a device. Durable when this returns; false when there was none.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn delete_device(&self, id: &String) -> Result<bool, StoreError> {
+        let done = self.store.delete_device(id).await;
         self.devices.forget(id);
+        done
     }
 
     /// Forgets sessions that nobody has seen since a moment, here and in the store.
@@ -243,6 +280,8 @@ impl State {
                 body: crowd.to_bytes(),
             })
             .collect();
+        // First: whoever drops this while it waits loses nothing.
+        let _writing = self.writing_sessions.lock().await;
         let profiles = self.profiles.take_dirty();
         let sessions = self.sessions.take_dirty();
         let count = profiles.len() + sessions.len();
@@ -329,4 +368,67 @@ fn read_profile(form: u32, body: &[u8]) -> Result<Arc<Profile>, StoreError> {
             tracing::error!(%error, "a stored profile cannot be read");
             StoreError::Nonsense { what: "profile" }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use domain::{Assurance, Level, SessionBirth};
+
+    use super::*;
+    use crate::settings::Settings;
+
+    async fn state(folder: &Path) -> State {
+        let store = Store::open(&folder.join("test.db")).await.unwrap();
+        let settings = Settings::load(None, std::iter::empty()).unwrap();
+        State::new(store, &settings.limits)
+    }
+
+    fn session(id: &str, now: Timestamp) -> SessionRecord {
+        SessionRecord {
+            id: id.to_owned(),
+            subject: EntityRef::new("User", "alice").unwrap(),
+            birth: SessionBirth {
+                at: now,
+                ip: None,
+                country: None,
+                asn: None,
+                agent_family: None,
+                device_id: None,
+            },
+            last_seen: now,
+            assurance: Assurance::default(),
+            ended: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flush_does_not_take_back_a_step_up_that_was_written_meanwhile() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let state = state(folder.path()).await;
+        let now = Timestamp::from_millis(1_000_000);
+        let id = "s".to_owned();
+        state.session(&id, now).await;
+        state.change_session(&id, |known| {
+            *known = Some(Arc::new(session(&id, now)));
+            true
+        });
+        let lift = async {
+            let mut lifted = session(&id, now);
+            lifted.assurance = Assurance::of(Level::Mfa, Some(now));
+            let newer = Arc::new(lifted.clone());
+            state.change_session(&id, |known| {
+                *known = Some(newer);
+                true
+            });
+            state.write_session(lifted).await
+        };
+        // The flush has taken the session as it was when the step-up comes.
+        let (flushed, lifted) = tokio::join!(state.flush(now), lift);
+        lifted.unwrap();
+        assert_eq!(flushed.unwrap(), 1);
+        let stored = state.store().session(&id).await.unwrap().unwrap();
+        assert_eq!(stored.assurance.level, Level::Mfa);
+    }
 }

@@ -4,7 +4,7 @@
 use domain::Timestamp;
 use domain::facts::SignalFacts;
 
-use super::{Evidence, IMPOSSIBLE_KM, IMPOSSIBLE_KMH, Signals, Story, place_name, whole};
+use super::{Evidence, IMPOSSIBLE_KM, IMPOSSIBLE_KMH, Signals, Story, knows, place_name, whole};
 use crate::abuse::Tally;
 use crate::counts::Belief;
 use crate::crowd::{Crowd, Peers};
@@ -149,10 +149,49 @@ impl Evidence {
         let [requests_5m, requests_1h, requests_1d] = requests;
         let [objects_5m, objects_1h, objects_1d] = objects;
 
-        // Against the group, as soon as anything is known of it.
+        let settled = profile.is_settled();
+        let usual_requests = |window| profile.usual_requests(window).filter(|_| settled);
+        let usual_objects = |window| profile.usual_objects(window).filter(|_| settled);
         for (feature, number, usual, word) in [
             (
-                Feature::RequestRatePeers,
+                Feature::RequestRate,
+                requests_5m,
+                usual_requests(Window::Minutes),
+                &mut words.request_rate_percent,
+            ),
+            (
+                Feature::RequestRate,
+                requests_1h,
+                usual_requests(Window::Hour),
+                &mut words.request_rate_1h_percent,
+            ),
+            (
+                Feature::RequestRate,
+                requests_1d,
+                usual_requests(Window::Day),
+                &mut words.request_rate_1d_percent,
+            ),
+            (
+                Feature::ObjectRateMinutes,
+                objects_5m,
+                usual_objects(Window::Minutes),
+                &mut words.object_rate_5m_percent,
+            ),
+            (
+                Feature::ObjectRate,
+                objects_1h,
+                usual_objects(Window::Hour),
+                &mut words.object_rate_percent,
+            ),
+            (
+                Feature::ObjectRateDay,
+                objects_1d,
+                usual_objects(Window::Day),
+                &mut words.object_rate_1d_percent,
+            ),
+            // Against the group, as soon as anything is known of it.
+            (
+                Feature::RequestRate,
                 requests_1h,
                 group.usual_requests(Window::Hour),
                 &mut words.peer_request_percent,
@@ -166,54 +205,9 @@ impl Evidence {
         ] {
             if let Some(usual) = usual {
                 let ratio = against(number, usual);
-                self.features.set(feature, ratio.ln());
-                *word = whole(ratio * 100.0);
-            }
-        }
-        if !profile.is_settled() {
-            return;
-        }
-        for (feature, number, usual, word) in [
-            (
-                Feature::RequestRate,
-                requests_5m,
-                profile.usual_requests(Window::Minutes),
-                &mut words.request_rate_percent,
-            ),
-            (
-                Feature::RequestRateHour,
-                requests_1h,
-                profile.usual_requests(Window::Hour),
-                &mut words.request_rate_1h_percent,
-            ),
-            (
-                Feature::RequestRateDay,
-                requests_1d,
-                profile.usual_requests(Window::Day),
-                &mut words.request_rate_1d_percent,
-            ),
-            (
-                Feature::ObjectRateMinutes,
-                objects_5m,
-                profile.usual_objects(Window::Minutes),
-                &mut words.object_rate_5m_percent,
-            ),
-            (
-                Feature::ObjectRate,
-                objects_1h,
-                profile.usual_objects(Window::Hour),
-                &mut words.object_rate_percent,
-            ),
-            (
-                Feature::ObjectRateDay,
-                objects_1d,
-                profile.usual_objects(Window::Day),
-                &mut words.object_rate_1d_percent,
-            ),
-        ] {
-            if let Some(usual) = usual {
-                let ratio = against(number, usual);
-                self.features.set(feature, ratio.ln());
+                // Where windows share a feature, the busiest speaks.
+                let busiest = self.features.get(feature).unwrap_or(f64::NEG_INFINITY);
+                self.features.set(feature, ratio.ln().max(busiest));
                 *word = whole(ratio * 100.0);
             }
         }
@@ -240,7 +234,14 @@ impl Evidence {
         words.recent_risk = whole(profile.recent_risk(now));
     }
 
-    pub(super) fn note_sources(&mut self, tallies: &[Option<Tally>; 3], now: Timestamp) {
+    pub(super) fn note_sources(
+        &mut self,
+        tallies: &[Option<Tally>; 3],
+        profile: Option<&Profile>,
+        now: Timestamp,
+    ) {
+        // What the neighbours do says nothing of somebody's usual address.
+        let at_home = knows(profile, Habit::Address, self.observation.address);
         let words = &mut self.facts.signals;
         let [address, prefix, asn] = tallies;
         let [at_address, at_prefix, at_asn] = self.attempt.sources;
@@ -262,8 +263,11 @@ impl Evidence {
             if source.is_some() {
                 // A source that was never seen has done nothing yet.
                 let abuse = tally.map_or(0.0, |tally| tally.abuse(now));
-                self.features.set(feature, abuse);
                 *word = whole(abuse);
+                let theirs = at_home && feature != Feature::AddressAbuse;
+                // Less than one is nobody.
+                let counts = abuse >= 1.0 && !theirs;
+                self.features.set(feature, if counts { abuse } else { 0.0 });
             }
         }
     }

@@ -1,5 +1,7 @@
 //! One line of a segment: how it is written, read, and chained.
 
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -12,11 +14,12 @@ impl Chain {
     /// Before the first record of all.
     pub const GENESIS: Self = Self([0; 32]);
 
-    /// The chain after one more record.
+    /// The chain after one more record; `first` if it begins a group.
     #[must_use]
-    pub fn after(self, seq: u64, record: &[u8]) -> Self {
+    pub fn after(self, first: bool, seq: u64, record: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&self.0);
+        context.update(&[marker(first)]);
         context.update(&seq.to_be_bytes());
         context.update(record);
         let mut chain = [0; 32];
@@ -35,6 +38,23 @@ impl std::fmt::Display for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&hex::encode(self.0))
     }
+}
+
+/// One record in the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its sequence number; 0 before the first.
+    pub seq: u64,
+    /// The chain after it.
+    pub chain: Chain,
+}
+
+impl Link {
+    /// Before the first record of all.
+    pub const GENESIS: Self = Self {
+        seq: 0,
+        chain: Chain::GENESIS,
+    };
 }
 
 /// A place in the journal: after so many bytes of a segment, so many records in all.
@@ -61,7 +81,14 @@ pub struct Place {
     pub length: u64,
 }
 
-const MAGIC: &str = "portreeve-journal 1 ";
+/// What is wrong with a file that begins otherwise.
+pub(super) const NO_HEADER: &str = "the segment's first line is no journal header";
+
+const MAGIC: &str = "portreeve-journal 2 ";
+
+const fn marker(first: bool) -> u8 {
+    if first { b'+' } else { b'.' }
+}
 
 /// The first line of a segment.
 pub(super) fn header(first_seq: u64, before: Chain) -> String {
@@ -75,9 +102,29 @@ pub(super) fn parse_header(line: &[u8]) -> Option<(u64, Chain)> {
     Some((number(seq)?, Chain::parse(chain)?))
 }
 
+/// What a segment begins after.
+pub(super) fn begins_after(path: &Path) -> io::Result<Link> {
+    let mut text = Vec::new();
+    let file = BufReader::with_capacity(256, File::open(path)?);
+    file.take(256).read_until(b'\n', &mut text)?;
+    let (first_seq, chain) = text
+        .strip_suffix(b"\n")
+        .and_then(parse_header)
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: {NO_HEADER}", path.display()),
+            )
+        })?;
+    Ok(Link {
+        seq: first_seq.saturating_sub(1),
+        chain,
+    })
+}
+
 /// A record's line.
 pub(super) fn write(to: &mut Vec<u8>, first: bool, seq: u64, chain: Chain, record: &[u8]) {
-    to.push(if first { b'+' } else { b'.' });
+    to.push(marker(first));
     to.extend_from_slice(seq.to_string().as_bytes());
     to.push(b' ');
     to.extend_from_slice(hex::encode(chain.0).as_bytes());
@@ -117,8 +164,10 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     Some((before, after.get(1..)?))
 }
 
+/// A sequence number; far from where counting on would overflow, whatever a file says.
 fn number(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number <= u64::MAX / 4).then_some(number)
 }
 
 /// Name of the segment that begins with this record; names sort in the order of the records.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::line::{self, Chain, Place, Position};
+use super::line::{self, Place, Position};
 
 /// A record with the place after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,88 +19,102 @@ pub struct Record {
     pub after: Position,
 }
 
+/// Some records of a journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// In their order.
+    pub records: Vec<Record>,
+    /// What stands between them that is none, or where some are missing; the first such place.
+    pub damage: Option<String>,
+}
+
 /// Reads up to `most` records after `from` (or from the very start), no further than record
-/// `until`: what lies beyond is not durable yet.
+/// `until`: what lies beyond is not durable yet. What is damaged is passed over and told.
 ///
 /// # Errors
-/// When a file cannot be read, or a line is not the record that must come next.
+/// When a file cannot be read.
 pub fn read_from(
     folder: &Path,
     from: Option<&Position>,
     until: u64,
     most: usize,
-) -> io::Result<Vec<Record>> {
-    let mut records = Vec::new();
-    let start = from.map_or(0, |from| from.seq);
-    if start >= until {
-        return Ok(records);
+) -> io::Result<Read> {
+    let mut read = Read::default();
+    let mut seq = from.map_or(0, |from| from.seq);
+    let mut paths = line::segments(folder)?;
+    if let Some(from) = from {
+        paths.retain(|path| line::name_of(path) >= from.segment);
     }
-    let mut seq = start;
-    for path in line::segments(folder)? {
-        let name = line::name_of(&path);
-        if from.is_some_and(|from| name < from.segment) {
-            continue;
-        }
-        let mut reader = BufReader::with_capacity(1 << 18, File::open(&path)?);
+    let last = paths.len().saturating_sub(1);
+    for (number, path) in paths.iter().enumerate() {
+        let name = line::name_of(path);
+        let mut reader = BufReader::with_capacity(1 << 18, File::open(path)?);
         let mut text = Vec::new();
-        reader.read_until(b'\n', &mut text)?;
-        let mut offset = text.len() as u64;
-        if text
-            .strip_suffix(b"\n")
-            .and_then(line::parse_header)
-            .is_none()
-        {
-            // Being created at this moment; nothing in it is durable.
-            break;
-        }
-        if let Some(from) = from.filter(|from| from.segment == name) {
-            offset = from.offset;
-            reader.seek(SeekFrom::Start(offset))?;
+        let mut offset = 0;
+        match from.filter(|from| from.segment == name) {
+            Some(from) => offset = reader.seek(SeekFrom::Start(from.offset))?,
+            None => {
+                reader.read_until(b'\n', &mut text)?;
+                match text.strip_suffix(b"\n").and_then(line::parse_header) {
+                    Some(_) => offset = text.len() as u64,
+                    None => {
+                        read.damaged(|| format!("{name}: {}", line::NO_HEADER));
+                        reader.rewind()?;
+                    }
+                }
+            }
         }
         loop {
-            if records.len() >= most || seq >= until {
-                return Ok(records);
+            if read.records.len() >= most || seq >= until {
+                return Ok(read);
             }
             text.clear();
             let length = reader.read_until(b'\n', &mut text)?;
-            if length == 0 {
+            let begins = offset;
+            offset += length as u64;
+            let whole = text.strip_suffix(b"\n");
+            if length == 0 || whole.is_none() && number == last {
+                // The end, or being written at this moment.
                 break;
             }
-            if !text.ends_with(b"\n") {
-                // Being written at this moment.
-                return Ok(records);
+            let found = whole.and_then(line::parse);
+            // The first record that is kept may have any number.
+            let is_next =
+                |found: &line::Line<'_>| found.seq == seq + 1 || from.is_none() && seq == 0;
+            if !found.as_ref().is_some_and(is_next) {
+                read.damaged(|| format!("{name}: no record {} at byte {begins}", seq + 1));
             }
-            let found = text.strip_suffix(b"\n").and_then(line::parse);
-            let Some(found) = found.filter(|found| start == 0 && seq == 0 || found.seq == seq + 1)
-            else {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{name}: no record {} at byte {offset}", seq + 1),
-                ));
+            let Some(found) = found.filter(|found| (seq + 1..=until).contains(&found.seq)) else {
+                continue;
             };
             seq = found.seq;
             let place = Place {
                 segment: name.clone(),
                 // The text is the end of the line, but for the line's own end.
-                offset: offset + (length - 1 - found.record.len()) as u64,
+                offset: begins + (length - 1 - found.record.len()) as u64,
                 length: found.record.len() as u64,
             };
-            offset += length as u64;
-            let chain: Chain = found.chain;
-            records.push(Record {
+            let after = Position {
+                segment: name.clone(),
+                offset,
+                seq,
+                chain: found.chain,
+            };
+            read.records.push(Record {
                 seq,
                 body: found.record.to_vec(),
                 place,
-                after: Position {
-                    segment: name.clone(),
-                    offset,
-                    seq,
-                    chain,
-                },
+                after,
             });
         }
     }
-    Ok(records)
+    Ok(read)
+}
+
+impl Read {
+    fn damaged(&mut self, what: impl FnOnce() -> String) {
+        self.damage.get_or_insert_with(what);
+    }
 }
 
 /// What was in a journal.

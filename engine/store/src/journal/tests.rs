@@ -23,7 +23,7 @@ fn record(number: usize) -> Vec<u8> {
 /// A journal of this many records, each a group of its own, closed again.
 async fn filled(count: usize) -> TempDir {
     let folder = TempDir::new().unwrap();
-    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
     assert_eq!(recovery.last_seq, 0);
     for number in 0..count {
         journal.append(record(number)).await.unwrap();
@@ -37,7 +37,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn check(folder: &Path) -> Report {
-    verify(folder, |_| {}).unwrap()
+    verify(folder, None, |_| {}).unwrap()
 }
 
 #[tokio::test]
@@ -53,14 +53,20 @@ async fn what_was_appended_is_read_back_across_segments() {
     let mut position = None;
     let mut bodies = Vec::new();
     loop {
-        let records = read_from(folder.path(), position.as_ref(), 20, 3).unwrap();
+        let read = read_from(folder.path(), position.as_ref(), 20, 3).unwrap();
+        assert_eq!(read.damage, None);
+        let records = read.records;
         let Some(last) = records.last() else { break };
         position = Some(last.after.clone());
         bodies.extend(records.into_iter().map(|record| record.body));
     }
     assert_eq!(bodies, (0..20).map(record).collect::<Vec<_>>());
     let durable_only = read_from(folder.path(), None, 7, 100).unwrap();
-    assert_eq!(durable_only.len(), 7, "what is not durable yet is not read");
+    assert_eq!(
+        durable_only.records.len(),
+        7,
+        "what is not durable yet is not read"
+    );
 }
 
 #[tokio::test]
@@ -81,7 +87,7 @@ async fn a_torn_tail_is_repaired_wherever_it_is_torn() {
             assert_eq!((report.records, report.broken), (2, None), "cut at {cut}");
             assert_eq!(report.torn_bytes, (torn.len() - last_line) as u64);
 
-            let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+            let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
             assert_eq!((recovery.last_seq, recovery.damaged), (2, None));
             journal.append(record(2)).await.unwrap();
             journal.close();
@@ -154,7 +160,7 @@ async fn damage_does_not_keep_the_engine_from_starting_and_stays_visible() {
     let first_record = whole.iter().position(|byte| *byte == b'+').unwrap();
     whole[first_record + 90] ^= 1;
     fs::write(&path, &whole).unwrap();
-    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
     assert!(recovery.damaged.is_some());
     journal.append(record(99)).await.unwrap();
     journal.close();
@@ -165,15 +171,15 @@ async fn damage_does_not_keep_the_engine_from_starting_and_stays_visible() {
 #[tokio::test]
 async fn two_engines_cannot_write_one_journal() {
     let folder = filled(1).await;
-    let (_journal, _) = Journal::open(folder.path(), TINY).unwrap();
-    let second = Journal::open(folder.path(), TINY).unwrap_err();
+    let (_journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
+    let second = Journal::open(folder.path(), TINY, None).unwrap_err();
     assert!(second.to_string().contains("another engine"), "{second}");
 }
 
 #[tokio::test]
 async fn a_closed_journal_refuses() {
     let folder = TempDir::new().unwrap();
-    let (journal, _) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
     journal.close();
     assert_eq!(journal.append(record(0)).await, Err(AppendError::Closed));
 }
@@ -185,7 +191,7 @@ async fn groups_are_answered_together_and_in_order() {
         queue_max: 1000,
         ..TINY
     };
-    let (journal, _) = Journal::open(folder.path(), settings).unwrap();
+    let (journal, _) = Journal::open(folder.path(), settings, None).unwrap();
     let journal = std::sync::Arc::new(journal);
     let tasks: Vec<_> = (0..200)
         .map(|number| {
@@ -210,22 +216,204 @@ async fn what_is_old_and_drained_is_removed_and_the_rest_still_verifies() {
         Timestamp::from_millis(0),
         Timestamp::from_millis(4_000_000_000_000),
     );
-    let remove = |drained, before| remove_older(folder.path(), drained, before).unwrap();
+    let remove = |drained, before| {
+        let outdated = outdated(folder.path(), drained, before).unwrap();
+        let before = segments(folder.path()).len();
+        if let Some(outdated) = outdated {
+            let until = outdated.until;
+            outdated.remove().unwrap();
+            assert_eq!(check(folder.path()).begins_after, Some(until));
+        }
+        before - segments(folder.path()).len()
+    };
+    assert_eq!(check(folder.path()).begins_after, Some(Link::GENESIS));
     assert_eq!(remove(&end, long_ago), 0, "none is that old");
-    let early = read_from(folder.path(), None, 20, 8)
-        .unwrap()
-        .pop()
-        .unwrap();
+    let mut early = read_from(folder.path(), None, 20, 8).unwrap();
+    let early = early.records.pop().unwrap();
     let few = remove(&early.after, later);
     assert!((1..all - 1).contains(&few), "only what is drained: {few}");
     assert_eq!(few + remove(&end, later), all - 1, "never the last one");
     let report = check(folder.path());
     assert!(report.broken.is_none() && report.end.unwrap() == end);
-    let (journal, recovery) = Journal::open(folder.path(), TINY).unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, None).unwrap();
     assert_eq!(recovery.last_seq, 20);
     journal.append(record(20)).await.unwrap();
     journal.close();
     assert!(check(folder.path()).broken.is_none());
+}
+
+/// The segment that the next rotation will make, begun and broken off.
+fn break_off_rotation(folder: &Path) -> PathBuf {
+    let end = check(folder).end.unwrap();
+    let name = folder.join(line::segment_name(end.seq + 1));
+    fs::write(&name, line::header(end.seq + 1, end.chain)).unwrap();
+    name
+}
+
+/// A journal whose segment is full, so that its next record begins another one.
+async fn full() -> (TempDir, Journal, u64) {
+    let folder = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
+    let mut count = 0;
+    while fs::metadata(&segments(folder.path())[0]).unwrap().len() < TINY.segment_bytes {
+        journal.append(record(0)).await.unwrap();
+        count += 1;
+    }
+    (folder, journal, count)
+}
+
+#[tokio::test]
+async fn a_rotation_that_broke_off_is_taken_up_again() {
+    let (folder, journal, count) = full().await;
+    let begun = break_off_rotation(folder.path());
+    journal.append(record(1)).await.unwrap();
+    assert!(begun.exists());
+    journal.close();
+    let report = check(folder.path());
+    assert_eq!((report.records, report.broken), (count + 1, None));
+    assert_eq!(report.segments, 2);
+}
+
+#[tokio::test]
+async fn where_no_segment_can_be_begun_the_old_one_takes_more() {
+    let (folder, journal, count) = full().await;
+    let in_the_way = folder.path().join("segment.new");
+    fs::create_dir(&in_the_way).unwrap();
+    journal.append(record(1)).await.unwrap();
+    assert_eq!(segments(folder.path()).len(), 1);
+    fs::remove_dir(&in_the_way).unwrap();
+    journal.append(record(2)).await.unwrap();
+    journal.close();
+    let report = check(folder.path());
+    assert_eq!((report.records, report.broken), (count + 2, None));
+    assert_eq!(report.segments, 2);
+}
+
+#[tokio::test]
+async fn a_draft_left_by_a_crash_does_not_empty_its_segment() {
+    let (folder, journal, count) = full().await;
+    drop(journal);
+    let path = segments(folder.path()).pop().unwrap();
+    fs::hard_link(&path, folder.path().join("segment.new")).unwrap();
+    let (journal, _) = Journal::open(folder.path(), TINY, None).unwrap();
+    journal.append(record(1)).await.unwrap();
+    journal.close();
+    assert_eq!(check(folder.path()).records, count + 1);
+}
+
+/// The lines of a file, each with its end.
+fn lines(path: &Path) -> Vec<Vec<u8>> {
+    let text = fs::read(path).unwrap();
+    text.split_inclusive(|byte| *byte == b'\n')
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// A whole journal with other records in it, its chain worked out as it should be.
+fn written_anew(folder: &Path) {
+    let mut chain = Chain::GENESIS;
+    let mut seq = 0;
+    for path in segments(folder) {
+        let mut text = line::header(seq + 1, chain).into_bytes();
+        for old in &lines(&path)[1..] {
+            let old = line::parse(old.strip_suffix(b"\n").unwrap()).unwrap();
+            let record = [b" ", old.record].concat();
+            seq += 1;
+            chain = chain.after(old.first, seq, &record);
+            line::write(&mut text, old.first, seq, chain, &record);
+        }
+        fs::write(&path, text).unwrap();
+    }
+}
+
+type Deed = fn(&Path);
+
+/// What somebody may do to a stopped journal of twenty records, all of them in the store, so
+/// that what is left looks whole, or torn by a crash.
+const DEEDS: [(&str, Deed); 6] = [
+    (
+        "a record changed, the marks after it taken away",
+        |folder| {
+            let path = segments(folder).pop().unwrap();
+            let mut lines = lines(&path);
+            lines[1][90] ^= 1;
+            for line in &mut lines[1..] {
+                line[0] = b'.';
+            }
+            fs::write(&path, lines.concat()).unwrap();
+        },
+    ),
+    ("the end cut off", |folder| {
+        let path = segments(folder).pop().unwrap();
+        let mut lines = lines(&path);
+        lines.pop();
+        fs::write(&path, lines.concat()).unwrap();
+    }),
+    ("the end torn", |folder| {
+        let path = segments(folder).pop().unwrap();
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+    }),
+    ("the last segment removed", |folder| {
+        fs::remove_file(segments(folder).pop().unwrap()).unwrap();
+    }),
+    ("everything removed", |folder| {
+        for path in segments(folder) {
+            fs::remove_file(path).unwrap();
+        }
+    }),
+    ("everything written anew", written_anew),
+];
+
+#[tokio::test]
+async fn what_the_store_has_taken_over_must_be_there_and_be_the_same() {
+    for (what, deed) in DEEDS {
+        let folder = filled(20).await;
+        let drained = check(folder.path()).end.unwrap();
+        deed(folder.path());
+        let left: Vec<_> = segments(folder.path())
+            .into_iter()
+            .map(|path| (fs::read(&path).unwrap(), path))
+            .collect();
+        let (journal, recovery) = Journal::open(folder.path(), TINY, Some(&drained)).unwrap();
+        assert!(recovery.damaged.is_some(), "{what}");
+        assert_eq!((recovery.last_seq, recovery.torn_bytes), (20, 0), "{what}");
+        journal.append(record(20)).await.unwrap();
+        assert_eq!(*journal.durable().borrow(), 21, "{what}");
+        journal.close();
+        for (text, path) in left {
+            assert!(fs::read(&path).unwrap() == text, "{what}: evidence is kept");
+        }
+        let next = read_from(folder.path(), Some(&drained), 21, 9).unwrap();
+        assert_eq!(next.records.len(), 1, "{what}: the drain goes on");
+        let report = verify(folder.path(), Some(&drained), |_| {}).unwrap();
+        let is_seen = report.broken.is_some() || report.records < 20;
+        assert!(is_seen, "{what}: it stays visible");
+    }
+}
+
+#[tokio::test]
+async fn a_mark_is_part_of_the_chain() {
+    let folder = filled(20).await;
+    let path = segments(folder.path()).pop().unwrap();
+    let mut lines = lines(&path);
+    lines.last_mut().unwrap()[0] = b'.';
+    fs::write(&path, lines.concat()).unwrap();
+    assert!(check(folder.path()).broken.is_some());
+}
+
+#[tokio::test]
+async fn damage_before_the_last_segment_is_told_and_does_not_stop_it() {
+    let folder = filled(20).await;
+    let mut early = read_from(folder.path(), None, 20, 8).unwrap();
+    let early = early.records.pop().unwrap();
+    let (journal, recovery) = Journal::open(folder.path(), TINY, Some(&early.after)).unwrap();
+    assert_eq!(recovery.damaged, None, "the rest is drained later");
+    drop(journal);
+    written_anew(folder.path());
+    let (_journal, recovery) = Journal::open(folder.path(), TINY, Some(&early.after)).unwrap();
+    assert!(recovery.damaged.unwrap().contains("written anew"));
+    assert_eq!(recovery.last_seq, 20);
 }
 
 #[tokio::test]
@@ -256,4 +444,33 @@ async fn everything_is_handed_over_and_damage_is_counted() {
     assert_eq!((contents.records, contents.unreadable), (19, 1));
     assert_eq!(bodies.len(), 19);
     assert!(contents.first_unreadable.unwrap().contains(".log:"));
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_passed_over_by_the_drain() {
+    let folder = filled(20).await;
+    let whole: Vec<_> = segments(folder.path())
+        .into_iter()
+        .map(|path| (lines(&path), path))
+        .collect();
+    // Each segment's line, one after another, headers too; how many records that costs.
+    for (before, path) in &whole {
+        for number in 0..before.len() {
+            let mut lines = before.clone();
+            let end = lines[number].len().min(9);
+            lines[number][..end].copy_from_slice(&b"garbage\nx"[..end]);
+            fs::write(path, lines.concat()).unwrap();
+            let read = read_from(folder.path(), None, 20, 100).unwrap();
+            assert!(read.damage.is_some(), "{} {number}", path.display());
+            let wanted = if number == 0 { 20 } else { 19 };
+            assert_eq!(read.records.len(), wanted, "{} {number}", path.display());
+            for record in &read.records {
+                assert_eq!(read_at(folder.path(), &record.place).unwrap(), record.body);
+            }
+        }
+        fs::remove_file(path).unwrap();
+        let read = read_from(folder.path(), None, 20, 100).unwrap();
+        assert_eq!(read.records.len(), 20 - (before.len() - 1));
+        fs::write(path, before.concat()).unwrap();
+    }
 }

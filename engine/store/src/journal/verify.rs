@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::line::{self, Chain, Position};
+use super::line::{self, Chain, Link, Position};
 
 /// Where and how the chain breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,9 @@ pub struct Report {
     pub segments: usize,
     /// Records whose chain holds.
     pub records: u64,
+    /// What the oldest segment begins after: [`Link::GENESIS`], unless older ones were removed.
+    /// None when there is none, or its first line is damaged.
+    pub begins_after: Option<Link>,
     /// The end of what holds; none in an empty journal.
     pub end: Option<Position>,
     /// The first break, if there is one.
@@ -37,15 +40,21 @@ pub struct Report {
     pub torn_bytes: u64,
 }
 
-/// Reads the whole journal and checks every record. Calls `progress` with bytes read.
+/// Reads the whole journal and checks every record. `drained` is how far the store had taken it
+/// over: so far it must be there and be the same. Calls `progress` with bytes read.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn verify(folder: &Path, mut progress: impl FnMut(u64)) -> io::Result<Report> {
+pub fn verify(
+    folder: &Path,
+    drained: Option<&Position>,
+    mut progress: impl FnMut(u64),
+) -> io::Result<Report> {
     let paths = line::segments(folder)?;
     let mut report = Report {
         segments: 0,
         records: 0,
+        begins_after: paths.first().and_then(|path| line::begins_after(path).ok()),
         end: None,
         broken: None,
         torn_bytes: 0,
@@ -53,7 +62,7 @@ pub fn verify(folder: &Path, mut progress: impl FnMut(u64)) -> io::Result<Report
     let last = paths.len().saturating_sub(1);
     for (position, path) in paths.iter().enumerate() {
         report.segments += 1;
-        let scanned = scan(path, report.end.as_ref())?;
+        let scanned = scan(path, report.end.as_ref(), drained)?;
         progress(scanned.read);
         report.records += scanned.records;
         if let Some(end) = scanned.end {
@@ -116,7 +125,12 @@ pub(super) struct Scan {
 }
 
 /// Checks one segment. `before` is where the journal stood; none for the first segment kept.
-pub(super) fn scan(path: &Path, before: Option<&Position>) -> io::Result<Scan> {
+/// `drained` is how far the store has taken the journal over.
+pub(super) fn scan(
+    path: &Path,
+    before: Option<&Position>,
+    drained: Option<&Position>,
+) -> io::Result<Scan> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
     let mut reader = BufReader::with_capacity(1 << 20, file);
@@ -132,7 +146,7 @@ pub(super) fn scan(path: &Path, before: Option<&Position>) -> io::Result<Scan> {
     let header = text.strip_suffix(b"\n").and_then(line::parse_header);
     let Some((first_seq, mut chain)) = header else {
         // Segments get their name only once their first line is durable.
-        let what = "the segment's first line is no journal header".to_owned();
+        let what = line::NO_HEADER.to_owned();
         scan.stopped = Some(Stop::Broken { what });
         return Ok(scan);
     };
@@ -161,11 +175,12 @@ pub(super) fn scan(path: &Path, before: Option<&Position>) -> io::Result<Scan> {
     loop {
         text.clear();
         let length = reader.read_until(b'\n', &mut text)?;
+        scan.line += 1;
         if length == 0 {
+            scan.stopped = cut_off(&name, seq, drained);
             return Ok(scan);
         }
-        scan.line += 1;
-        match check(&text, seq + 1, chain) {
+        match check(&text, seq + 1, chain, drained) {
             Ok(next) => {
                 seq += 1;
                 chain = next;
@@ -179,12 +194,12 @@ pub(super) fn scan(path: &Path, before: Option<&Position>) -> io::Result<Scan> {
                 });
             }
             Err(what) => {
-                scan.stopped = Some(if has_group(&mut reader)? {
+                scan.stopped = Some(if was_durable(&mut reader, text, chain)? {
                     Stop::Broken { what }
                 } else {
-                    Stop::Torn {
+                    cut_off(&name, seq, drained).unwrap_or(Stop::Torn {
                         bytes: size - offset,
-                    }
+                    })
                 });
                 return Ok(scan);
             }
@@ -192,7 +207,19 @@ pub(super) fn scan(path: &Path, before: Option<&Position>) -> io::Result<Scan> {
     }
 }
 
-fn check(text: &[u8], seq: u64, chain: Chain) -> Result<Chain, String> {
+/// What it means that a segment ends after a record, if the store has later ones from it.
+fn cut_off(segment: &str, seq: u64, drained: Option<&Position>) -> Option<Stop> {
+    let drained = drained.filter(|drained| drained.segment == segment && drained.seq > seq)?;
+    Some(Stop::Broken {
+        what: format!(
+            "the segment ends at record {seq}, but record {} was in the store already: its end \
+             has been cut off",
+            drained.seq
+        ),
+    })
+}
+
+fn check(text: &[u8], seq: u64, chain: Chain, drained: Option<&Position>) -> Result<Chain, String> {
     let Some(text) = text.strip_suffix(b"\n") else {
         return Err("the line has no end".to_owned());
     };
@@ -205,24 +232,37 @@ fn check(text: &[u8], seq: u64, chain: Chain) -> Result<Chain, String> {
             found.seq
         ));
     }
-    let wanted = chain.after(seq, found.record);
+    let wanted = chain.after(found.first, seq, found.record);
     if wanted != found.chain {
         return Err(format!("record {seq} is not the one that was written"));
+    }
+    if drained.is_some_and(|drained| drained.seq == seq && drained.chain != wanted) {
+        return Err(format!(
+            "up to record {seq} the journal is not the one that the store has taken over: it was \
+             written anew"
+        ));
     }
     Ok(wanted)
 }
 
-/// Whether the start of a group follows: then everything before it was durable once.
-fn has_group(reader: &mut BufReader<File>) -> io::Result<bool> {
-    let mut text = Vec::new();
+/// Whether a line that is wrong was durable once, `before` it the chain: the start of a group
+/// follows, or a line that its own chain says to be one.
+fn was_durable(reader: &mut BufReader<File>, mut text: Vec<u8>, before: Chain) -> io::Result<bool> {
+    let mut before = Some(before);
+    let mut follows = false;
     loop {
+        let line = text.strip_suffix(b"\n").and_then(line::parse);
+        if let Some(line) = line {
+            let as_start = |before: Chain| before.after(true, line.seq, line.record);
+            if line.first && follows || before.map(as_start) == Some(line.chain) {
+                return Ok(true);
+            }
+        }
+        before = line.map(|line| line.chain);
+        follows = true;
         text.clear();
         if reader.by_ref().read_until(b'\n', &mut text)? == 0 {
             return Ok(false);
-        }
-        let whole = text.strip_suffix(b"\n");
-        if whole.and_then(line::parse).is_some_and(|line| line.first) {
-            return Ok(true);
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Appending, in groups, each durable before anybody is told.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::line::{self, Chain, Position};
-use super::verify::{Scan, Stop, scan};
+use super::line::{self, Position};
+use super::segment::{Draft, Folder, Segment};
 
 /// How the journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,12 @@ pub enum AppendError {
 /// What opening found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// Records in the journal's last segment.
+    /// The record after which the journal goes on.
     pub last_seq: u64,
     /// Bytes of a torn group that were cut off; none of it was answered.
     pub torn_bytes: u64,
-    /// The last segment is damaged in what was durable; it is left as it is, for `verify` to
-    /// show, and a new one was begun.
+    /// What was durable is damaged or gone. What is left stays as it is, for `verify` to show;
+    /// where the last segment is concerned, a new one was begun.
     pub damaged: Option<String>,
 }
 
@@ -98,20 +98,34 @@ struct Settled {
 
 impl Journal {
     /// Opens the journal in a folder, repairing what a crash has torn, and starts its writer.
-    /// Within a runtime of tokio.
+    /// Within a runtime of tokio. `drained` is how far the store has taken it over: so far it
+    /// must be there and be the same, and no number is given out again.
     ///
     /// # Errors
     /// When the folder or its files cannot be read or written.
-    pub fn open(folder: &Path, settings: JournalSettings) -> io::Result<(Self, Recovery)> {
-        fs::create_dir_all(folder)?;
-        let lock = File::create(folder.join("lock"))?;
+    pub fn open(
+        folder: &Path,
+        settings: JournalSettings,
+        drained: Option<&Position>,
+    ) -> io::Result<(Self, Recovery)> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(folder.join("lock"))?;
         lock.try_lock().map_err(|_| {
             io::Error::new(
                 io::ErrorKind::ResourceBusy,
                 format!("{}: another engine writes here", folder.display()),
             )
         })?;
-        let (segment, recovery) = Segment::recover(folder)?;
+        let opened = Folder::open(folder)?;
+        let (segment, recovery) = Segment::recover(&opened, drained)?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -123,9 +137,11 @@ impl Journal {
         let mut writer = Writer {
             segment,
             settings,
-            folder: folder.to_owned(),
+            folder: opened,
             told,
             settle,
+            between_segments: false,
+            trouble: Trouble::default(),
         };
         let queue = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
@@ -225,9 +241,32 @@ async fn release(mut settled: mpsc::UnboundedReceiver<Settled>) {
 struct Writer {
     segment: Segment,
     settings: JournalSettings,
-    folder: PathBuf,
+    folder: Folder,
     told: watch::Sender<u64>,
     settle: mpsc::UnboundedSender<Settled>,
+    /// The next segment may have its name already, so nothing more may go into this one.
+    between_segments: bool,
+    trouble: Trouble,
+}
+
+/// What goes wrong, told once and not for every group.
+#[derive(Debug, Default)]
+struct Trouble(Option<String>);
+
+impl Trouble {
+    fn is(&mut self, what: &str, error: &io::Error) {
+        let told = format!("{what}: {error}");
+        if self.0.as_ref() != Some(&told) {
+            tracing::error!("the journal: {told}");
+            self.0 = Some(told);
+        }
+    }
+
+    fn is_over(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!("the journal is written again as it should be");
+        }
+    }
 }
 
 impl Writer {
@@ -247,160 +286,62 @@ impl Writer {
             }
             std::mem::swap(&mut group, &mut queue.waiting);
             drop(queue);
-            let written = self.write_group(&group, &mut text);
-            if written.is_ok() {
-                self.told.send_replace(self.segment.seq);
-            }
+            let written = match self.write_group(&group, &mut text) {
+                Ok(()) => {
+                    self.told.send_replace(self.segment.seq);
+                    true
+                }
+                Err(error) => {
+                    self.trouble
+                        .is("a group of records could not be written", &error);
+                    false
+                }
+            };
             let waiting = std::mem::take(&mut group);
             // The releaser ends only after this thread.
-            let _ = self.settle.send(Settled {
-                waiting,
-                written: written.is_ok(),
-            });
+            let _ = self.settle.send(Settled { waiting, written });
         }
     }
 
     fn write_group(&mut self, group: &[Waiting], text: &mut Vec<u8>) -> io::Result<()> {
-        if self.segment.offset >= self.settings.segment_bytes {
-            self.segment = Segment::create(&self.folder, self.segment.seq, self.segment.chain)?;
-        }
+        let rotated = self.rotate()?;
         text.clear();
         let (mut seq, mut chain) = (self.segment.seq, self.segment.chain);
         for (position, waiting) in group.iter().enumerate() {
             seq += 1;
-            chain = chain.after(seq, &waiting.record);
-            line::write(text, position == 0, seq, chain, &waiting.record);
+            let first = position == 0;
+            chain = chain.after(first, seq, &waiting.record);
+            line::write(text, first, seq, chain, &waiting.record);
         }
         self.segment.write(text, self.settings.sync)?;
         self.segment.seq = seq;
         self.segment.chain = chain;
+        if rotated {
+            self.trouble.is_over();
+        }
         Ok(())
     }
-}
 
-/// The segment that is being written.
-#[derive(Debug)]
-struct Segment {
-    file: File,
-    offset: u64,
-    seq: u64,
-    chain: Chain,
-    /// A write has failed: there may be more in the file than `offset` says.
-    untidy: bool,
-}
-
-impl Segment {
-    /// Finds the end of the journal and makes it ready to be written on.
-    fn recover(folder: &Path) -> io::Result<(Self, Recovery)> {
-        let paths = line::segments(folder)?;
-        let Some(path) = paths.last() else {
-            let recovery = Recovery {
-                last_seq: 0,
-                torn_bytes: 0,
-                damaged: None,
-            };
-            return Ok((Self::create(folder, 0, Chain::GENESIS)?, recovery));
-        };
-        let Scan { end, stopped, .. } = scan(path, None)?;
-        let Some(end) = end else {
-            return Err(damaged(
-                path,
-                "no first line; move it away, and keep it to look into",
-            ));
-        };
-        let mut recovery = Recovery {
-            last_seq: end.seq,
-            torn_bytes: 0,
-            damaged: None,
-        };
-        let segment = match stopped {
-            None => Self::reopen(path, &end)?,
-            Some(Stop::Torn { bytes }) => {
-                let segment = Self::reopen(path, &end)?;
-                segment.file.set_len(end.offset)?;
-                segment.file.sync_all()?;
-                recovery.torn_bytes = bytes;
-                segment
-            }
-            Some(Stop::Broken { what }) => {
-                // It stays as evidence. The new segment goes on from its last line that reads
-                // like one, so that `verify` shows the damage and nothing else.
-                let text = fs::read(path)?;
-                let last = text
-                    .split(|byte| *byte == b'\n')
-                    .filter_map(line::parse)
-                    .next_back();
-                let (seq, chain) = last.map_or((end.seq, end.chain), |line| (line.seq, line.chain));
-                recovery.last_seq = seq;
-                recovery.damaged = Some(format!("{}: {what}", path.display()));
-                Self::create(folder, seq, chain)?
-            }
-        };
-        Ok((segment, recovery))
-    }
-
-    /// Begins a segment. It gets its name only when its first line is durable, and never the
-    /// name of one that is there.
-    fn create(folder: &Path, seq: u64, chain: Chain) -> io::Result<Self> {
-        let path = folder.join(line::segment_name(seq + 1));
-        let draft = folder.join("segment.new");
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
-        let header = line::header(seq + 1, chain);
-        file.write_all(header.as_bytes())?;
-        file.sync_all()?;
-        fs::hard_link(&draft, &path).map_err(named)?;
-        fs::remove_file(&draft)?;
-        File::open(folder)?.sync_all()?;
-        Ok(Self {
-            file,
-            offset: header.len() as u64,
-            seq,
-            chain,
-            untidy: false,
-        })
-    }
-
-    fn reopen(path: &Path, end: &Position) -> io::Result<Self> {
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        file.seek(SeekFrom::Start(end.offset))?;
-        Ok(Self {
-            file,
-            offset: end.offset,
-            seq: end.seq,
-            chain: end.chain,
-            untidy: false,
-        })
-    }
-
-    fn write(&mut self, text: &[u8], sync: bool) -> io::Result<()> {
-        if self.untidy {
-            // What a failed group left behind was never answered. It must be gone before
-            // anything is written behind it.
-            self.file.set_len(self.offset)?;
-            self.file.seek(SeekFrom::Start(self.offset))?;
+    /// Goes on to the next segment when this one is full; false when it should have and could
+    /// not. A full segment takes more without harm, so that is no reason to refuse a group,
+    /// unless the next one may have its name already: then its first record must go there.
+    fn rotate(&mut self) -> io::Result<bool> {
+        if self.segment.offset < self.settings.segment_bytes {
+            return Ok(true);
         }
-        self.untidy = true;
-        self.file.write_all(text)?;
-        if sync {
-            self.file.sync_data()?;
+        self.segment.tidy()?;
+        match Draft::make(&self.folder, self.segment.seq, self.segment.chain) {
+            Ok(draft) => {
+                self.between_segments = true;
+                self.segment = draft.publish(&self.folder)?;
+                self.between_segments = false;
+                Ok(true)
+            }
+            Err(error) if self.between_segments => Err(error),
+            Err(error) => {
+                self.trouble.is("no new segment could be begun", &error);
+                Ok(false)
+            }
         }
-        self.untidy = false;
-        self.offset += text.len() as u64;
-        Ok(())
     }
-}
-
-fn damaged(path: &Path, what: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{}: {what}", path.display()),
-    )
 }

@@ -4,7 +4,7 @@ use domain::Timestamp;
 use sqlx::{QueryBuilder, Row as _};
 
 use super::{Store, StoreError};
-use crate::journal::{Chain, Place, Position};
+use crate::journal::{Chain, Link, Place, Position};
 
 /// Rows that go into one statement.
 const ROWS: usize = 200;
@@ -103,6 +103,45 @@ impl Store {
             seq: whole("seq")?,
             chain: Chain(chain.try_into().map_err(|_| nonsense())?),
         }))
+    }
+
+    /// Notes how far the journal's oldest segments are removed. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn note_removed(&self, until: &Link) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO removed (only_row, seq, chain) VALUES (1, ?, ?) \
+             ON CONFLICT (only_row) DO UPDATE SET seq = excluded.seq, chain = excluded.chain \
+             WHERE excluded.seq > seq",
+        )
+        .bind(number(until.seq))
+        .bind(&until.chain.0[..])
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// How far the journal's oldest segments are removed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn removed(&self) -> Result<Link, StoreError> {
+        let row: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT seq, chain FROM removed")
+            .fetch_optional(&self.read)
+            .await?;
+        let Some((seq, chain)) = row else {
+            return Ok(Link::GENESIS);
+        };
+        let link = || {
+            Some(Link {
+                seq: u64::try_from(seq).ok()?,
+                chain: Chain(chain.try_into().ok()?),
+            })
+        };
+        link().ok_or(StoreError::Nonsense {
+            what: "note of what was removed",
+        })
     }
 
     /// Where one record stands in the journal.

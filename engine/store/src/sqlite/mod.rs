@@ -12,10 +12,19 @@ mod models;
 mod profiles;
 mod sessions;
 
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::Timestamp;
+use sqlx::Connection as _;
 use sqlx::migrate::{Migration, MigrationSource, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -54,6 +63,8 @@ pub enum StoreError {
 pub struct Store {
     read: SqlitePool,
     write: SqlitePool,
+    /// Connections that were opened to write, one after another.
+    writers: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -62,34 +73,83 @@ impl Store {
     /// # Errors
     /// When the file cannot be opened or its schema is from a later version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        create_private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY);
+        let writers = Arc::new(AtomicU64::new(0));
+        let opened = Arc::clone(&writers);
         let write = SqlitePoolOptions::new()
             .max_connections(1)
+            .after_connect(move |_, _| {
+                opened.fetch_add(1, Ordering::Relaxed);
+                Box::pin(async { Ok(()) })
+            })
+            // When a disk is full SQLite rolls back by itself, sqlx's own rollback then fails,
+            // and the connection would count as within a transaction for ever.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
             .connect_with(options.clone())
             .await?;
         Migrator::new(Embedded).await?.run(&write).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { read, write })
+        Ok(Self {
+            read,
+            write,
+            writers,
+        })
     }
 
-    /// A number that changes whenever another process has written.
+    /// Claims the store for one engine, until the file that this returns is dropped: what an
+    /// engine has in memory, another would overwrite. Commands beside it need no claim.
+    ///
+    /// # Errors
+    /// When another engine has it, or the lock beside the store's file cannot be made.
+    pub fn claim(path: &Path) -> io::Result<File> {
+        // The same file has the same lock, by whatever way it is named. A file of its own,
+        // because to close the store's would give up SQLite's locks on it.
+        let mut lock = path.canonicalize()?.into_os_string();
+        lock.push(".lock");
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!(
+                    "{}: another engine works with this store; give each its own `store.url` and \
+                     `data_dir`",
+                    path.display()
+                ),
+            )),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// What changes whenever another process has written: which connection says so, and its
+    /// number, which means nothing to another connection.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn data_version(&self) -> Result<i64, StoreError> {
-        // From the writer's one connection: the number is a connection's own.
-        Ok(sqlx::query_scalar("PRAGMA data_version")
-            .fetch_one(&self.write)
-            .await?)
+    pub async fn data_version(&self) -> Result<(u64, i64), StoreError> {
+        // Held until the end: there is one, and no other is opened meanwhile.
+        let mut writer = self.write.acquire().await?;
+        let version = sqlx::query_scalar("PRAGMA data_version")
+            .fetch_one(&mut *writer)
+            .await?;
+        Ok((self.writers.load(Ordering::Relaxed), version))
     }
 
     /// Waits for what is under way and closes.
@@ -100,6 +160,23 @@ impl Store {
 
     async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
         Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// Makes the store's file, if it is not there, so that only its owner may read it; SQLite gives
+/// the files beside it the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match created {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            let told = format!("{}: {error}", path.display());
+            Err(sqlx::Error::Io(io::Error::new(error.kind(), told)).into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -136,6 +213,11 @@ impl MigrationSource<'static> for Embedded {
                     3,
                     "crowds",
                     include_str!("../../migrations/sqlite/0003_crowds.sql"),
+                ),
+                step(
+                    4,
+                    "removed",
+                    include_str!("../../migrations/sqlite/0004_removed.sql"),
                 ),
             ])
         })

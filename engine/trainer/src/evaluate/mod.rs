@@ -27,7 +27,7 @@ pub use baseline::{BASELINES, Baseline};
 pub use mistakes::Mistake;
 pub use report::{Figure, Report, Scenario};
 pub use rows::Evaluation;
-pub use run::run;
+pub use run::{Trial, run};
 
 /// What the engine said of one event.
 #[derive(Clone, Debug)]

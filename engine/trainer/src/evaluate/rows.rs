@@ -40,9 +40,20 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// How grave the engine finds it: rungs apart, scores within; 0 to 200.
-    pub(super) const fn gravity(&self) -> u8 {
-        self.rung * 50 + self.score / 2
+    /// The answer, as a step on the scale of [`Self::gravity`].
+    pub(super) const fn answer(&self) -> u8 {
+        self.rung * 50
+    }
+
+    /// How grave the engine finds it, rungs apart and scores within: 0 to 200. Whoever has just
+    /// passed a step-up is let through at scores that others are not; that makes the request no
+    /// less grave.
+    pub(super) fn gravity(&self) -> u8 {
+        let by_score = [30, 60, 80]
+            .into_iter()
+            .filter(|least| self.score >= *least);
+        let rung = usize::from(self.rung).max(by_score.count());
+        u8::try_from(rung).unwrap_or_default() * 50 + self.score / 2
     }
 }
 
@@ -100,7 +111,11 @@ impl Evaluation {
         began: Timestamp,
         expected: usize,
     ) -> Self {
-        let subjects = known.zip(0..).map(|(who, number)| (who, (number, false)));
+        // In order, so that the draws of the intervals fall on the same subjects each time.
+        let mut known: Vec<EntityRef> = known.collect();
+        known.sort_unstable();
+        let subjects = known.into_iter().zip(0..);
+        let subjects = subjects.map(|(who, number)| (who, (number, false)));
         Self {
             model,
             plain,

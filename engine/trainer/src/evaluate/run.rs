@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use geo::Geo;
-use risk::Model;
 use risk::calibration::Budget;
+use risk::{Model, Settings};
 use wire::Event;
 
 use super::{Bench, Evaluation, Report, is_attack, is_question};
@@ -19,16 +19,27 @@ const ROWS_MAX: usize = 100_000;
 /// Seed of the plain forest: of no account but that it is always the same.
 const SEED: u64 = 7;
 
-/// Judges a model by events: what comes before `warm_up` of their time only teaches.
+/// What is judged, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    /// The model.
+    pub model: &'a Arc<Model>,
+    /// What the engine is set to.
+    pub settings: &'a Settings,
+    /// What the model's calibration promises.
+    pub budget: Budget,
+    /// Share of the events' time that only teaches, 0 to less than 1.
+    pub warm_up: f64,
+}
+
+/// Judges a model by events.
 ///
 /// # Errors
 /// When the events cannot be read or are not in order, or the policies cannot be loaded.
 pub fn run<I>(
     events: impl Fn() -> I,
     geo: &Geo,
-    model: &Arc<Model>,
-    budget: Budget,
-    warm_up: f64,
+    trial: &Trial<'_>,
     bench: &Bench<'_>,
     mut progress: impl FnMut(Step),
 ) -> Result<Report, TrainError>
@@ -36,9 +47,9 @@ where
     I: Iterator<Item = Result<Event, ReadError>>,
 {
     let survey = Survey::of(events(), geo, |seen| progress(Step::Looking(seen)))?;
-    let judge = bench(model, &survey).map_err(TrainError::Policies)?;
-    let from = survey.at(warm_up);
-    let mut replay = Replay::new(geo);
+    let judge = bench(trial.model, &survey).map_err(TrainError::Policies)?;
+    let from = survey.at(trial.warm_up);
+    let mut replay = Replay::new(geo, trial.settings);
     let mut before = Sample::new(ROWS_MAX, SEED);
     let mut evaluation = None;
     for (seen, event) in events().enumerate() {
@@ -59,7 +70,7 @@ where
                 // With nothing to fit it on, that baseline knows nothing.
                 let plain = fit_plain(before.kept(), SEED).ok();
                 evaluation.insert(Evaluation::new(
-                    Arc::clone(model),
+                    Arc::clone(trial.model),
                     plain,
                     replay.who(),
                     event.time,
@@ -70,6 +81,7 @@ where
         decide(&mut replay, &mut event, judge.as_ref(), evaluation);
     }
     progress(Step::Measuring);
+    let budget = trial.budget;
     let promise = [(30, budget.challenge), (60, budget.mfa), (80, budget.deny)];
     evaluation
         .map(|evaluation| Report::of(&evaluation, promise))

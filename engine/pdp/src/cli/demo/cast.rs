@@ -51,6 +51,7 @@ pub(super) fn service() -> Service {
         agent: "nightly-report/2.4".to_owned(),
         every_minutes: 360,
         resources,
+        ..Service::default()
     }
 }
 

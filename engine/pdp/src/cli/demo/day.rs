@@ -9,7 +9,7 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Span, ToSpan as _};
 use trainer::Organisation;
-use trainer::simulate::{Person, Resource, Sitting, UnusableWorld, documents};
+use trainer::simulate::{Gear, Person, Resource, Sitting, UnusableWorld, documents};
 use wire::event::Label;
 use wire::{AssuranceClaim, Event};
 
@@ -49,10 +49,10 @@ impl Day {
         let mut history = Vec::new();
         for before in (1..=HISTORY_DAYS).rev() {
             if let Ok(date) = today.checked_sub(Span::new().days(before)) {
-                history.extend(organisation.day(date, 0.0));
+                history.extend(organisation.day(date));
             }
         }
-        let mut events = organisation.day(today, 0.0);
+        let mut events = organisation.day(today);
         let stage = Stage {
             date: today,
             organisation: &organisation,
@@ -158,7 +158,7 @@ impl Stage<'_> {
     }
 
     fn laptop(&self, person: &Person) -> String {
-        person.device(false, trainer::simulate::number_of(self.date))
+        person.device(Gear::Laptop, trainer::simulate::number_of(self.date))
     }
 
     fn takeover(&self) -> Vec<Event> {
@@ -191,7 +191,7 @@ impl Stage<'_> {
         };
         let label = Some(Label::Attack("impossible-travel".to_owned()));
         let home = Sitting {
-            agent: bob.agent(false, trainer::simulate::number_of(self.date)),
+            agent: bob.agent(Gear::Laptop, trainer::simulate::number_of(self.date)),
             device: device(&self.laptop(bob)),
             ..sitting(bob, [10, 20, 7, 7].into())
         };
@@ -232,7 +232,7 @@ impl Stage<'_> {
             ),
             None => {
                 let own = Sitting {
-                    agent: erin.agent(false, trainer::simulate::number_of(self.date)),
+                    agent: erin.agent(Gear::Laptop, trainer::simulate::number_of(self.date)),
                     device: device(&self.laptop(erin)),
                     ..sitting(erin, [10, 10, 8, 8].into())
                 };
@@ -260,7 +260,7 @@ impl Stage<'_> {
             return Vec::new();
         };
         let own = Sitting {
-            agent: frank.agent(false, trainer::simulate::number_of(self.date)),
+            agent: frank.agent(Gear::Laptop, trainer::simulate::number_of(self.date)),
             device: device(&self.laptop(frank)),
             label: Some(Label::Attack("bulk-download".to_owned())),
             ..sitting(frank, [10, 30, 9, 9].into())
@@ -311,7 +311,7 @@ impl Stage<'_> {
         };
         let label = Some(Label::Benign("business-trip".to_owned()));
         let hotel = Sitting {
-            agent: grace.agent(true, trainer::simulate::number_of(self.date)),
+            agent: grace.agent(Gear::Phone, trainer::simulate::number_of(self.date)),
             device: device("grace-new-phone"),
             label,
             ..sitting(grace, [198, 51, 100, 40].into())
@@ -333,7 +333,7 @@ impl Stage<'_> {
             return Vec::new();
         };
         let own = Sitting {
-            agent: dave.agent(false, trainer::simulate::number_of(self.date)),
+            agent: dave.agent(Gear::Laptop, trainer::simulate::number_of(self.date)),
             device: device(&self.laptop(dave)),
             ..sitting(dave, [10, 20, 6, 6].into())
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use risk::artifact;
+use trainer::evaluate::Trial;
 
 use super::super::bench;
 use super::super::output::Output;
@@ -41,9 +42,12 @@ pub(super) fn run(args: EvaluateArgs, settings: &Settings, output: Output) -> Re
     let report = trainer::evaluate::run(
         || trainer::events::read(&args.events),
         &geo,
-        &Arc::new(model),
-        manifest.budget,
-        args.warm_up,
+        &Trial {
+            model: &Arc::new(model),
+            settings: &settings.risk,
+            budget: manifest.budget,
+            warm_up: args.warm_up,
+        },
         &|model, survey| bench::judge(settings, model, survey),
         |step| progress.show(step),
     )

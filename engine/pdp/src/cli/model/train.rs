@@ -51,6 +51,7 @@ pub(super) fn run(args: TrainArgs, settings: &Settings, output: Output) -> Resul
         version,
         seed: args.seed,
         trees: args.trees,
+        settings: settings.risk.clone(),
         ..TrainingPlan::default()
     };
     // Training reads its events twice, and the log is not in order of time.

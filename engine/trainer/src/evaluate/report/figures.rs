@@ -13,8 +13,17 @@ const BUDGET: f64 = 0.01;
 /// The first requests of a theft, within which it has to be caught: the first part in twenty.
 const EARLY: f64 = 0.05;
 
-pub(super) fn scenario(evaluation: &Evaluation, histograms: &[Histogram], kind: usize) -> Scenario {
-    let over = |of: &dyn Fn(&Histogram) -> f64| -> Vec<f64> { histograms.iter().map(of).collect() };
+/// Figures of one kind of attack, from draws by [`Row::gravity`] and by [`Row::answer`].
+pub(super) fn scenario(
+    evaluation: &Evaluation,
+    [by_gravity, by_answer]: [&[Histogram]; 2],
+    kind: usize,
+) -> Scenario {
+    let over_all = |of: &dyn Fn(&Histogram) -> f64, histograms: &[Histogram]| -> Vec<f64> {
+        histograms.iter().map(of).collect()
+    };
+    let over = |of: &dyn Fn(&Histogram) -> f64| over_all(of, by_gravity);
+    let answered = |of: &dyn Fn(&Histogram) -> f64| over_all(of, by_answer);
     let kind_number = u16::try_from(kind).unwrap_or_default();
     let count = evaluation
         .rows
@@ -40,8 +49,8 @@ pub(super) fn scenario(evaluation: &Evaluation, histograms: &[Histogram], kind: 
     };
     Scenario {
         name: evaluation.kinds.get(kind).cloned().unwrap_or_default(),
-        stopped: Figure::of(&over(&|h| h.share(kind, 50)), count),
-        denied: Figure::of(&over(&|h| h.share(kind, 150)), count),
+        stopped: Figure::of(&answered(&|h| h.share(kind, 50)), count),
+        denied: Figure::of(&answered(&|h| h.share(kind, 150)), count),
         caught: of_attacks(&|instance| instance.caught.is_some()),
         caught_early: of_attacks(&|instance| {
             instance.caught.is_some_and(|(before, _)| {
@@ -55,7 +64,7 @@ pub(super) fn scenario(evaluation: &Evaluation, histograms: &[Histogram], kind: 
         auc: Figure::of(&over(&|h| h.auc(kind)), count),
         average_precision: Figure::of(&over(&|h| h.average_precision(kind)), count),
         residual: Figure::of(
-            &over(&|h| {
+            &answered(&|h| {
                 let from = [0, 50, 100, 150].map(|limit| h.share(kind, limit));
                 let [all, asked, mfa, deny] = from;
                 let shares = [all - asked, asked - mfa, mfa - deny, deny];

@@ -180,12 +180,13 @@ impl Report {
     pub fn of(evaluation: &Evaluation, promise: Promise) -> Self {
         let draws = Draws::new(evaluation.subjects());
         let histograms = draws.histograms(evaluation, Row::gravity);
+        let answers = draws.histograms(evaluation, Row::answer);
         let attacks: Vec<usize> = (0..evaluation.kinds.len())
             .filter(|kind| evaluation.is_attack(u16::try_from(*kind).unwrap_or_default()))
             .collect();
         let mut scenarios: Vec<Scenario> = attacks
             .iter()
-            .map(|kind| scenario(evaluation, &histograms, *kind))
+            .map(|kind| scenario(evaluation, [&histograms, &answers], *kind))
             .collect();
         scenarios.sort_by(|a, b| {
             (a.stopped.value, &a.name)
