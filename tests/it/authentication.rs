@@ -179,6 +179,54 @@ fn roles_may_do_what_they_are_for() {
 }
 
 #[test]
+fn one_request_has_one_authorization() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let good = format!("Bearer {key}");
+    let body = alice_reads().to_string();
+    for pair in [
+        [&*good, "Bearer other"],
+        ["Bearer other", &good],
+        [&good, &good],
+    ] {
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Authorization", pair[0]),
+            ("Authorization", pair[1]),
+        ];
+        let mut client = engine.client("");
+        let path = "/access/v1/evaluation";
+        let response = client.send("POST", path, &headers, body.as_bytes());
+        assert_eq!(response.status, 400, "{pair:?}");
+    }
+}
+
+#[test]
+fn g1_made_up_keys_are_limited_and_hold_nobody_up() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut known = engine.client(&key);
+    let mut counts = std::collections::BTreeMap::new();
+    for number in 0..400 {
+        let made_up = format!("sk_{number:08}.{}", "x".repeat(32));
+        let (status, _) = status(&engine, Some(&format!("Bearer {made_up}")));
+        *counts.entry(status).or_insert(0) += 1;
+        if number % 50 == 0 {
+            known.ask(&alice_reads());
+        }
+    }
+    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [401, 429]);
+    assert!(counts[&401] >= 100, "{counts:?}");
+    // One that is made meanwhile is known within a second all the same.
+    let new = site.key("gateway");
+    eventually("the new key counts", || {
+        (status(&engine, Some(&format!("Bearer {new}"))).0 == 200).then_some(())
+    });
+}
+
+#[test]
 fn what_only_some_may_say_is_ignored_from_others() {
     let site = Site::new();
     let (gateway, keeper) = (site.key("gateway"), site.key("keeper"));

@@ -92,6 +92,10 @@ fn nothing_bad_gets_in_and_nothing_breaks() {
             "after 9999",
             context(json!({ "time": "+020000-01-01T00:00:00Z" })),
         ),
+        (
+            "in the future",
+            context(json!({ "time": "9999-12-30T00:00:00Z" })),
+        ),
         ("no time at all", context(json!({ "time": "tomorrow" }))),
         (
             "the 31st of February",
@@ -157,7 +161,6 @@ fn extreme_values_are_decided_without_a_fault() {
     let mut client = engine.client(&key);
     for context in [
         json!({ "time": "1970-01-01T00:00:00Z" }),
-        json!({ "time": "9999-12-30T00:00:00Z" }),
         json!({ "ip": "0.0.0.0" }),
         json!({ "ip": "255.255.255.255" }),
         json!({ "ip": "::" }),

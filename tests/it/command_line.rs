@@ -1,5 +1,8 @@
 //! The command line: exit statuses, messages, settings, the demo.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use serde_json::Value;
 
 use crate::harness::{BINARY, Site, root, run};
@@ -112,6 +115,15 @@ fn the_environment_overrides_the_file_and_its_faults_are_named() {
         unknown.err.contains("PORTREEVE_RISK__COLOUR"),
         "{unknown:?}"
     );
+    let twice = check("PORTREEVE_PORTREEVE_LISTEN", "127.0.0.1:0");
+    assert!(
+        twice.err.contains("PORTREEVE_PORTREEVE_LISTEN"),
+        "{twice:?}"
+    );
+    let bytes = OsStr::from_bytes(b"/tmp/v\xffr");
+    let no_text = run(site.command().env("PORTREEVE_DATA_DIR", bytes).arg("check"));
+    assert_eq!(no_text.status, Some(2), "{no_text:?}");
+    assert!(no_text.err.contains("PORTREEVE_DATA_DIR"), "{no_text:?}");
     let wrong = check("PORTREEVE_LIMITS__BODY_BYTES", "many");
     assert!(
         wrong.err.contains("PORTREEVE_LIMITS__BODY_BYTES"),

@@ -54,6 +54,38 @@ fn failures_seen_elsewhere_raise_the_score_and_count_once() {
     assert!((again - after).abs() <= 2, "{after} to {again}");
 }
 
+/// The subject's failures of the last quarter of an hour, as the record of a new question has it.
+fn recent_failures(client: &mut Client) -> i64 {
+    let mut question = alice_reads();
+    question["context"]["dry_run"] = json!(true);
+    let answer = client.ask(&question);
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    let record = eventually("the decision is drained", || {
+        let response = client.get(&format!("/v1/decisions/{id}"));
+        (response.status == 200).then(|| response.json())
+    });
+    let failures = &record["facts"]["signals"]["recent_failures"];
+    failures.as_i64().unwrap_or_else(|| panic!("{record}"))
+}
+
+#[test]
+fn a_large_batch_of_facts_that_comes_again_counts_once() {
+    let site = Site::new();
+    let (_engine, mut client) = started(&site, "admin");
+    let failures: Vec<Value> = (0..40).map(|n| fact("login", "failure", n)).collect();
+    let (status, answer) = report(&mut client, &failures);
+    assert_eq!((status, &answer["taken"]), (200, &json!(40)), "{answer}");
+    let once = recent_failures(&mut client);
+    assert!((38..=40).contains(&once), "{once}");
+    let (status, answer) = report(&mut client, &failures);
+    assert_eq!((status, &answer["taken"]), (200, &json!(40)), "{answer}");
+    assert!(recent_failures(&mut client) <= once);
+    // One line twice in one body is one fact as well.
+    let one = fact("login", "failure", 99);
+    assert_eq!(report(&mut client, &[one.clone(), one]).0, 200);
+    assert!(recent_failures(&mut client) <= once + 1);
+}
+
 #[test]
 fn mfa_passed_elsewhere_lifts_its_session() {
     let site = Site::new();
@@ -119,6 +151,28 @@ fn what_cannot_be_taken_in_is_named_with_its_line() {
 }
 
 #[test]
+fn a_word_on_a_decision_counts_once() {
+    let site = Site::new();
+    let (_engine, mut client) = started(&site, "admin");
+    let answer = client.ask(&alice_reads());
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    let path = format!("/v1/decisions/{id}/feedback");
+    let not_me = json!({ "legitimate": false });
+    eventually("the decision is drained", || {
+        (client.post(&path, &not_me).status == 200).then_some(())
+    });
+    let once = recent_failures(&mut client);
+    assert_eq!(once, 1);
+    // Told again, then taken back, then not: on record, and never counted a second time.
+    for legitimate in [false, true, true, false, true, false] {
+        let answer = client.post(&path, &json!({ "legitimate": legitimate }));
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.json()["learnt"], false);
+    }
+    assert!(recent_failures(&mut client) <= once);
+}
+
+#[test]
 fn a_persons_word_is_learnt_or_held_against_the_account() {
     let site = Site::new();
     let (engine, mut client) = started(&site, "gateway");
@@ -142,7 +196,7 @@ fn a_persons_word_is_learnt_or_held_against_the_account() {
         })
     };
     assert_eq!(say(&mut client, &mine, true)["learnt"], true);
-    assert_eq!(say(&mut client, &mine, true)["learnt"], false, "once");
+    assert_eq!(say(&mut client, &mine, true)["learnt"], true, "said before");
     let other = ask(&mut client);
     assert_eq!(say(&mut client, &other, false)["learnt"], false);
     assert_eq!(
@@ -167,7 +221,12 @@ fn a_persons_word_is_learnt_or_held_against_the_account() {
     drop(client);
     engine.stop();
     let ran = crate::harness::run(site.command().args(["audit", "tail", "-n", "20"]));
-    assert!(ran.out.contains("feedback"), "{ran:?}");
+    let told = ran.out.lines().filter(|line| line.contains("feedback"));
+    assert_eq!(
+        told.count(),
+        3,
+        "what changed nothing is not recorded: {ran:?}"
+    );
     let ran = crate::harness::run(site.command().args(["audit", "verify"]));
     assert_eq!(ran.status, Some(0), "{ran:?}");
 }

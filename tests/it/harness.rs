@@ -365,10 +365,16 @@ pub(crate) fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<T>) ->
 }
 
 /// The time by the clock that the engine under test goes by, as RFC 3339.
+pub(crate) fn now() -> String {
+    from_now(0)
+}
+
+/// A time so many seconds after now.
 #[expect(
     clippy::disallowed_methods,
     reason = "the engine under test runs by the same clock"
 )]
-pub(crate) fn now() -> String {
-    jiff::Timestamp::now().to_string()
+pub(crate) fn from_now(seconds: i64) -> String {
+    let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+    at.to_string()
 }

@@ -52,6 +52,28 @@ fn a_body_past_the_limit_is_413_at_once() {
 }
 
 #[test]
+fn a_batch_that_grows_past_the_limit_when_it_is_spread_out_is_413() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    // 250 KB as it comes; 25 MB of records, if each item were taken with the defaults.
+    let mut batch = alice_reads();
+    batch["action"]["properties"] = json!({ "note": "y".repeat(250_000) });
+    batch["evaluations"] = json!(vec![json!({}); 100]);
+    let response = client.post("/access/v1/evaluations", &batch);
+    assert_eq!(response.status, 413, "{}", response.json());
+    let journal: u64 = std::fs::read_dir(site.data().join("journal"))
+        .unwrap()
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(journal < 100_000, "{journal} bytes");
+    batch["evaluations"] = json!([{}, {}]);
+    let response = client.post("/access/v1/evaluations", &batch);
+    assert_eq!(response.status, 200, "two of them are no burden");
+}
+
+#[test]
 fn a_batch_past_the_limit_is_413() {
     let site = Site::with("[limits]\nbatch_items = 5");
     let key = site.key("gateway");

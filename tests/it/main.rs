@@ -15,6 +15,7 @@ mod authzen;
 mod bad_input;
 mod command_line;
 mod databases;
+mod edge;
 mod events;
 mod exports;
 mod harness;

@@ -384,7 +384,7 @@ fn a_champion_that_is_damaged_later_is_not_taken_up_and_can_be_left() {
     shelf.put(2, |manifest| manifest["seed"] = json!(99));
     engine.signal("HUP");
     let faults = eventually("the reload fails", || {
-        let body = engine.client("").get("/readyz");
+        let body = client.get("/readyz");
         (body.status == 503).then(|| body.json()["policies"]["faults"].to_string())
     });
     assert!(

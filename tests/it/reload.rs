@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Engine, Site, alice_reads, eventually, root, run};
+use crate::harness::{Client, Engine, Site, alice_reads, eventually, root, run};
 
 /// A site with policies of its own, to be changed.
 fn site() -> (Site, PathBuf) {
@@ -75,7 +75,11 @@ fn a_new_policy_counts_after_a_reload_and_a_broken_one_never_does() {
         (status == 503).then_some(body)
     });
     assert_eq!(degraded["status"], "degraded");
-    let faults = degraded["policies"]["faults"].to_string();
+    // A probe learns that something is wrong; what it is says policies and paths.
+    assert_eq!(degraded["policies"]["fault_count"], 1);
+    let told = degraded.to_string();
+    assert!(!told.contains("extra"), "{told}");
+    let faults = client.get("/readyz").json()["policies"]["faults"].to_string();
     assert!(faults.contains("70-extra.cedar:1:"), "{faults}");
     assert_eq!(
         client.ask(&alice_reads())["context"]["policies"],
@@ -103,6 +107,67 @@ fn a_new_policy_counts_after_a_reload_and_a_broken_one_never_does() {
         (client.ask(&alice_reads())["decision"] == true).then_some(())
     });
     assert_eq!(ready(&engine).0, 200);
+}
+
+/// Reloads until `/readyz` says so; what it then says to a caller with a key.
+fn reload_until(engine: &Engine, key: &str, status: u16) -> Value {
+    engine.signal("HUP");
+    eventually("the reload shows", || {
+        let response = engine.client(key).get("/readyz");
+        (response.status == status).then(|| response.json())
+    })
+}
+
+#[test]
+fn a_reload_is_whole_or_not_at_all() {
+    let (site, policies) = site();
+    let key = site.key("gateway");
+    let own = site.folder.path().join("own.mmdb");
+    let good = root().join("data/geo/demo.mmdb");
+    fs::copy(&good, &own).unwrap();
+    let mut command = site.command();
+    command
+        .env("PORTREEVE_POLICIES__DIR", &policies)
+        .env("PORTREEVE_GEO__CITY", &own);
+    let engine = Engine::start(&mut command);
+    let revision = ready(&engine).1["policies"]["revision"].clone();
+    fs::write(&own, "no database").unwrap();
+    fs::write(
+        policies.join("70-extra.cedar"),
+        "@id(\"closed\") forbid (principal, action, resource);",
+    )
+    .unwrap();
+    let told = reload_until(&engine, &key, 503);
+    let faults = told["policies"]["faults"].to_string();
+    assert!(faults.contains("own.mmdb"), "{told}");
+    assert_eq!(told["policies"]["revision"], revision, "the old policies");
+    fs::copy(&good, &own).unwrap();
+    let told = reload_until(&engine, &key, 200);
+    assert_ne!(told["policies"]["revision"], revision, "both are new");
+}
+
+#[test]
+fn entities_that_are_put_beside_the_policies_later_are_read() {
+    let (site, policies) = site();
+    let key = site.key("gateway");
+    let entities = policies.join("entities.json");
+    let aside = policies.join("aside");
+    fs::rename(&entities, &aside).unwrap();
+    let engine = start(&site, &policies);
+    let mut client = engine.client(&key);
+    let cause = |client: &mut Client| client.ask(&alice_reads())["context"]["cause"].clone();
+    assert_eq!(cause(&mut client), "unknown_subject");
+    fs::rename(&aside, &entities).unwrap();
+    engine.signal("HUP");
+    eventually("alice is known", || {
+        (cause(&mut client) != "unknown_subject").then_some(())
+    });
+    // And when they are gone again, that is a fault and no organisation without people.
+    fs::rename(&entities, &aside).unwrap();
+    let told = reload_until(&engine, &key, 503);
+    let faults = told["policies"]["faults"].to_string();
+    assert!(faults.contains("entities.json"), "{told}");
+    assert_ne!(cause(&mut client), "unknown_subject");
 }
 
 #[test]
@@ -149,6 +214,43 @@ fn every_decision_sees_one_revision_from_start_to_end() {
 }
 
 #[test]
+fn a_callers_word_opens_nothing_that_is_stored_alone_and_check_warns_of_the_rest() {
+    let (site, policies) = site();
+    let key = site.key("gateway");
+    // The roadmap is stored, and who owns it is not.
+    let mut claim = alice_reads();
+    claim["action"]["name"] = json!("download");
+    claim["resource"] = json!({
+        "type": "Document", "id": "roadmap",
+        "properties": { "owner": { "type": "User", "id": "alice" } },
+    });
+    let check = |policies: &std::path::Path| {
+        let mut command = site.command();
+        let command = command.env("PORTREEVE_POLICIES__DIR", policies);
+        let ran = run(command.args(["check", "--json"]));
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        report["warnings"].to_string()
+    };
+    let engine = start(&site, &policies);
+    let answer = engine.client(&key).ask(&claim);
+    assert_eq!(answer["context"]["cause"], "nothing_permits", "{answer}");
+    let warnings = check(&policies);
+    assert!(!warnings.contains("permits by"), "{warnings}");
+
+    let path = policies.join("schema.cedarschema");
+    let schema = fs::read_to_string(&path).unwrap();
+    fs::write(&path, schema.replace("@stored(\"alone\")", "@stored")).unwrap();
+    let warnings = check(&policies);
+    for told in [
+        "`owner` permits by `resource.owner`, which 4 of 6",
+        "own-department",
+    ] {
+        assert!(warnings.contains(told), "{warnings}");
+    }
+}
+
+#[test]
 fn check_names_file_line_and_what_to_do() {
     let (site, policies) = site();
     let broken = policies.join("70-extra.cedar");
@@ -168,6 +270,12 @@ fn check_names_file_line_and_what_to_do() {
             "forbid (principal, action, resource) when { principal.department == \"x\" };",
             ":1:",
             "has",
+        ),
+        (
+            "forbid (principal, action, resource)\nunless { context.assurance has mfa_age_seconds \
+             && context.assurance.mfa_age_seconds <= 5 };",
+            ":2:",
+            "30 seconds",
         ),
     ] {
         fs::write(&broken, text).unwrap();

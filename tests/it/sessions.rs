@@ -1,8 +1,10 @@
 //! Sessions by correlation id, step-ups, tokens, devices.
 
+use std::sync::Barrier;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Site, alice_reads, eventually};
+use crate::harness::{Client, Site, alice_reads, eventually, now};
 
 #[test]
 fn the_first_sight_of_a_session_is_its_birth() {
@@ -30,6 +32,33 @@ fn the_first_sight_of_a_session_is_its_birth() {
         engine.client(&key).ask(&question)["context"]["session"]["since"],
         since
     );
+}
+
+#[test]
+fn of_two_subjects_who_come_first_at_once_one_has_the_session() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let start = Barrier::new(2);
+    // The same sessions, each of them by both at the same moment.
+    let accepted = |subject: &str| -> Vec<bool> {
+        let mut client = engine.client(&key);
+        let ask = |number: u32| {
+            let mut question = alice_reads();
+            question["subject"]["id"] = json!(subject);
+            question["context"]["session_id"] = json!(format!("cookie-{number}"));
+            start.wait();
+            client.ask(&question)["context"]["outcome"] != "deny"
+        };
+        (0..200).map(ask).collect()
+    };
+    let (alice, bob) = std::thread::scope(|scope| {
+        let bob = scope.spawn(|| accepted("bob"));
+        (accepted("alice"), bob.join().unwrap())
+    });
+    let both = alice.iter().zip(&bob).filter(|(a, b)| **a && **b).count();
+    assert_eq!(both, 0);
+    assert!(alice.contains(&true) && bob.contains(&true));
 }
 
 #[test]
@@ -72,8 +101,9 @@ fn a_step_up_lifts_its_session_and_is_learnt_once() {
     );
     let again = client.post(&path, &json!({ "level": 3 }));
     assert_eq!(
-        (again.status, again.json()["learnt"].clone()),
-        (200, json!(false))
+        (again.status, again.json()),
+        (200, done.json()),
+        "told again"
     );
     assert_eq!(
         client
@@ -90,6 +120,73 @@ fn a_step_up_lifts_its_session_and_is_learnt_once() {
         engine.client(&key).ask(&question)["context"]["outcome"],
         "allow"
     );
+}
+
+/// A question of dave's that is answered `mfa`, whatever its score, until MFA was passed.
+fn dave_administers(session: &str) -> Value {
+    let mut question = alice_reads();
+    question["subject"]["id"] = json!("dave");
+    question["action"]["name"] = json!("administer");
+    question["context"]["session_id"] = json!(session);
+    question
+}
+
+fn step_up_path(answer: &Value) -> String {
+    assert_eq!(answer["context"]["outcome"], "mfa", "{answer}");
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    format!("/v1/decisions/{id}/step-up")
+}
+
+#[test]
+fn callers_are_kept_apart() {
+    let site = Site::new();
+    let keys = [site.key("gateway"), site.key("gateway"), site.key("admin")];
+    let engine = site.start();
+    let [mut ours, mut theirs, mut admin] = keys.each_ref().map(|key| engine.client(key));
+    let question = dave_administers("1");
+    let path = step_up_path(&ours.ask(&question));
+    // Both applications count their sessions from 1, and in theirs the first is alice's.
+    let mut other = question.clone();
+    other["subject"]["id"] = json!("alice");
+    let answer = theirs.ask(&other);
+    assert_ne!(answer["context"]["cause"], "session_of_another", "{answer}");
+    let mut dave_there = dave_administers("2");
+    theirs.ask(&dave_there);
+
+    let passed = json!({ "level": 3 });
+    let refused = theirs.post(&path, &passed);
+    assert_eq!(refused.status, 403, "{}", refused.json());
+    assert_eq!(ours.ask(&question)["context"]["outcome"], "mfa");
+    let done = ours.post(&path, &passed).json();
+    assert_eq!(done["session_lifted"], true, "{done}");
+    assert_eq!(ours.ask(&question)["context"]["outcome"], "allow");
+    dave_there["context"]["session_id"] = json!("1");
+    assert_ne!(theirs.ask(&dave_there)["context"]["outcome"], "allow");
+
+    let question = dave_administers("3");
+    let path = step_up_path(&ours.ask(&question));
+    assert_eq!(admin.post(&path, &passed).json()["session_lifted"], true);
+    assert_eq!(ours.ask(&question)["context"]["outcome"], "allow");
+}
+
+#[test]
+fn a_step_up_that_is_told_again_makes_nothing_fresh() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let path = step_up_path(&client.ask(&dave_administers("s")));
+    let first = client.post(&path, &json!({ "level": 3 }));
+    assert_eq!(first.json()["session_lifted"], true);
+    for _ in 0..3 {
+        let again = client.post(&path, &json!({ "level": 3 }));
+        assert_eq!((again.status, again.json()), (200, first.json()));
+    }
+    drop(client);
+    engine.stop();
+    let ran = crate::harness::run(site.command().args(["audit", "tail", "-n", "20"]));
+    let told = ran.out.lines().filter(|line| line.contains("step-up"));
+    assert_eq!(told.count(), 1, "{ran:?}");
 }
 
 #[test]
@@ -122,6 +219,81 @@ fn decode(token: &str) -> Value {
     .unwrap()
 }
 
+/// The service of documents, by the schema.
+const DOCS: &str = "https://docs.example";
+
+#[test]
+fn l4_a_token_is_for_the_service_that_the_resource_belongs_to() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    let mut ask = |kind: &str, id: &str, audience: &str| {
+        let mut question = alice_reads();
+        question["resource"] = json!({
+            "type": kind, "id": id,
+            // The caller's own word for it.
+            "properties": { "audience": audience },
+        });
+        question["context"]["token"] = json!({ "audience": audience });
+        let answer = client.ask(&question);
+        assert_eq!(answer["decision"], true, "{answer}");
+        answer["context"].clone()
+    };
+    for (kind, id, audience) in [
+        ("Document", "handbook", DOCS),
+        ("Application", "wiki", "https://wiki.example"),
+    ] {
+        let context = ask(kind, id, audience);
+        let claims = decode(context["token"]["access_token"].as_str().unwrap());
+        assert_eq!(claims["aud"], audience);
+    }
+    for (kind, id, audience, word) in [
+        ("Document", "handbook", "https://payroll.example", "another"),
+        ("Application", "wiki", DOCS, "another"),
+        ("Application", "of-somebody", DOCS, "@audience"),
+    ] {
+        let context = ask(kind, id, audience);
+        assert!(context.get("token").is_none(), "{context}");
+        let error = &context["token_error"];
+        assert_eq!(error["error"], "invalid_target");
+        let why = error["error_description"].as_str().unwrap();
+        assert!(why.contains(word), "{why}");
+    }
+}
+
+#[test]
+fn who_only_tries_gets_no_token_and_teaches_nothing() {
+    let site = Site::new();
+    let (author, keeper) = (site.key("author"), site.key("keeper"));
+    let engine = site.start();
+    let mut question = alice_reads();
+    question["context"]["token"] = json!({ "audience": DOCS });
+    let mut supposed = question.clone();
+    supposed["context"]["assurance"] = json!({ "level": 3, "auth_time": now() });
+    let mut past = supposed.clone();
+    past["context"]["time"] = json!("2026-03-02T09:00:00Z");
+    past["context"]["assurance"]["auth_time"] = json!("2026-03-02T08:59:00Z");
+    for (key, question, manner) in [
+        (&author, &question, "dry_run"),
+        (&author, &supposed, "dry_run"),
+        (&keeper, &question, "access"),
+        (&keeper, &supposed, "dry_run"),
+        // Replays teach: that is what they are for.
+        (&keeper, &past, "access"),
+    ] {
+        let mut client = engine.client(key);
+        let context = client.ask(question)["context"].clone();
+        assert!(context.get("token").is_none(), "{context}");
+        let id = context["decision_id"].as_str().unwrap();
+        let record = eventually("the decision is drained", || {
+            let response = client.get(&format!("/v1/decisions/{id}"));
+            (response.status == 200).then(|| response.json())
+        });
+        assert_eq!(record["manner"], manner, "{record}");
+    }
+}
+
 #[test]
 fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let site = Site::new();
@@ -130,7 +302,7 @@ fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let mut client = engine.client(&gateway);
     let wanting = |scope: Value| {
         let mut question = alice_reads();
-        question["context"]["token"] = json!({ "audience": "documents", "scope": scope });
+        question["context"]["token"] = json!({ "audience": DOCS, "scope": scope });
         question
     };
     let answer = client.ask(&wanting(json!("read write share administer nonsense")));
@@ -146,7 +318,11 @@ fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let claims = decode(token["access_token"].as_str().unwrap());
     assert_eq!(
         (&claims["aud"], &claims["sub"]),
-        (&json!("documents"), &json!("alice"))
+        (&json!(DOCS), &json!("User/alice"))
+    );
+    assert_eq!(
+        claims["context"],
+        json!({ "ip": "10.10.4.7", "device_id": "alice-laptop" })
     );
     assert_eq!(claims["iss"], format!("http://{}", engine.address));
     let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();

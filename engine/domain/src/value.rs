@@ -18,7 +18,7 @@ pub enum Value {
     Text(String),
     /// An array.
     List(Vec<Value>),
-    /// An object; of equal names the last one was kept.
+    /// An object; no name comes twice.
     Record(BTreeMap<String, Value>),
 }
 

@@ -324,6 +324,7 @@ fn floor(connections: usize) -> Bench {
                 acr_values: None,
                 session: None,
                 token: None,
+                token_error: None,
             };
             let headers = [("content-type", "application/json")];
             (headers, serde_json::to_vec(&view).unwrap())

@@ -16,7 +16,7 @@ use store::{Journal, Store};
 use token::SigningKey;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
-use crate::administrator::StepUpTarget;
+use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
@@ -25,12 +25,16 @@ use crate::models::{self, Models};
 use crate::settings::Settings;
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
+use crate::step_up::StepUpTarget;
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;
 
-/// Facts about subjects without a profile that are known when they are told again.
+/// Facts that are known when they are told again: more than are told while a feed still retries.
 const FACTS_REMEMBERED: usize = 100_000;
+
+/// Decisions that a person had a word on, with what was said.
+const WORDS_REMEMBERED: usize = 100_000;
 
 /// Texts of `User-Agent` whose client program is remembered.
 const AGENTS_REMEMBERED: usize = 10_000;
@@ -83,8 +87,11 @@ pub struct App {
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
     pub(crate) step_ups: Cache<String, Arc<StepUpTarget>>,
-    /// Facts about subjects that do not exist, taken in already.
+    /// Facts that were taken in already. A profile remembers a few events itself; a feed may
+    /// deliver thousands again.
     pub(crate) facts_told: Cache<Key, ()>,
+    /// What people said of decisions.
+    pub(crate) words: Cache<String, Arc<Words>>,
     /// Client programs by their `User-Agent`.
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What callers have under way.
@@ -115,7 +122,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let claim = Store::claim(&settings.store)?;
     let mut start = models::start(&settings, store.clone(), inputs.clock.now()).await;
     let champion = std::mem::replace(&mut start.champion, Err(String::new()));
-    let loaded = snapshot::load(&settings, champion)?;
+    let loaded = snapshot::load(&settings, champion, false)?;
     notes.extend(loaded.warnings);
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
@@ -149,6 +156,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         metrics: Metrics::new(),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),
+        words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
         public_url: OnceLock::new(),
@@ -192,7 +200,8 @@ impl App {
         let _ = self.public_url.set(url);
     }
 
-    /// Renews policies, entities, model and address databases. What fails stays as it was.
+    /// Renews policies, entities, model and address databases, whole or not at all: policies that
+    /// speak of places do not go with databases of yesterday, and what is wrong with either shows.
     ///
     /// # Errors
     /// Everything that could not be renewed.
@@ -217,33 +226,28 @@ impl App {
     }
 
     pub(crate) fn reload_files(&self, standing: &Standing) -> Result<Vec<String>, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut notes = Vec::new();
-        match Geo::open(&self.settings.geo) {
-            Ok(geo) => self.geo.store(Arc::new(geo)),
-            Err(error) => faults.push(error.to_string()),
-        }
+        let geo = Geo::open(&self.settings.geo);
         let champion = models::open_champion(&self.models.registry, standing);
-        match snapshot::load(&self.settings, champion) {
-            Ok(loaded) => {
-                notes.extend(loaded.warnings);
-                // A database that could not be renewed does not make the policies stale.
+        let had_entities = !self.live.current().directory.is_empty();
+        let faults = match (geo, snapshot::load(&self.settings, champion, had_entities)) {
+            (Ok(geo), Ok(loaded)) => {
+                self.geo.store(Arc::new(geo));
                 self.live.renew(loaded.snapshot);
                 self.install_champion(loaded.champion);
+                return Ok(loaded.warnings);
             }
-            Err(LoadError(more)) => {
-                let limit = self.settings.stale_deny_after.as_secs();
-                let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-                self.live
-                    .failed(more.clone(), self.inputs.clock.now(), limit);
-                faults.extend(more);
+            (Ok(_), Err(LoadError(faults))) => faults,
+            (Err(error), Ok(_)) => vec![error.to_string()],
+            (Err(error), Err(LoadError(mut faults))) => {
+                faults.push(error.to_string());
+                faults
             }
-        }
-        if faults.is_empty() {
-            Ok(notes)
-        } else {
-            Err(faults)
-        }
+        };
+        let limit = self.settings.stale_deny_after.as_secs();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.live
+            .failed(faults.clone(), self.inputs.clock.now(), limit);
+        Err(faults)
     }
 
     /// Makes a key and keeps it.

@@ -1,23 +1,23 @@
-//! What is told after the fact: events seen elsewhere, and a person's word on a decision.
+//! Facts observed elsewhere.
 //!
-//! No decision is made here. Each thing told is in the journal before it counts.
+//! No decision is made here. Each fact is in the journal before it counts.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{ActionResult, Assurance, EntityRef, Level, Timestamp};
+use domain::{ActionResult, Assurance, Level, Timestamp};
 use futures_util::future::try_join_all;
 use risk::{Key, Lesson};
 use wire::Event;
-use wire::record::RecordHead;
 
 use crate::access::{Caller, Permission};
-use crate::administrator::{ToldError, lift_session};
+use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
-use crate::{pip, recorder};
+use crate::pip;
+use crate::sessions::{self, lift_session};
+use crate::step_up::ToldError;
 
-/// A fact may lie this far in the future: clocks differ.
-const AHEAD_SECONDS: i64 = 60;
 /// Facts older than this are history, which only those who may replay can tell.
 const BEHIND_SECONDS: i64 = 24 * 3600;
 
@@ -77,7 +77,7 @@ pub async fn observe(
     let may_replay = app.keys.permits(caller, Permission::Replay);
     let mut facts = Vec::new();
     for (number, line, event) in &events {
-        match check(event, line, &snapshot, now, may_replay) {
+        match check(event, line, caller, &snapshot, now, may_replay) {
             Ok(fact) => facts.push(fact),
             Err(reason) => rejected.push(Rejected {
                 line: *number,
@@ -87,8 +87,9 @@ pub async fn observe(
     }
     rejected.sort_by_key(|rejected| rejected.line);
 
-    // Together, so that they share the journal's groups.
-    let written = facts.iter().map(|fact| {
+    // Together, so that they share the journal's groups. What was told before is on record.
+    let is_new = |fact: &&Fact<'_>| app.facts_told.get(&fact.key).is_none();
+    let written = facts.iter().filter(is_new).map(|fact| {
         let told = serde_json::json!({
             "v": wire::record::RECORD_VERSION,
             "kind": "event",
@@ -101,7 +102,13 @@ pub async fn observe(
     try_join_all(written).await?;
     // In their order: what happened first is the past of the rest.
     for fact in &facts {
-        take_in(app, caller, &snapshot, fact, now).await?;
+        if is_first(app, fact.key) {
+            let taken = take_in(app, caller, &snapshot, fact, now).await;
+            // It will be sent again, and what is left of it has to be done then.
+            taken.inspect_err(|_| {
+                app.facts_told.remove(&fact.key);
+            })?;
+        }
     }
     Ok((facts.len(), rejected))
 }
@@ -109,6 +116,7 @@ pub async fn observe(
 fn check<'a>(
     event: &'a Event,
     line: &'a [u8],
+    caller: &Caller,
     snapshot: &Snapshot,
     now: Timestamp,
     may_replay: bool,
@@ -127,7 +135,7 @@ fn check<'a>(
     let result = request
         .result
         .ok_or("`result` is missing: say `success` or `failure`")?;
-    if event.time > now.plus_seconds(AHEAD_SECONDS) {
+    if event.time > now.plus_seconds(CLOCK_SKEW_SECONDS) {
         return Err("`time` lies in the future".to_owned());
     }
     if !may_replay && now.whole_seconds_since(event.time) > BEHIND_SECONDS {
@@ -146,9 +154,27 @@ fn check<'a>(
         kind,
         failed,
         exists,
-        key: Key::of(&String::from_utf8_lossy(line)),
+        // By caller: what one says must not take the effect from what another says.
+        key: Key::of(&format!(
+            "{}\n{}",
+            caller.key_id,
+            String::from_utf8_lossy(line.trim_ascii())
+        )),
         line,
     })
+}
+
+/// Whether a fact is told for the first time; of several who tell it at once, one is the first.
+fn is_first(app: &App, fact: Key) -> bool {
+    let mut is_first = false;
+    let note = || {
+        is_first = true;
+        Ok::<_, Infallible>(())
+    };
+    match app.facts_told.get_or_insert_with(&fact, note) {
+        Ok(()) => is_first,
+        Err(never) => match never {},
+    }
 }
 
 async fn take_in(
@@ -161,7 +187,7 @@ async fn take_in(
     let event = fact.event;
     let request = &event.request;
     let subject = &request.subject.entity;
-    let signals = pip::gather(app, request, snapshot, false, now).await;
+    let signals = pip::gather(app, caller, request, snapshot, false, now).await;
     let evidence = risk::extract(request, &signals, &snapshot.settings, event.time);
     drop(signals);
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
@@ -176,10 +202,7 @@ async fn take_in(
     };
     let delta = evidence.delta(fact.key, lesson);
     if !fact.exists {
-        if app.facts_told.get(&fact.key).is_none() {
-            app.facts_told.insert(fact.key, ());
-            app.state.count_attempt(&delta.attempt);
-        }
+        app.state.count_attempt(&delta.attempt);
         return Ok(());
     }
     let crowds = pip::crowds(app, request, snapshot);
@@ -187,49 +210,9 @@ async fn take_in(
         app.state.count_attempt(&delta.attempt);
     }
     if let (Some(level), Some(id)) = (passed, &request.context.session_id) {
+        let key = sessions::key(&caller.key_id, id);
         let assurance = Assurance::of(level, Some(event.time.min(now)));
-        lift_session(app, id, subject, assurance).await?;
+        lift_session(app, &key, subject, assurance).await?;
     }
     Ok(())
-}
-
-/// A person's word on a decision: "this was me", or "this was not". None when no such decision
-/// is on record; whether it was learnt from otherwise.
-///
-/// # Errors
-/// When it cannot be made durable.
-pub async fn feedback(
-    app: &App,
-    caller: &Caller,
-    decision_id: &str,
-    legitimate: bool,
-) -> Result<Option<bool>, ToldError> {
-    let now = app.inputs.clock.now();
-    let Some(record) = recorder::find(app, decision_id).await? else {
-        return Ok(None);
-    };
-    let Some(head) = RecordHead::read(&record).filter(|head| head.manner == "access") else {
-        return Ok(None);
-    };
-    let Ok(subject) = EntityRef::new(head.subject.0, head.subject.1) else {
-        return Ok(None);
-    };
-    let told = serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "feedback",
-        "decision_id": decision_id,
-        "at": wire::time::format(now),
-        "caller": caller.key_id,
-        "legitimate": legitimate,
-    });
-    app.journal.append(told.to_string().into_bytes()).await?;
-    let event = Key::of(decision_id);
-    // In the time of the event: as long after it as the word came after the decision.
-    let moment = head.time.plus_seconds(now.whole_seconds_since(head.at));
-    if legitimate {
-        Ok(Some(app.state.confirm(&subject, event, moment).await))
-    } else {
-        app.state.disown(&subject, event, moment).await;
-        Ok(Some(false))
-    }
 }

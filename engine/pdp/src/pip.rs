@@ -5,26 +5,31 @@
 
 use std::sync::Arc;
 
-use domain::{AccessRequest, Assurance, SessionRecord, Signal, Timestamp, Value};
+use domain::{AccessRequest, Signal, Timestamp, Value};
 use geo::database::Located;
 use risk::agent::Agent;
 use risk::{CrowdKeys, Key, Signals};
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Snapshot;
+use crate::sessions::{self, seen_by};
 
 /// Gathers the signals of a request (R17).
 ///
 /// `now` is the engine's clock: it tells how long a source has been failing. Whether the
-/// assurance of the session counts is the caller's permission.
+/// assurance of the session counts is the caller's permission, and which session is meant depends
+/// on who names it.
 pub async fn gather(
     app: &App,
+    caller: &Caller,
     request: &AccessRequest,
     snapshot: &Snapshot,
     may_assert: bool,
     now: Timestamp,
 ) -> Signals {
     let context = &request.context;
+    let session_name = context.session_id.as_deref();
     let located = context
         .ip
         .map_or_else(Located::default, |ip| app.geo.load().locate(ip));
@@ -41,8 +46,11 @@ pub async fn gather(
             }
         },
         async {
-            match &context.session_id {
-                Some(id) => app.state.session(id, now).await,
+            match session_name {
+                Some(name) => {
+                    let key = sessions::key(&caller.key_id, name);
+                    app.state.session(&key, now).await
+                }
                 None => Signal::Absent,
             }
         },
@@ -70,7 +78,11 @@ pub async fn gather(
             Signal::Unavailable => Signal::Unavailable,
         },
         session: match session {
-            Signal::Known(session) => Signal::Known(seen_by(&session, may_assert)),
+            Signal::Known(session) => Signal::Known(seen_by(
+                &session,
+                session_name.unwrap_or_default(),
+                may_assert,
+            )),
             Signal::Absent => Signal::Absent,
             Signal::Unavailable => Signal::Unavailable,
         },
@@ -87,15 +99,6 @@ fn agent(app: &App, user_agent: &str) -> Option<Arc<Agent>> {
     let agent = Agent::parse(user_agent).map(Arc::new);
     app.agents.insert(user_agent.to_owned(), agent.clone());
     agent
-}
-
-/// A session as a caller may use it: only one who may assert assurance brings the session's.
-fn seen_by(session: &SessionRecord, may_assert: bool) -> SessionRecord {
-    let mut session = session.clone();
-    if !may_assert {
-        session.assurance = Assurance::default();
-    }
-    session
 }
 
 /// The crowds that the subject belongs to: the stored word counts; the caller's fills in only

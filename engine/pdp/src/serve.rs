@@ -31,7 +31,7 @@ const DESCRIPTORS_KEPT: u64 = 128;
 /// Time for requests under way when the engine stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
 /// Largest head of a request, all headers together; more is answered 431.
-const HEAD_MAX: usize = 64 << 10;
+pub(crate) const HEAD_MAX: usize = 64 << 10;
 
 /// Opens the listener, and names the engine after it.
 ///

@@ -2,14 +2,17 @@
 //! is opened. All faults are told together.
 
 mod raw;
+mod url;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use domain::Level;
 use geo::GeoPaths;
+use wire::batch::BatchLimits;
 
 /// Everything that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +33,7 @@ pub struct Settings {
     pub store: PathBuf,
     /// Policies and schema.
     pub policies: PathBuf,
-    /// Entities; none when the default file is not there.
+    /// Entities; none for the default file, if it is there.
     pub entities: Option<PathBuf>,
     /// How long policies that could not be renewed are trusted.
     pub stale_deny_after: Duration,
@@ -50,6 +53,8 @@ pub struct Settings {
     pub peer_attribute: String,
     /// Sessions.
     pub sessions: SessionSettings,
+    /// Attribute of a resource that names the service it belongs to.
+    pub audience_attribute: String,
     /// Life of minted tokens, seconds.
     pub token_ttl_seconds: u64,
     /// The journal and the records.
@@ -86,8 +91,8 @@ pub struct AuditSettings {
 pub struct Limits {
     /// Largest request body, bytes (413).
     pub body_bytes: usize,
-    /// Most items in a batch (413).
-    pub batch_items: usize,
+    /// Largest batch (413).
+    pub batch: BatchLimits,
     /// Longest header value, bytes (431, G4).
     pub header_bytes: usize,
     /// Requests at work at once (503).
@@ -128,9 +133,25 @@ impl Settings {
     /// Everything that is wrong, with file and line or variable.
     pub fn load(
         file: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
         raw::load(file, environment)?.check()
+    }
+
+    /// The file of entities, looked for anew each time: the one that is named, or the one beside
+    /// the policies if there is one now.
+    #[must_use]
+    pub fn entities_file(&self) -> Option<PathBuf> {
+        self.entities.clone().or_else(|| {
+            let beside = self.entities_beside();
+            beside.is_file().then_some(beside)
+        })
+    }
+
+    /// Where entities lie when no file is named.
+    #[must_use]
+    pub fn entities_beside(&self) -> PathBuf {
+        self.policies.join("entities.json")
     }
 
     /// The name of the engine from outside, once it is known where it listens.

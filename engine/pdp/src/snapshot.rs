@@ -31,16 +31,23 @@ pub struct Loaded {
 }
 
 /// Loads everything that the settings name. The champion has been opened before, or what is
-/// wrong with it is one of the faults.
+/// wrong with it is one of the faults. Where there were entities before, there must be some: a
+/// file that is gone for a moment is not an organisation without people.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn load(settings: &Settings, champion: Result<Opened, String>) -> Result<Loaded, LoadError> {
+pub fn load(
+    settings: &Settings,
+    champion: Result<Opened, String>,
+    had_entities: bool,
+) -> Result<Loaded, LoadError> {
     let mut faults = Vec::new();
     let policies = load_policies(&settings.policies, &mut faults);
+    let entities = settings.entities_file();
+    let entities = entities.or_else(|| had_entities.then(|| settings.entities_beside()));
     let directory = policies
         .as_ref()
-        .and_then(|policies| load_directory(settings.entities.as_deref(), policies, &mut faults));
+        .and_then(|policies| load_directory(entities.as_deref(), policies, &mut faults));
     let champion = champion.map_err(|error| faults.push(error)).ok();
     let (Some(policies), Some(directory), Some(champion)) = (policies, directory, champion) else {
         return Err(LoadError(faults));
@@ -51,6 +58,7 @@ pub fn load(settings: &Settings, champion: Result<Opened, String>) -> Result<Loa
         .iter()
         .map(ToString::to_string)
         .collect();
+    warnings.extend(directory.open_grants(&policies));
     warnings.extend(differing_thresholds(&policies, settings.risk.levels));
     let revisions = Revisions {
         policies: Arc::from(policies.revision()),

@@ -1,7 +1,7 @@
 //! The stored entities: who is in which group, what a document's label is.
 //!
 //! Stored attributes win. What a request says in `properties` fills in only what is not stored
-//! and the schema knows.
+//! and the schema knows; nothing at all of a type that is annotated `@stored("alone")`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -148,6 +148,10 @@ impl Directory {
         self.get(uid).is_some()
     }
 
+    pub(crate) fn entities(&self) -> impl Iterator<Item = &ast::Entity> {
+        self.entities.iter()
+    }
+
     fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
         match self.entities.entity(uid) {
             Dereference::Data(entity) => Some(entity),
@@ -168,6 +172,9 @@ impl Directory {
             let Some(attributes) = policies.attributes_of(uid.entity_type()) else {
                 continue;
             };
+            if policies.is_stored_alone(uid.entity_type()) {
+                continue;
+            }
             let added = self.added(uid, properties, attributes, path)?;
             if !added.is_empty() {
                 filled.entry((*uid).clone()).or_default().extend(added);

@@ -10,8 +10,11 @@
 //!
 //! Start reading at [`ladder`].
 
+mod annotated;
 pub mod directory;
 pub mod evaluate;
+mod freshness;
+mod grants;
 pub mod ladder;
 pub mod load;
 mod mentions;

@@ -12,14 +12,13 @@ use domain::{DecidingPolicy, EntityRef};
 use miette::Diagnostic as _;
 use smol_str::SmolStr;
 
+use crate::annotated::AnnotatedTypes;
+use crate::freshness;
 use crate::mentions::Mentions;
 use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
 use crate::slice::Slices;
 use crate::source::{self, SourceFile};
-
-/// The annotation that makes an unknown id of an entity type a deny.
-const STORED: &str = "stored";
 
 /// A policy set with its schema: immutable, whole, of one revision.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ pub struct Policies {
     schema: Schema,
     /// By the action's id; several when namespaces share one.
     actions: HashMap<SmolStr, Vec<ActionPlan>>,
-    stored_types: HashSet<EntityType>,
+    annotated: AnnotatedTypes,
     pub(crate) policies: Vec<Policy>,
     pub(crate) slices: Slices,
     /// Types of principals and resources by name: to parse one for each request would cost more
@@ -77,8 +76,9 @@ impl Policies {
             return Err(Problems(problems));
         };
         validate(&schema, &set, &places, &mut problems);
+        freshness::refuse(&set, &places, &mut problems);
         let core: &ValidatorSchema = schema.as_ref();
-        let stored_types = stored_types(core, &fragments);
+        let annotated = AnnotatedTypes::new(core, &fragments);
         let policies = prepare(&set, &places);
         let mut mentions = Mentions::default();
         for condition in policies
@@ -106,7 +106,7 @@ impl Policies {
         Ok(Self {
             schema,
             actions,
-            stored_types,
+            annotated,
             policies,
             slices,
             types,
@@ -189,8 +189,43 @@ impl Policies {
         ))
     }
 
+    /// The service that resources of a type belong to, by the type's `@audience`.
+    #[must_use]
+    pub fn audience_of(&self, kind: &str) -> Option<&str> {
+        let kind = self.types.get(kind)?;
+        self.annotated.audiences.get(kind).map(SmolStr::as_str)
+    }
+
     pub(crate) fn is_stored_type(&self, kind: &EntityType) -> bool {
-        self.stored_types.contains(kind)
+        self.annotated.stored.contains(kind)
+    }
+
+    /// Whether only what is stored of this type counts, and nothing that a caller says.
+    pub(crate) fn is_stored_alone(&self, kind: &EntityType) -> bool {
+        self.annotated.alone.contains(kind)
+    }
+
+    /// The `@stored` types whose entities can be this party, and lack this attribute, which a
+    /// caller then fills in.
+    pub(crate) fn filled_types(
+        &self,
+        party: ast::Var,
+        attribute: &str,
+    ) -> impl Iterator<Item = &EntityType> {
+        let may_lack = move |kind: &&EntityType| {
+            let plans = self.actions.values().flatten();
+            let mut types = plans.map(|plan| match party {
+                ast::Var::Principal => &plan.principals,
+                _ => &plan.resources,
+            });
+            let attributes = self.attributes_of(kind);
+            !self.is_stored_alone(kind)
+                && types.any(|types| types.contains(*kind))
+                && attributes
+                    .and_then(|attributes| attributes.get_attr(attribute))
+                    .is_some_and(|attribute| !attribute.is_required())
+        };
+        self.annotated.stored.iter().filter(may_lack)
     }
 
     pub(crate) fn attributes_of(&self, kind: &EntityType) -> Option<&AttributeTypes> {
@@ -209,7 +244,7 @@ fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
 }
 
 /// Where each policy stands: file and byte offset.
-type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
+pub(crate) type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
 
 fn parse_schemas(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<SchemaFragment> {
     let mut fragments = Vec::new();
@@ -350,26 +385,6 @@ fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mu
     }
 }
 
-fn stored_types(schema: &ValidatorSchema, fragments: &[SchemaFragment]) -> HashSet<EntityType> {
-    let is_stored = |kind: &EntityType| {
-        let name = kind.to_string();
-        let (namespace, base) = match name.rsplit_once("::") {
-            Some((namespace, base)) => (namespace.parse().ok(), base),
-            None => (None, name.as_str()),
-        };
-        fragments.iter().any(|fragment| {
-            fragment
-                .entity_type_annotations(namespace.clone(), base)
-                .is_some_and(|mut annotations| annotations.any(|(key, _)| key == STORED))
-        })
-    };
-    schema
-        .entity_type_names()
-        .filter(|kind| is_stored(kind))
-        .cloned()
-        .collect()
-}
-
 fn plan_actions(
     schema: &ValidatorSchema,
     files: &[SourceFile],
@@ -447,7 +462,7 @@ fn is_score(expr: &ast::Expr) -> bool {
         && matches!(context.expr_kind(), ast::ExprKind::Var(ast::Var::Context))
 }
 
-fn whole_number(expr: &ast::Expr) -> Option<i64> {
+pub(crate) fn whole_number(expr: &ast::Expr) -> Option<i64> {
     match expr.expr_kind() {
         ast::ExprKind::Lit(ast::Literal::Long(number)) => Some(*number),
         _ => None,

@@ -1,5 +1,7 @@
 //! What a token says, and how it is made.
 
+use std::net::IpAddr;
+
 use data_encoding::BASE64URL_NOPAD;
 use domain::Timestamp;
 use serde::Serialize;
@@ -14,9 +16,9 @@ pub const LIFE_MAX_SECONDS: u64 = 900;
 pub struct AccessClaims<'a> {
     /// The engine's `public_url`.
     pub iss: &'a str,
-    /// The subject's id.
+    /// The subject, as [`subject`] writes it: one that is told from all others, whatever its type.
     pub sub: &'a str,
-    /// The one whom the token is for (L4).
+    /// The service that the resource belongs to (L4).
     pub aud: &'a str,
     /// The caller that asked for it.
     pub client_id: &'a str,
@@ -38,8 +40,50 @@ pub struct AccessClaims<'a> {
     /// When the subject authenticated, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// What the token was asked for from (L4).
+    #[serde(skip_serializing_if = "ContextClaim::is_empty")]
+    pub context: ContextClaim<'a>,
     /// `LOW`, `MEDIUM` or `HIGH`. Never the score: that would be an oracle.
     pub risk: &'a str,
+}
+
+/// Where the request came from, so that the service can see when its token turns up elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ContextClaim<'a> {
+    /// The client's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// The device, by the id that the caller gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<&'a str>,
+}
+
+impl ContextClaim<'_> {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A subject as `sub` says it: its type, a slash, its id, for example `User/alice`. A person and a
+/// program of the same id are two subjects. What stands for something in it or in a URI (RFC 7519
+/// §2: a value with a colon must be one) is written as in URIs, `%3A`.
+#[must_use]
+pub fn subject(kind: &str, id: &str) -> String {
+    let mut text = String::with_capacity(kind.len() + id.len() + 1);
+    for (position, part) in [kind, id].into_iter().enumerate() {
+        if position > 0 {
+            text.push('/');
+        }
+        for character in part.chars() {
+            match character {
+                '%' => text.push_str("%25"),
+                '/' => text.push_str("%2F"),
+                ':' => text.push_str("%3A"),
+                _ => text.push(character),
+            }
+        }
+    }
+    text
 }
 
 /// When a token minted now ends (L5).
@@ -73,12 +117,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_two_subjects_are_the_same() {
+        assert_eq!(
+            subject("User", "alice@example.com"),
+            "User/alice@example.com"
+        );
+        let all = [
+            ("User", "x"),
+            ("Service", "x"),
+            ("A::B", "c"),
+            ("A", "B::c"),
+            ("A", "B/c"),
+            ("A", "B%2Fc"),
+        ];
+        let written: std::collections::BTreeSet<String> =
+            all.iter().map(|(kind, id)| subject(kind, id)).collect();
+        assert_eq!(written.len(), all.len());
+        assert!(!written.iter().any(|text| text.contains(':')));
+    }
+
+    #[test]
     fn t7_t30_another_library_verifies_what_is_minted() {
         let key = SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap();
         let now = Timestamp::from_seconds(1_795_215_660);
         let claims = AccessClaims {
             iss: "http://127.0.0.1:8181",
-            sub: "alice",
+            sub: "User/alice",
             aud: "ledger",
             client_id: "sk_12345678",
             iat: now.seconds(),
@@ -89,6 +153,7 @@ mod tests {
             sid: None,
             acr: "urn:portreeve:level:1",
             auth_time: None,
+            context: ContextClaim::default(),
             risk: "LOW",
         };
         let text = mint(&key, &claims).unwrap();

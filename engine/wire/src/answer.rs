@@ -32,6 +32,8 @@ pub struct AnswerView<'a> {
     pub session: Option<SessionView<'a>>,
     /// The token that was minted.
     pub token: Option<TokenView<'a>>,
+    /// Why there is none although one was asked for.
+    pub token_error: Option<TokenErrorView<'a>>,
 }
 
 /// The session of an answer.
@@ -54,6 +56,15 @@ pub struct TokenView<'a> {
     pub expires_in: u64,
     /// The scopes that the policies allow.
     pub scope: &'a str,
+}
+
+/// Why an allowed request did not get the token that it asked for (RFC 6749 §5.2).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TokenErrorView<'a> {
+    /// `invalid_target` (RFC 8707 §2) or `invalid_scope`.
+    pub error: &'a str,
+    /// For those who call.
+    pub error_description: &'a str,
 }
 
 #[derive(Serialize)]
@@ -82,6 +93,8 @@ struct Context<'a> {
     session: Option<Session<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<TokenView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_error: Option<TokenErrorView<'a>>,
 }
 
 /// Text by language (BCP 47).
@@ -187,6 +200,7 @@ impl Serialize for AnswerView<'_> {
                     since: Rfc3339(session.since),
                 }),
                 token: self.token,
+                token_error: self.token_error,
             },
         }
         .serialize(to)

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json::object;
 use crate::request::{Incoming, Malformed, RawQuestion, read};
 
 /// When to stop (`options.evaluations_semantic`).
@@ -32,11 +33,37 @@ pub enum Batch {
     },
 }
 
+/// What a batch may hold at most.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Items.
+    pub items: usize,
+    /// Bytes of all items together, each counted with the defaults that it takes over: so much is
+    /// worked on and recorded.
+    pub bytes: usize,
+}
+
+/// Why a batch could not be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// It is not of this form: HTTP 400.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    /// HTTP 413.
+    #[error("{0} evaluations; at most {1} at once")]
+    TooMany(usize, usize),
+    /// HTTP 413.
+    #[error(
+        "{0} bytes with the defaults repeated for each evaluation; at most {1}: send fewer at once"
+    )]
+    TooLarge(usize, usize),
+}
+
 #[derive(Deserialize)]
 struct RawBatch<'a> {
     #[serde(borrow, default)]
     evaluations: Option<Vec<&'a RawValue>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     options: Option<RawOptions>,
 }
 
@@ -46,21 +73,25 @@ struct RawOptions {
     evaluations_semantic: Option<Semantic>,
 }
 
-/// Reads a batch of at most `most` items.
+/// Reads a batch.
 ///
 /// # Errors
-/// `Err(Ok(malformed))` when the payload as a whole is not of this form, `Err(Err(count))` when
-/// it has more items than `most`.
-pub fn parse(text: &[u8], most: usize) -> Result<Batch, Result<Malformed, usize>> {
-    let defaults: RawQuestion = read(text).map_err(Ok)?;
-    let batch: RawBatch<'_> = read(text).map_err(Ok)?;
+/// When the payload as a whole is not of this form, or holds more than the limits.
+pub fn parse(text: &[u8], limits: BatchLimits) -> Result<Batch, BatchError> {
+    let defaults: RawQuestion = read(text)?;
+    let batch: RawBatch<'_> = read(text)?;
     let items = batch.evaluations.unwrap_or_default();
     if items.is_empty() {
-        let single = defaults.into_incoming().map_err(Ok)?;
-        return Ok(Batch::Single(Box::new(single)));
+        return Ok(Batch::Single(Box::new(defaults.into_incoming()?)));
     }
-    if items.len() > most {
-        return Err(Err(items.len()));
+    if items.len() > limits.items {
+        return Err(BatchError::TooMany(items.len(), limits.items));
+    }
+    let own: usize = items.iter().map(|item| item.get().len()).sum();
+    let shared = text.len().saturating_sub(own);
+    let expanded = shared.saturating_mul(items.len()).saturating_add(own);
+    if expanded > limits.bytes {
+        return Err(BatchError::TooLarge(expanded, limits.bytes));
     }
     let semantic = batch
         .options

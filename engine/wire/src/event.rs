@@ -311,7 +311,7 @@ mod tests {
         };
         let text = serde_json::to_vec(&question).unwrap();
         let incoming = crate::request::parse(&text).unwrap();
-        assert_eq!(incoming.time, Some(event.time));
+        assert_eq!(incoming.time, Ok(Some(event.time)));
         assert_eq!(incoming.request.result, Some(ActionResult::Failure));
     }
 }

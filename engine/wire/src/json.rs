@@ -1,9 +1,12 @@
 //! JSON values between text and [`Value`].
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 
 use domain::Value;
 use domain::value::Attributes;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -95,15 +98,59 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
+/// Reads the members of an object. A name that comes twice is refused (I-JSON, RFC 7493 §2.3):
+/// two readers could each believe another of the two.
 fn read_members<'de, A: MapAccess<'de>>(mut members: A) -> Result<Attributes, A::Error> {
     let mut attributes = Attributes::new();
-    while let Some((name, Node(value))) = members.next_entry::<String, Node>()? {
-        match value {
-            Some(value) => attributes.insert(name, value),
-            None => attributes.remove(&name),
-        };
+    let mut absent = BTreeSet::new();
+    while let Some(name) = members.next_key::<String>()? {
+        if attributes.contains_key(&name) || absent.contains(&name) {
+            return Err(A::Error::custom(format!("duplicate member `{name}`")));
+        }
+        match members.next_value::<Node>()? {
+            Node(Some(value)) => {
+                attributes.insert(name, value);
+            }
+            Node(None) => {
+                absent.insert(name);
+            }
+        }
     }
     Ok(attributes)
+}
+
+/// Reads a member that is an object; absent and `null` are none. For `deserialize_with`: a struct
+/// by itself would also be read from an array of its members' values.
+///
+/// # Errors
+/// When it is anything else, or not of the form of `T`.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<Whole<T>>::deserialize(from).map(|found| found.map(|Whole(value)| value))
+}
+
+/// A value that is read from an object and from nothing else.
+struct Whole<T>(T);
+
+struct WholeVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for WholeVisitor<T> {
+    type Value = Whole<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Whole<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members)).map(Whole)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(WholeVisitor(PhantomData))
+    }
 }
 
 /// A value, to be written.
@@ -154,5 +201,22 @@ mod tests {
         );
         let big: Node = serde_json::from_str("18446744073709551615").unwrap();
         assert!(matches!(big, Node(Some(Value::Number(_)))));
+    }
+
+    #[test]
+    fn a_name_that_comes_twice_is_refused_wherever_it_stands() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"a":null}"#,
+            r#"{"a":null,"a":1}"#,
+            r#"{"a":{"b":[{"c":1,"c":1}]}}"#,
+            r#"{"a":1,"\u0061":2}"#,
+        ] {
+            let error = serde_json::from_str::<Object>(text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("duplicate member"), "{text}: {error}");
+        }
+        assert!(serde_json::from_str::<Object>(r#"{"a":{"a":1},"b":{"a":1}}"#).is_ok());
     }
 }

@@ -20,4 +20,5 @@ pub mod told;
 pub use answer::{AnswerView, Sight};
 pub use batch::{Batch, Semantic};
 pub use event::{Event, Label};
-pub use request::{AssuranceClaim, Incoming, Malformed};
+pub use json::object;
+pub use request::{AssuranceClaim, Incoming, Malformed, read};

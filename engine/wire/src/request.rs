@@ -13,7 +13,7 @@ use domain::{
 };
 use serde::Deserialize;
 
-use crate::json::Object;
+use crate::json::{Object, object};
 use crate::time;
 
 /// Longest `user_agent` that is read, bytes.
@@ -33,8 +33,9 @@ pub struct Malformed(pub String);
 pub struct Incoming {
     /// The question; `context.time` and `context.assurance` are not filled in yet.
     pub request: AccessRequest,
-    /// `context.time`: the moment to decide for, from callers that may replay.
-    pub time: Option<Timestamp>,
+    /// `context.time`: the moment to decide for, from callers that may replay. What is wrong with
+    /// it is a fault for them alone: from others it is ignored, whatever it is.
+    pub time: Result<Option<Timestamp>, Malformed>,
     /// `context.assurance`, from callers that may assert it.
     pub assurance: Option<AssuranceClaim>,
 }
@@ -72,8 +73,11 @@ pub(crate) struct RawAction {
 /// The members of a question; which of them may be missing depends on where it stands.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct RawQuestion {
+    #[serde(default, deserialize_with = "object")]
     pub(crate) subject: Option<RawParty>,
+    #[serde(default, deserialize_with = "object")]
     pub(crate) action: Option<RawAction>,
+    #[serde(default, deserialize_with = "object")]
     pub(crate) resource: Option<RawParty>,
     pub(crate) context: Option<Object>,
     pub(crate) result: Option<RawResult>,
@@ -94,8 +98,12 @@ pub fn parse(text: &[u8]) -> Result<Incoming, Malformed> {
     read::<RawQuestion>(text)?.into_incoming()
 }
 
-/// Reads JSON of some form. The path of what is wrong is worked out only when something is.
-pub(crate) fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Malformed> {
+/// Reads a JSON object of some form; an array is none. The path of what is wrong is worked out
+/// only when something is.
+///
+/// # Errors
+/// When the text is not of this form; the message names the member.
+pub fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Malformed> {
     if !text.trim_ascii_start().starts_with(b"{") {
         return Err(Malformed("the body must be a JSON object".to_owned()));
     }
@@ -150,7 +158,7 @@ impl RawQuestion {
             .ok_or_else(|| missing("resource"))?
             .into_party("resource")?;
         let mut context = ContextReader(self.context.unwrap_or_default().0);
-        let incoming_time = context.moment("time")?;
+        let incoming_time = context.moment("time");
         let assurance = context.assurance()?;
         let request = AccessRequest {
             subject,

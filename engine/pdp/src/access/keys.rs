@@ -10,6 +10,7 @@ use domain::Timestamp;
 use store::Store;
 use store::sqlite::{KeyRecord, StoreError};
 
+use super::refusals::Refusals;
 use super::roles::{Permission, Permissions, Role};
 use crate::inputs::Randomness;
 
@@ -111,12 +112,24 @@ pub struct Caller {
 #[error("the key is not valid")]
 pub struct Refused;
 
+/// Why a caller was not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// The key was not accepted.
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    /// Nor was it looked up: too many were refused lately.
+    #[error("too many keys were refused lately")]
+    TooManyRefused,
+}
+
 /// The keys, in memory. Reloaded when another process has changed the store.
 #[derive(Debug)]
 pub struct KeyRing {
     keys: ArcSwap<HashMap<String, KeyRecord>>,
     permissions: Permissions,
     used: Mutex<HashMap<String, Timestamp>>,
+    refusals: Refusals,
 }
 
 impl KeyRing {
@@ -127,6 +140,7 @@ impl KeyRing {
             keys: ArcSwap::default(),
             permissions,
             used: Mutex::default(),
+            refusals: Refusals::new(),
         }
     }
 
@@ -143,6 +157,7 @@ impl KeyRing {
             .collect();
         let count = keys.len();
         self.keys.store(std::sync::Arc::new(keys));
+        self.refusals.forget_unknown();
         Ok(count)
     }
 
@@ -179,22 +194,47 @@ impl KeyRing {
     /// process may just have made it.
     ///
     /// # Errors
-    /// When the key is not accepted, or the store cannot be asked about it.
-    pub async fn admit(&self, key: &str, store: &Store, now: Timestamp) -> Result<Caller, Refused> {
-        let key_id = key.split_once('.').map(|(key_id, _)| key_id);
-        if let Some(key_id) = key_id.filter(|key_id| is_key_id(key_id))
-            && !self.keys.load().contains_key(key_id)
-            && let Ok(Some(record)) = store.key(key_id).await
-        {
-            self.keys.rcu(|keys| {
-                let mut keys = HashMap::clone(keys);
-                // Not over one that a reload has brought meanwhile: it may be revoked there.
-                keys.entry(record.key_id.clone())
-                    .or_insert_with(|| record.clone());
-                keys
-            });
+    /// When the key is not accepted, the store cannot be asked about it, or too many others were
+    /// refused just before.
+    pub async fn admit(
+        &self,
+        key: &str,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Caller, NotAdmitted> {
+        if let Ok(caller) = self.authenticate(key, now) {
+            return Ok(caller);
         }
-        self.authenticate(key, now)
+        let key_id = key.split_once('.').map(|(key_id, _)| key_id);
+        let may_be_new = key_id.filter(|key_id| {
+            is_key_id(key_id)
+                && !self.keys.load().contains_key(*key_id)
+                && !self.refusals.is_unknown(key_id)
+        });
+        // Counted before the store is asked: that is what costs.
+        if !self.refusals.count(now) {
+            return Err(NotAdmitted::TooManyRefused);
+        }
+        let Some(key_id) = may_be_new else {
+            return Err(Refused.into());
+        };
+        match store.key(key_id).await {
+            Ok(Some(record)) => {
+                self.keys.rcu(|keys| {
+                    let mut keys = HashMap::clone(keys);
+                    // Not over one that a reload has brought meanwhile: it may be revoked there.
+                    keys.entry(record.key_id.clone())
+                        .or_insert_with(|| record.clone());
+                    keys
+                });
+                Ok(self.authenticate(key, now)?)
+            }
+            Ok(None) => {
+                self.refusals.note_unknown(key_id);
+                Err(Refused.into())
+            }
+            Err(_) => Err(Refused.into()),
+        }
     }
 
     /// Whether a caller may do this.

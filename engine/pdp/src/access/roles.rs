@@ -57,11 +57,14 @@ impl Role {
 #[expect(missing_docs, reason = "as in callers.cedarschema")]
 pub enum Permission {
     Evaluate,
+    Access,
+    MintTokens,
     AssertAssurance,
     Replay,
     SeeRisk,
     SeeAdminReason,
     ConfirmDecisions,
+    ConfirmAnyDecisions,
     ReadDecisions,
     ReportEvents,
     ReadDevices,
@@ -71,13 +74,16 @@ pub enum Permission {
 }
 
 impl Permission {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Evaluate,
+        Self::Access,
+        Self::MintTokens,
         Self::AssertAssurance,
         Self::Replay,
         Self::SeeRisk,
         Self::SeeAdminReason,
         Self::ConfirmDecisions,
+        Self::ConfirmAnyDecisions,
         Self::ReadDecisions,
         Self::ReportEvents,
         Self::ReadDevices,
@@ -91,11 +97,14 @@ impl Permission {
     pub const fn action(self) -> &'static str {
         match self {
             Self::Evaluate => "evaluate",
+            Self::Access => "access",
+            Self::MintTokens => "tokens.mint",
             Self::AssertAssurance => "assert_assurance",
             Self::Replay => "replay",
             Self::SeeRisk => "see_risk",
             Self::SeeAdminReason => "see_admin_reason",
             Self::ConfirmDecisions => "decisions.confirm",
+            Self::ConfirmAnyDecisions => "decisions.confirm_any",
             Self::ReadDecisions => "decisions.read",
             Self::ReportEvents => "events.report",
             Self::ReadDevices => "devices.read",
@@ -192,6 +201,8 @@ mod tests {
             granted(Role::Gateway),
             [
                 "evaluate",
+                "access",
+                "tokens.mint",
                 "assert_assurance",
                 "see_risk",
                 "see_admin_reason",
@@ -200,6 +211,8 @@ mod tests {
             ]
         );
         assert!(!granted(Role::Author).contains(&"replay"));
+        assert!(!granted(Role::Author).contains(&"access"));
+        assert!(!granted(Role::Keeper).contains(&"tokens.mint"));
         assert!(granted(Role::Keeper).contains(&"replay"));
         for role in Role::ALL {
             let keeps = matches!(role, Role::Keeper | Role::Admin);

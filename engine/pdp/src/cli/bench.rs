@@ -39,7 +39,7 @@ pub(super) fn judge(
             folder.display()
         )
     })?;
-    let stored = match settings.entities.as_deref() {
+    let stored = match settings.entities_file().as_deref() {
         Some(path) => {
             fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
         }

@@ -1,6 +1,7 @@
 //! `portreeve keys`: works with the engine up or down; a running one notices within a second.
 
 use clap::Subcommand;
+use domain::Name;
 use serde_json::json;
 use store::Store;
 
@@ -16,7 +17,7 @@ pub(super) enum KeysCommand {
     /// Make a key; its secret is shown only now
     Create {
         /// Who will hold it
-        #[arg(long)]
+        #[arg(long, value_parser = key_name)]
         name: String,
         /// What they may do
         #[arg(long)]
@@ -32,6 +33,14 @@ pub(super) enum KeysCommand {
         /// The part before the dot, `sk_…`
         key_id: String,
     },
+}
+
+/// Names are shown on terminals and told apart by people.
+fn key_name(text: &str) -> Result<String, String> {
+    match Name::new(text.trim()) {
+        Ok(name) => Ok(name.as_str().to_owned()),
+        Err(error) => Err(format!("the name {error}")),
+    }
 }
 
 pub(super) fn run(
@@ -80,7 +89,8 @@ pub(super) fn run(
                     let (expires, used) = (text(Some(key.expires_at)), text(key.last_used_at));
                     rows.add_row([
                         &*key.key_id,
-                        &*key.name,
+                        // One of an earlier version may hold anything.
+                        &*key.name.escape_debug().to_string(),
                         &*key.role,
                         &*expires,
                         &*used,

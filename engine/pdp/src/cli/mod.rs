@@ -16,6 +16,7 @@ mod output;
 mod serve;
 mod strangers;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -143,11 +144,8 @@ pub fn run() -> ExitCode {
     clippy::disallowed_methods,
     reason = "the one place that reads the environment"
 )]
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| {
-        // Settings are text; what is not was not meant for us.
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    })
+fn environment() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
 }
 
 /// Who runs this command, for the record. A user of the machine who may write the store could
@@ -156,7 +154,7 @@ fn os_user() -> String {
     let named = |wanted: &str| {
         environment()
             .find(|(name, value)| name == wanted && !value.is_empty())
-            .map(|(_, value)| value)
+            .and_then(|(_, value)| value.into_string().ok())
     };
     let number = || {
         use std::os::unix::fs::MetadataExt as _;

@@ -1,14 +1,15 @@
 //! Who asks: the key in `Authorization: Bearer`, and what the caller has under way.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::Problem;
-use crate::access::{Caller, Permission};
+use crate::access::{Caller, NotAdmitted, Permission};
 use crate::app::App;
 
 /// A caller whose key was accepted; counts as under way until it is dropped.
@@ -33,10 +34,14 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let header = parts
-            .headers
-            .get(AUTHORIZATION)
-            .ok_or_else(Problem::unauthenticated)?;
+        let mut sent = parts.headers.get_all(AUTHORIZATION).iter();
+        let header = sent.next().ok_or_else(Problem::unauthenticated)?;
+        // A proxy in front may have looked at the other one.
+        if sent.next().is_some() {
+            return Err(Problem::malformed(
+                "there is more than one `Authorization`; send one",
+            ));
+        }
         let key = header
             .to_str()
             .ok()
@@ -48,7 +53,10 @@ impl FromRequestParts<Arc<App>> for Authenticated {
             .keys
             .admit(key, app.state.store(), app.inputs.clock.now())
             .await
-            .map_err(|_| Problem::unauthenticated())?;
+            .map_err(|why| match why {
+                NotAdmitted::Refused(_) => Problem::unauthenticated(),
+                NotAdmitted::TooManyRefused => Problem::too_many_refused(),
+            })?;
         if !app
             .under_way
             .enter(&caller.key_id, app.settings.limits.concurrency_per_caller)
@@ -59,6 +67,19 @@ impl FromRequestParts<Arc<App>> for Authenticated {
             caller,
             app: Arc::clone(app),
         })
+    }
+}
+
+/// Where nobody needs a key: what asks without one, or with a wrong one, is nobody.
+impl OptionalFromRequestParts<Arc<App>> for Authenticated {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &Arc<App>,
+    ) -> Result<Option<Self>, Infallible> {
+        let asker = <Self as FromRequestParts<_>>::from_request_parts(parts, app).await;
+        Ok(asker.ok())
     }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::{Extension, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use wire::batch::BatchError;
 use wire::{AnswerView, Batch, Incoming, Malformed, Semantic};
 
 use super::Problem;
@@ -40,10 +41,9 @@ pub(super) async fn evaluations(
 ) -> Result<Response, Problem> {
     asker.require(Permission::Evaluate)?;
     let body = read_json(&app, request).await?;
-    let most = app.settings.limits.batch_items;
-    let batch = wire::batch::parse(&body, most).map_err(|why| match why {
-        Ok(Malformed(why)) => Problem::malformed(why),
-        Err(count) => Problem::too_large(format!("{count} evaluations; at most {most} at once")),
+    let batch = wire::batch::parse(&body, app.settings.limits.batch).map_err(|why| match why {
+        BatchError::Malformed(Malformed(why)) => Problem::malformed(why),
+        BatchError::TooMany(..) | BatchError::TooLarge(..) => Problem::too_large(why.to_string()),
     })?;
     match batch {
         Batch::Single(incoming) => {

@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Level;
 use serde::Deserialize;
+use wire::Malformed;
 
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_json};
+use super::path::Id;
 use crate::access::Permission;
-use crate::administrator;
 use crate::app::App;
-use crate::{observer, recorder};
+use crate::step_up::StepUpError;
+use crate::{feedback, recorder, step_up};
 
 /// `GET /v1/decisions/{id}`: the record, once it is drained.
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadDecisions)?;
     let record = recorder::find(&app, &id).await.map_err(|error| {
@@ -46,15 +48,15 @@ struct Feedback {
 pub(super) async fn feedback(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
     let body = read_json(&app, request).await?;
-    let told: Feedback = serde_json::from_slice(&body).map_err(|error| {
-        Problem::malformed(format!("{error}; write {{\"legitimate\": true or false}}"))
+    let told: Feedback = wire::read(&body).map_err(|Malformed(why)| {
+        Problem::malformed(format!("{why}; write {{\"legitimate\": true or false}}"))
     })?;
-    let done = observer::feedback(&app, &asker.caller, &id, told.legitimate)
+    let done = feedback::feedback(&app, &asker.caller, &id, told.legitimate)
         .await
         .map_err(|error| {
             tracing::error!(%error, "feedback was not recorded");
@@ -77,13 +79,14 @@ struct StepUp {
 pub(super) async fn step_up(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
     let body = read_json(&app, request).await?;
-    let told: StepUp = serde_json::from_slice(&body)
-        .map_err(|error| Problem::malformed(format!("{error}; write {{\"level\": 2 or 3}}")))?;
+    let told: StepUp = wire::read(&body).map_err(|Malformed(why)| {
+        Problem::malformed(format!("{why}; write {{\"level\": 2 or 3}}"))
+    })?;
     let level = Level::from_number(told.level)
         .filter(|level| *level >= Level::Challenge)
         .ok_or_else(|| Problem::malformed("`level` is 2 for a challenge or 3 for MFA"))?;
@@ -94,11 +97,15 @@ pub(super) async fn step_up(
                 .ok_or_else(|| Problem::malformed("`time` is not a time as in RFC 3339"))?,
         ),
     };
-    let done = administrator::step_up(&app, &asker.caller, &id, level, at)
+    let done = step_up::step_up(&app, &asker.caller, &id, level, at)
         .await
-        .map_err(|error| {
-            tracing::error!(%error, "a step-up was not recorded");
-            Problem::unavailable("the step-up could not be recorded; send it again")
+        .map_err(|error| match error {
+            StepUpError::InTheFuture => Problem::malformed(error.to_string()),
+            StepUpError::OfAnother => Problem::refused(error.to_string()),
+            StepUpError::Told(error) => {
+                tracing::error!(%error, "a step-up was not recorded");
+                Problem::unavailable("the step-up could not be recorded; send it again")
+            }
         })?;
     let done = done.ok_or_else(|| {
         Problem::not_found("no decision of that id waits for a step-up; it may be too old")

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use domain::{DeviceRecord, EntityRef, Name};
 use serde::{Deserialize, Serialize};
 use store::sqlite::StoreError;
+use wire::Malformed;
 
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_json};
+use super::path::Id;
 use crate::access::Permission;
 use crate::app::App;
 
@@ -26,7 +28,11 @@ struct Party {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Device {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "wire::object",
+        skip_serializing_if = "Option::is_none"
+    )]
     owner: Option<Party>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trust: Option<u8>,
@@ -73,7 +79,7 @@ fn checked_id(id: String) -> Result<String, Problem> {
 pub(super) async fn read(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadDevices)?;
     let found = app
@@ -101,14 +107,13 @@ pub(super) async fn read(
 pub(super) async fn write(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;
     let body = read_json(&app, request).await?;
-    let device: Device =
-        serde_json::from_slice(&body).map_err(|error| Problem::malformed(error.to_string()))?;
+    let device: Device = wire::read(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
     if device.trust.is_some_and(|trust| trust > 100) {
         return Err(Problem::malformed("`trust` is 0 to 100"));
     }
@@ -138,7 +143,7 @@ pub(super) async fn write(
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     asker: Authenticated,
-    Path(id): Path<String>,
+    Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;

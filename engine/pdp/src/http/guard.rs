@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::Problem;
 use crate::app::App;
+use crate::serve::HEAD_MAX;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -52,10 +53,7 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
         .get(REQUEST_ID)
         .cloned()
         .unwrap_or_else(|| fresh_id(&gate.app));
-    let too_long = request
-        .headers()
-        .values()
-        .any(|value| value.as_bytes().len() > limits.header_bytes);
+    let too_long = head_is_too_long(&request, limits.header_bytes);
     let mut response = if too_long {
         Problem::headers_too_large().into_response()
     } else if let Ok(_at_work) = gate.at_work.try_acquire() {
@@ -79,6 +77,20 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
         .metrics
         .responded(response.status().as_u16(), started.elapsed());
     response
+}
+
+/// Whether a header is longer than one may be, or all of the head together longer than it may be:
+/// hyper's own limit is on what it reads at once.
+fn head_is_too_long(request: &Request, header_max: usize) -> bool {
+    let mut total = request.uri().path().len() + request.uri().query().map_or(0, str::len);
+    for (name, value) in request.headers() {
+        if value.len() > header_max {
+            return true;
+        }
+        // A colon, a space, a line's end.
+        total += name.as_str().len() + value.len() + 4;
+    }
+    total > HEAD_MAX
 }
 
 /// An id for a request that came without one.

@@ -8,6 +8,7 @@ mod events;
 mod guard;
 mod models;
 mod operations;
+mod path;
 mod problem;
 
 use std::sync::Arc;

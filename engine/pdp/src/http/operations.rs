@@ -7,6 +7,8 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
+use super::authn::Authenticated;
+use crate::access::Permission;
 use crate::app::App;
 
 /// `GET /healthz`: the process answers.
@@ -16,14 +18,18 @@ pub(super) async fn healthz() -> Response {
 
 /// `GET /readyz`: whether it is fit to decide, and if not, why. A reload that failed shows here
 /// at once; the engine still decides by what it had, until that is too old.
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
+///
+/// Probes have no key. The faults themselves quote policies and name files, so they are for
+/// callers with one.
+pub(super) async fn readyz(State(app): State<Arc<App>>, asker: Option<Authenticated>) -> Response {
+    let may_see = asker.is_some_and(|asker| asker.require(Permission::SeeAdminReason).is_ok());
     let now = app.inputs.clock.now();
     let stale = app.live.stale();
     let failing = app.state.failing_since();
     let snapshot = app.live.current();
     let denying = snapshot.deny_from.is_some_and(|from| now >= from) || app.state.has_given_up(now);
-    let faults = app.models.faults();
-    let ready = stale.is_none() && failing.is_none() && faults.champion.is_none();
+    let model_fault = app.models.faults().champion.clone();
+    let ready = stale.is_none() && failing.is_none() && model_fault.is_none();
     let body = serde_json::json!({
         "status": if denying { "denying" } else if ready { "ready" } else { "degraded" },
         "policies": {
@@ -31,10 +37,11 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
             "count": snapshot.policies.len(),
             "stale_since": stale.as_ref().map(|stale| wire::time::format(stale.since)),
             "deny_from": snapshot.deny_from.map(wire::time::format),
-            "faults": stale.map(|stale| stale.faults).unwrap_or_default(),
+            "fault_count": stale.as_ref().map_or(0, |stale| stale.faults.len()),
+            "faults": may_see.then(|| stale.map(|stale| stale.faults).unwrap_or_default()),
         },
         "model": &*snapshot.revisions.model,
-        "model_fault": faults.champion,
+        "model_fault": model_fault.filter(|_| may_see),
         "store": { "failing_since": failing.map(wire::time::format) },
         // No reason not to decide: new records are as good as ever.
         "journal": { "damaged_since": app.journal_damaged_since().map(wire::time::format) },

@@ -45,6 +45,11 @@ impl Problem {
         )
     }
 
+    /// 403: not this caller.
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
     /// 404.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
@@ -73,6 +78,14 @@ impl Problem {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too many requests of this key are under way; wait for some of them",
+        )
+    }
+
+    /// 429: too many keys were refused, whoever sent them (G1).
+    pub fn too_many_refused() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "the key is not known, and too many such came lately; send a valid one, or wait",
         )
     }
 

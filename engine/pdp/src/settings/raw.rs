@@ -1,6 +1,7 @@
 //! The settings as text holds them, and the one place that checks them.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use domain::Level;
 use geo::GeoPaths;
 use serde::Deserialize;
 use store::JournalSettings;
+use wire::batch::BatchLimits;
 
+use super::url::is_public_url;
 use super::{AuditSettings, Limits, SessionSettings, Settings, SettingsError};
 
 /// The file that is read when none is named.
@@ -113,7 +116,8 @@ section!(RawSessions {
     mfa_acr: String = "urn:portreeve:acr:mfa".to_owned(),
 });
 section!(RawTokens {
-    ttl_seconds: u64 = 300
+    ttl_seconds: u64 = 300,
+    audience_attribute: String = "audience".to_owned(),
 });
 section!(RawAudit {
     sync: bool = true,
@@ -124,6 +128,7 @@ section!(RawAudit {
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
     batch_items: usize = 100,
+    batch_bytes: usize = 1 << 20,
     header_bytes: usize = 8192,
     concurrency: usize = 1024,
     concurrency_per_caller: usize = 512,
@@ -175,7 +180,7 @@ impl<'de> Deserialize<'de> for Span {
 /// Reads file and environment.
 pub(super) fn load(
     file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Raw, SettingsError> {
     let one = |message: String| SettingsError(vec![message]);
     let named = file.is_some();
@@ -194,13 +199,12 @@ pub(super) fn load(
     // By itself first, because only then do faults have a line.
     toml::from_str::<Raw>(&text).map_err(in_file)?;
 
-    let mut overrides: Vec<(String, String)> = environment
-        .filter(|(name, _)| name.starts_with(PREFIX))
-        .collect();
+    let mut overrides = overrides(environment).map_err(one)?;
     overrides.sort();
     for (name, value) in overrides {
         let keys: Vec<String> = name
-            .trim_start_matches(PREFIX)
+            .strip_prefix(PREFIX)
+            .unwrap_or(&name)
             .split("__")
             .map(str::to_ascii_lowercase)
             .collect();
@@ -214,6 +218,23 @@ pub(super) fn load(
         merge(&mut table, alone);
     }
     Raw::deserialize(table).map_err(|error| one(error.message().to_owned()))
+}
+
+/// The variables that are settings. One that is not text is a fault: to pass over it would be to
+/// run with another setting than the one that somebody made.
+fn overrides(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, String> {
+    environment
+        .filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
+        .map(|(name, value)| {
+            let shown = name.to_string_lossy().into_owned();
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => Ok((name, value)),
+                _ => Err(format!("environment variable {shown}: is not UTF-8")),
+            }
+        })
+        .collect()
 }
 
 fn not_built(table: &toml::Table, origin: &str) -> Vec<String> {
@@ -283,6 +304,12 @@ impl Raw {
                  query, fragment or a slash at the end"
             ));
         }
+        if self.public_url.is_none() && !listen.ip().is_loopback() {
+            faults.push(format!(
+                "`public_url` is missing: others can reach `listen` {listen}, and tokens need an \
+                 issuer; say what they call the engine, for example `https://pdp.example`"
+            ));
+        }
         let store = match &self.store.url {
             None => self.data_dir.join("portreeve.db"),
             Some(url) => match url.strip_prefix("sqlite:") {
@@ -293,10 +320,6 @@ impl Raw {
                 }
             },
         };
-        let entities = self.policies.entities.or_else(|| {
-            let beside = self.policies.dir.join("entities.json");
-            beside.is_file().then_some(beside)
-        });
         if !(0.0..=1.0).contains(&self.models.margin) {
             faults.push(format!("`models.margin` is {}: 0 to 1", self.models.margin));
         }
@@ -322,7 +345,7 @@ impl Raw {
             data_dir: self.data_dir,
             store,
             policies: self.policies.dir,
-            entities,
+            entities: self.policies.entities,
             stale_deny_after: self.policies.stale_deny_after.0,
             models: self.models.dir,
             champion: self.models.champion,
@@ -336,6 +359,7 @@ impl Raw {
             sensitivity_attribute: self.risk.sensitivity_attribute,
             peer_attribute: self.risk.peer_attribute,
             sessions,
+            audience_attribute: self.tokens.audience_attribute,
             token_ttl_seconds: ttl,
             audit: AuditSettings {
                 journal: JournalSettings {
@@ -348,15 +372,6 @@ impl Raw {
             limits,
         })
     }
-}
-
-fn is_public_url(url: &str) -> bool {
-    let plain = !url.contains(['?', '#', ' ']) && !url.ends_with('/');
-    let loopback = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
-        .iter()
-        .filter_map(|start| url.strip_prefix(start))
-        .any(|rest| rest.is_empty() || rest.starts_with([':', '/']));
-    plain && (url.len() > "https://".len() && url.starts_with("https://") || loopback)
 }
 
 fn check_risk(raw: &RawRisk, faults: &mut Vec<String>) -> risk::Settings {
@@ -429,6 +444,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     for (name, value) in [
         ("body_bytes", raw.body_bytes),
         ("batch_items", raw.batch_items),
+        ("batch_bytes", raw.batch_bytes),
         ("header_bytes", raw.header_bytes),
         ("concurrency", raw.concurrency),
         ("concurrency_per_caller", raw.concurrency_per_caller),
@@ -452,7 +468,10 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     }
     Limits {
         body_bytes: raw.body_bytes,
-        batch_items: raw.batch_items,
+        batch: BatchLimits {
+            items: raw.batch_items,
+            bytes: raw.batch_bytes,
+        },
         header_bytes: raw.header_bytes,
         concurrency: raw.concurrency,
         concurrency_per_caller: raw.concurrency_per_caller,
@@ -480,6 +499,21 @@ mod tests {
             format!("{settings:?}"),
             format!("{:?}", Settings::default())
         );
+    }
+
+    #[test]
+    fn who_listens_to_others_says_what_they_call_it() {
+        let listening = |listen: &str, public_url: Option<&str>| {
+            let raw = Raw {
+                listen: listen.to_owned(),
+                public_url: public_url.map(str::to_owned),
+                ..Raw::default()
+            };
+            raw.check()
+        };
+        assert!(listening("0.0.0.0:8181", None).is_err());
+        assert!(listening("0.0.0.0:8181", Some("https://pdp.example")).is_ok());
+        assert!(listening("[::1]:8181", None).is_ok());
     }
 
     #[test]

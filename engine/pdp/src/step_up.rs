@@ -1,0 +1,193 @@
+//! Step-ups: a challenge or MFA was passed for a decision.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use domain::{Assurance, EntityRef, Level, Rung, Timestamp};
+use risk::Key;
+use store::journal::AppendError;
+use tokio::sync::Mutex;
+
+use crate::access::{Caller, Permission};
+use crate::administrator::CLOCK_SKEW_SECONDS;
+use crate::app::App;
+use crate::recorder::{self, DrainError};
+use crate::sessions::{self, lift_session};
+
+/// A decision that a step-up may follow.
+#[derive(Debug)]
+pub struct StepUpTarget {
+    /// The key of the caller that asked.
+    pub caller: String,
+    /// Whose request it was.
+    pub subject: EntityRef,
+    /// In which session.
+    pub session_id: Option<String>,
+    /// What it takes to pass.
+    pub needs: Level,
+    /// When it was decided, by the engine's clock.
+    pub decided_at: Timestamp,
+    /// What came of the challenge and of the MFA that were passed for it. Held while one is taken
+    /// in.
+    pub(crate) passed: Mutex<[Option<SteppedUp>; 2]>,
+}
+
+/// What a step-up must reach to satisfy a rung; none for rungs that offer none.
+pub(crate) fn needed(rung: Rung) -> Option<Level> {
+    match rung {
+        Rung::Challenge => Some(Level::Challenge),
+        Rung::Mfa => Some(Level::Mfa),
+        Rung::Allow | Rung::Deny => None,
+    }
+}
+
+/// What became of a step-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteppedUp {
+    /// The event that waited has been learnt.
+    pub learnt: bool,
+    /// The session's assurance has been lifted.
+    pub session_lifted: bool,
+}
+
+/// A step-up was passed for a decision: the session's assurance rises, and what waited is
+/// learnt. None when no such decision is known.
+///
+/// Each of the two levels once: told again, it answers the same and makes nothing fresh.
+///
+/// # Errors
+/// When it makes no sense, or cannot be made durable.
+pub async fn step_up(
+    app: &App,
+    caller: &Caller,
+    decision_id: &str,
+    level: Level,
+    at: Option<Timestamp>,
+) -> Result<Option<SteppedUp>, StepUpError> {
+    let now = app.inputs.clock.now();
+    let target = find_target(app, decision_id)
+        .await
+        .map_err(ToldError::from)?;
+    let in_time = |target: &Arc<StepUpTarget>| {
+        now.whole_seconds_since(target.decided_at) <= risk::profile::PENDING_SECONDS
+    };
+    let Some(target) = target.filter(in_time) else {
+        return Ok(None);
+    };
+    let at = at
+        .filter(|_| app.keys.permits(caller, Permission::Replay))
+        .unwrap_or(now);
+    if at > now.plus_seconds(CLOCK_SKEW_SECONDS) {
+        return Err(StepUpError::InTheFuture);
+    }
+    // Or it would stay fresh until then.
+    let at = at.min(now);
+    let may_say =
+        target.caller == caller.key_id || app.keys.permits(caller, Permission::ConfirmAnyDecisions);
+    if !may_say {
+        return Err(StepUpError::OfAnother);
+    }
+    let mut passed = target.passed.lock().await;
+    let [challenge, mfa] = &mut *passed;
+    let passed = match level {
+        Level::Mfa => mfa,
+        _ => challenge,
+    };
+    if passed.is_some() {
+        return Ok(*passed);
+    }
+    let told = serde_json::json!({
+        "v": wire::record::RECORD_VERSION,
+        "kind": "step_up",
+        "decision_id": decision_id,
+        "at": wire::time::format(now),
+        "time": wire::time::format(at),
+        "caller": caller.key_id,
+        "level": level.number(),
+    });
+    app.journal
+        .append(told.to_string().into_bytes())
+        .await
+        .map_err(ToldError::from)?;
+    // A challenge lifts the session, but proves too little for a request that wants MFA.
+    let learnt = level >= target.needs
+        && app
+            .state
+            .confirm(&target.subject, Key::of(decision_id), at)
+            .await;
+    let session_lifted = match &target.session_id {
+        Some(name) => lift_session(
+            app,
+            &sessions::key(&target.caller, name),
+            &target.subject,
+            Assurance::of(level, Some(at)),
+        )
+        .await
+        .map_err(ToldError::from)?,
+        None => false,
+    };
+    *passed = Some(SteppedUp {
+        learnt,
+        session_lifted,
+    });
+    Ok(*passed)
+}
+
+/// Why a step-up was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum StepUpError {
+    /// Nobody has passed it yet.
+    #[error("`time` lies in the future")]
+    InTheFuture,
+    /// Another caller asked for the decision.
+    #[error("another key asked for this decision; send the step-up with that one")]
+    OfAnother,
+    /// It could not be made durable.
+    #[error("{0}")]
+    Told(#[from] ToldError),
+}
+
+/// Why what a caller told was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ToldError {
+    /// The journal refused.
+    #[error("{0}")]
+    Journal(#[from] AppendError),
+    /// The store refused.
+    #[error("{0}")]
+    Store(#[from] store::sqlite::StoreError),
+    /// The record could not be found.
+    #[error("{0}")]
+    Record(#[from] DrainError),
+}
+
+async fn find_target(
+    app: &App,
+    decision_id: &str,
+) -> Result<Option<Arc<StepUpTarget>>, DrainError> {
+    if let Some(target) = app.step_ups.get(decision_id) {
+        return Ok(Some(target));
+    }
+    let Some(text) = recorder::find(app, decision_id).await? else {
+        return Ok(None);
+    };
+    let target = wire::record::RecordHead::read(&text).and_then(|head| {
+        let needs = Rung::from_word(&head.outcome).and_then(needed)?;
+        (head.manner == "access").then_some(StepUpTarget {
+            caller: head.caller,
+            subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
+            session_id: head.session_id,
+            needs,
+            decided_at: head.at,
+            passed: Mutex::default(),
+        })
+    });
+    let Some(target) = target else {
+        return Ok(None);
+    };
+    let found = || Ok::<_, Infallible>(Arc::new(target));
+    match app.step_ups.get_or_insert_with(decision_id, found) {
+        Ok(target) => Ok(Some(target)),
+        Err(never) => match never {},
+    }
+}
