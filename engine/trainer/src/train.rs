@@ -402,7 +402,7 @@ fn metrics(evaluation: &Evaluation, report: &Report, stability: Option<&Stabilit
         add(format!("{name}.at_one_percent"), attack.at_one_percent);
         add(format!("{name}.auc"), attack.auc);
     }
-    for honest in &report.honest {
+    for honest in report.honest.iter().chain(&report.by_subject) {
         let name = &honest.name;
         add(format!("{name}.bothered"), honest.bothered);
         add(format!("{name}.denied"), honest.denied);

@@ -108,7 +108,9 @@ impl Judge for Engine {
             };
             outcome.lesson = crate::engine::lesson(rung, request.result);
         }
+        let kind = request.subject.entity.kind.as_str();
         Judged {
+            interactive: self.snapshot.settings.is_interactive(kind),
             rung,
             score: risk.score.points(),
             rule_score: risk.rule_score.points(),

@@ -32,6 +32,8 @@ pub use run::{Trial, run};
 /// What the engine said of one event.
 #[derive(Clone, Debug)]
 pub struct Judged {
+    /// Whether the subject is a person who can be asked for a step-up.
+    pub interactive: bool,
     /// What it rests on.
     pub evidence: Evidence,
     /// The answer.

@@ -34,6 +34,8 @@ pub(super) struct Row {
     pub(super) model_score: u8,
     /// Accesses learnt before it, up to 255.
     pub(super) history: u8,
+    /// The subject is a person.
+    pub(super) person: bool,
     /// The subject was never seen before the evaluation began.
     pub(super) cold: bool,
     pub(super) baselines: [f32; BASELINES.len()],
@@ -185,6 +187,7 @@ impl Evaluation {
             score: judged.score,
             model_score: judged.model_score,
             history: u8::try_from(history).unwrap_or(u8::MAX),
+            person: judged.interactive,
             cold,
             baselines: BASELINES
                 .map(|baseline| baseline.suspicion(&judged.evidence, self.plain.as_ref())),

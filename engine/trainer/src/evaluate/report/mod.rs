@@ -142,6 +142,9 @@ pub struct Report {
     pub scenarios: Vec<Scenario>,
     /// Honest events with a history of twelve, all of them.
     pub settled: Honest,
+    /// Honest events of people, and of programs, which cannot be asked: for them each step is a
+    /// deny.
+    pub by_subject: Vec<Honest>,
     /// Honest events by kind.
     pub honest: Vec<Honest>,
     /// Honest events by the history of the subject: under 5, 12, 40, and from 40.
@@ -233,6 +236,10 @@ impl Report {
             left_out: evaluation.left_out,
             subjects: active,
             settled: honest("history of 12 or more", &is_settled),
+            by_subject: vec![
+                honest("people", &|row| row.person),
+                honest("programs", &|row| !row.person),
+            ],
             by_history: [(0, 5), (5, 12), (12, 40), (40, u8::MAX)]
                 .into_iter()
                 .map(|(from, to)| {

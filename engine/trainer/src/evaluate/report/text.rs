@@ -43,6 +43,7 @@ impl Report {
              ### Honest people\n\n| who | decisions | asked or denied | more than a challenge | denied |\n|---|---|---|---|---|\n",
         );
         let rows = std::iter::once(&self.settled)
+            .chain(&self.by_subject)
             .chain(&self.honest)
             .chain(&self.by_history)
             .chain(std::iter::once(&self.cold));
