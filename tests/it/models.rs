@@ -423,6 +423,17 @@ fn a_champion_that_is_damaged_later_is_not_taken_up_and_can_be_left() {
 }
 
 /// A margin in figures, as manifests have them.
+/// Takes something off a figure.
+fn worsen(manifest: &mut Value, name: &str, by: f64) {
+    let metrics = manifest["metrics"].as_array().unwrap();
+    let metric = metrics
+        .iter()
+        .find(|metric| metric["name"] == name)
+        .unwrap();
+    let value = metric["value"].as_f64().unwrap();
+    set(manifest, name, value - by);
+}
+
 fn set(manifest: &mut Value, name: &str, value: f64) {
     let metrics = manifest["metrics"].as_array_mut().unwrap();
     let metric = metrics.iter_mut().find(|metric| metric["name"] == name);
@@ -433,14 +444,14 @@ fn set(manifest: &mut Value, name: &str, value: f64) {
 fn a_worse_model_is_refused_unless_somebody_says_why() {
     let shelf = Shelf::new("behaviour@1");
     let attack = "attack.takeover.at_or_above_60";
-    shelf.put(2, |manifest| set(manifest, attack, 0.5));
-    shelf.put(3, |manifest| set(manifest, attack, 0.985));
+    shelf.put(2, |manifest| worsen(manifest, attack, 0.3));
+    shelf.put(3, |manifest| worsen(manifest, attack, 0.015));
     shelf.put(4, |manifest| {
         set(manifest, "ordinary.at_or_above_80", 0.001)
     });
     shelf.put(5, |manifest| manifest["metrics"] = json!([]));
     for (model, why) in [
-        ("behaviour@2", "attack.takeover.at_or_above_60: 50.00 %"),
+        ("behaviour@2", "attack.takeover.at_or_above_60: "),
         ("behaviour@4", "ordinary.at_or_above_80"),
         ("behaviour@5", "not measured on attack.bulk-download"),
     ] {

@@ -193,14 +193,11 @@ async fn take_in(
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
     let passed = match fact.kind {
         Kind::Passed(level) if !fact.failed && may_assert => Some(level),
-        // Whoever has the password can sign in: that alone makes nothing usual.
         _ => None,
     };
-    let lesson = match passed {
-        Some(_) => Lesson::Baselines,
-        None => Lesson::Counters,
-    };
-    let delta = evidence.delta(fact.key, lesson);
+    // Whoever has caught password and code can sign in: that alone makes nothing usual. The
+    // access that follows does, if it is allowed.
+    let delta = evidence.delta(fact.key, Lesson::Counters);
     if !fact.exists {
         app.state.count_attempt(&delta.attempt);
         return Ok(());

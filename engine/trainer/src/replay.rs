@@ -7,8 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::{
-    AccessRequest, ActionResult, Assurance, EntityRef, Level, SessionBirth, SessionRecord, Signal,
-    Value,
+    AccessRequest, Assurance, EntityRef, Level, SessionBirth, SessionRecord, Signal, Value,
 };
 use geo::Geo;
 use risk::agent::Agent;
@@ -71,8 +70,9 @@ impl<'a> Replay<'a> {
     pub fn step(&mut self, event: &mut Event) -> Evidence {
         let settings = self.settings;
         self.step_with(event, |event, signals| {
-            let lesson = match (&event.label, event.request.result) {
-                (Some(Label::Attack(_)), _) | (_, Some(ActionResult::Failure)) => Lesson::Counters,
+            let lesson = match &event.label {
+                Some(Label::Attack(_)) => Lesson::Counters,
+                _ if !event.is_question() => Lesson::Counters,
                 _ => Lesson::Baselines,
             };
             let evidence = risk::extract(&event.request, signals, settings, event.time);

@@ -16,7 +16,7 @@ use risk::features::{FEATURES, catalogue_hash};
 use risk::{Features, Model, Settings};
 use wire::Event;
 
-use crate::evaluate::{self, Bench, Evaluation, Judge, Report, aftermath, is_attack, is_question};
+use crate::evaluate::{self, Bench, Evaluation, Judge, Report, aftermath, is_attack};
 use crate::events::ReadError;
 use crate::guard::{Dominant, Guard, Limits, source_of};
 use crate::replay::Replay;
@@ -176,7 +176,7 @@ where
                 &mut calibrate
             };
             let evidence = replay.step(&mut event);
-            if keep && is_question(&event) && !is_attack(&event) {
+            if keep && event.is_question() && !is_attack(&event) {
                 sample.push(evidence.features);
             }
             continue;

@@ -24,6 +24,27 @@ pub struct Event {
     pub label: Option<Label>,
 }
 
+impl Event {
+    /// Whether it asks for an access. The rest are facts that were observed, which count, and
+    /// about which nothing is decided: failures, and how a prompt ended.
+    #[must_use]
+    pub fn is_question(&self) -> bool {
+        self.request.result != Some(ActionResult::Failure) && !self.is_of_a_prompt()
+    }
+
+    /// Whether it can be told as a fact: it is about a sign-in or a prompt, and says how it
+    /// ended.
+    #[must_use]
+    pub fn is_tellable(&self) -> bool {
+        let login = self.request.action.name.as_str() == "login";
+        self.request.result.is_some() && (login || self.is_of_a_prompt())
+    }
+
+    fn is_of_a_prompt(&self) -> bool {
+        matches!(self.request.action.name.as_str(), "challenge" | "mfa")
+    }
+}
+
 /// What an event really was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -14,7 +14,7 @@ mod run;
 
 use std::sync::Arc;
 
-use domain::{AccessRequest, ActionResult, DecidingPolicy, Factor, Level, Rung, Timestamp};
+use domain::{AccessRequest, DecidingPolicy, Factor, Level, Rung, Timestamp};
 use risk::{Evidence, Lesson, Model, Signals};
 use wire::Event;
 use wire::event::Label;
@@ -62,13 +62,6 @@ pub trait Judge {
 /// Makes a judge of a model, for the subjects and resources of a survey.
 pub type Bench<'a> = dyn Fn(&Arc<Model>, &Survey) -> Result<Box<dyn Judge>, String> + 'a;
 
-/// Whether an event is a question at all. A failure is a fact that was observed: it counts, and
-/// nothing is decided about it.
-#[must_use]
-pub fn is_question(event: &Event) -> bool {
-    event.request.result != Some(ActionResult::Failure)
-}
-
 /// Whether it is known to be an attack.
 #[must_use]
 pub const fn is_attack(event: &Event) -> bool {
@@ -78,7 +71,7 @@ pub const fn is_attack(event: &Event) -> bool {
 /// What follows a decision: the honest pass their step-up, attackers do not.
 #[must_use]
 pub fn aftermath(event: &Event, judged: &Judged) -> Verdict {
-    if !is_question(event) {
+    if !event.is_question() {
         return Verdict {
             lesson: Lesson::Counters,
             passed: None,

@@ -10,9 +10,9 @@ use risk::{Features, Model};
 use wire::Event;
 use wire::event::Label;
 
+use super::Judged;
 use super::baseline::BASELINES;
 use super::mistakes::Mistakes;
-use super::{Judged, is_question};
 
 /// Kinds that are told apart; events of further ones count as `other`. Labels are anybody's text.
 const KINDS_MAX: usize = 200;
@@ -147,7 +147,7 @@ impl Evaluation {
     /// Takes a decision in.
     pub fn note(&mut self, event: &Event, judged: &Judged) {
         self.ended = event.time;
-        if !is_question(event) {
+        if !event.is_question() {
             return;
         }
         let (name, is_attack) = match &event.label {

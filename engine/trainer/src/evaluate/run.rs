@@ -7,7 +7,7 @@ use risk::calibration::Budget;
 use risk::{Model, Settings};
 use wire::Event;
 
-use super::{Bench, Evaluation, Report, is_attack, is_question};
+use super::{Bench, Evaluation, Report, is_attack};
 use crate::events::ReadError;
 use crate::replay::Replay;
 use crate::sample::Sample;
@@ -59,7 +59,7 @@ where
         }
         if event.time < from {
             let features = replay.step(&mut event).features;
-            if is_question(&event) && !is_attack(&event) {
+            if event.is_question() && !is_attack(&event) {
                 before.push(features);
             }
             continue;

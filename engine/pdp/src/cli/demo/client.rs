@@ -116,6 +116,23 @@ impl Client {
         })
     }
 
+    /// Tells a fact that was observed.
+    pub(super) async fn tell(&self, event: &Event) -> Result<(), Failure> {
+        let body = serde_json::to_vec(&WrittenEvent {
+            event,
+            as_question: false,
+        })
+        .map_err(Failure::unable)?;
+        let (status, body) = self.post("/v1/events", body).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let what = String::from_utf8_lossy(&body);
+        Err(Failure::Unable(format!(
+            "the engine took no fact: {status}: {what}"
+        )))
+    }
+
     /// Tells that a step-up was passed.
     pub(super) async fn step_up(
         &self,

@@ -270,9 +270,13 @@ async fn play_all(client: &Client, events: Vec<Event>, what: &str) -> Result<Vec
         tasks.spawn(async move {
             let mut played = Vec::with_capacity(lane.len());
             for (position, event) in lane {
+                if !event.is_question() && event.is_tellable() {
+                    client.tell(&event).await?;
+                    bar.inc(1);
+                    continue;
+                }
                 let answer = client.ask(&event).await?;
-                let honest = !matches!(event.label, Some(Label::Attack(_)))
-                    && event.request.result != Some(domain::ActionResult::Failure);
+                let honest = !matches!(event.label, Some(Label::Attack(_))) && event.is_question();
                 if honest && let Some(level) = answer.step_up_level() {
                     client
                         .step_up(&answer.decision_id, level, event.time)
