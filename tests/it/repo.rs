@@ -43,6 +43,18 @@ fn the_top_level_is_the_agreed_one() {
     }
 }
 
+/// The table in the documentation is made by the code that computes the features.
+#[test]
+fn the_feature_table_is_the_codes() {
+    let path = root().join("models/README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains(&risk::features::table()),
+        "put the output of `portreeve model features` into {}",
+        path.display()
+    );
+}
+
 /// Who may know whom; `engine/ARCHITECTURE.md` says why.
 #[test]
 fn crates_know_only_whom_they_may() {

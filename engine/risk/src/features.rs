@@ -166,6 +166,28 @@ impl Features {
     }
 }
 
+/// The catalogue as a table for people, in Markdown.
+#[must_use]
+pub fn table() -> String {
+    let mut table = String::from(
+        "| feature | unit | meaning | at the median while | memory | from | requirement |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for description in &CATALOGUE {
+        table.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} | {} | {} |\n",
+            description.name,
+            description.unit,
+            description.doc,
+            description.unknown,
+            description.memory,
+            description.source,
+            description.requirement
+        ));
+    }
+    table
+}
+
 /// The hash of the feature list: a model fitted on another list is refused.
 #[must_use]
 pub fn catalogue_hash() -> String {

@@ -110,8 +110,21 @@ fn failing(report: &Report) -> String {
             ));
         }
     }
+    for honest in &report.honest {
+        if honest.denied.value > 0.0001 {
+            text.push_str(&format!(
+                "- Honest `{}`: {:.1} % were denied.\n",
+                honest.name.trim_start_matches("benign."),
+                honest.denied.value * 100.0
+            ));
+        }
+    }
     text.push_str(
-        "- It knows nothing yet of how your people work: retrain it on your own decision log\n  \
+        "- Who holds a second factor that is minutes old, by phishing or by wearing somebody out,\n  \
+           is let through below 80, and what is let through becomes usual.\n\
+         - A program that moves to a network where it never ran is denied, planned or not: lift\n  \
+           `service-from-usual-networks-only` for it while it moves.\n\
+         - It knows nothing yet of how your people work: retrain it on your own decision log\n  \
            before you rely on its budget, and look at `model drift`.\n\
          - An attacker in the victim's own city, on a usual network, with a copy of the device\n  \
            id, looks like the victim.\n\

@@ -13,6 +13,7 @@ use ::geo::{Geo, GeoPaths};
 use clap::Subcommand;
 use indicatif::ProgressBar;
 use risk::artifact;
+use risk::features::{self, CATALOGUE};
 use trainer::train::Step;
 
 use super::Failure;
@@ -31,6 +32,8 @@ pub(super) enum ModelCommand {
         /// `name` or `name@version`; the champion by default
         model: Option<String>,
     },
+    /// Every feature of the score: unit, meaning, cold start, memory, source
+    Features,
     /// List all models: which scores, which is compared with it, which cannot be used and why
     List,
     /// Score the same events with two models, and show where they disagree
@@ -71,6 +74,10 @@ pub(super) fn run(
                 ))
             })?;
             output.print(&manifest, card.trim_end())
+        }
+        ModelCommand::Features => {
+            let names: Vec<&str> = CATALOGUE.iter().map(|feature| feature.name).collect();
+            output.print(&names, features::table().trim_end())
         }
         ModelCommand::List => registry::list(settings, output),
         ModelCommand::Compare(args) => compare::run(&args, settings, output),
