@@ -23,6 +23,7 @@ fn demo_geo() -> Geo {
         city: demo.clone(),
         asn: demo.clone(),
         anonymous: demo,
+        threats: Vec::new(),
     })
     .unwrap()
 }

@@ -137,7 +137,7 @@ fn network() -> impl Strategy<Value = Network> {
 }
 
 fn anonymity() -> impl Strategy<Value = Anonymity> {
-    any::<[bool; 7]>().prop_map(
+    any::<[bool; 8]>().prop_map(
         |[
             vpn,
             public_proxy,
@@ -146,6 +146,7 @@ fn anonymity() -> impl Strategy<Value = Anonymity> {
             hosting,
             relay,
             corporate_exit,
+            threat,
         ]| {
             Anonymity {
                 vpn,
@@ -155,6 +156,7 @@ fn anonymity() -> impl Strategy<Value = Anonymity> {
                 hosting,
                 relay,
                 corporate_exit,
+                threat,
             }
         },
     )

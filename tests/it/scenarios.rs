@@ -481,6 +481,7 @@ fn signals(
                 hosting: has("hosting"),
                 relay: has("relay"),
                 corporate_exit: has("corporate-exit"),
+                threat: has("threat"),
             })
         })?,
         agent: request

@@ -194,6 +194,8 @@ vocabulary! {
         hosting: bool = Bool;
         /// One of the organisation's own exits.
         corporate_exit: bool = Bool;
+        /// The address is on a list of those that are known to attack.
+        threat_address: bool = Bool;
         /// An hour of the week at which the subject is hardly ever seen.
         unusual_hour: bool = Bool;
         /// Different subjects that failed from this address within about an hour, times its share

@@ -178,6 +178,8 @@ pub struct Anonymity {
     pub relay: bool,
     /// One of the organisation's own exits: known, and no hiding.
     pub corporate_exit: bool,
+    /// On a list of addresses that are known to attack.
+    pub threat: bool,
 }
 
 impl Anonymity {

@@ -12,6 +12,8 @@ use maxminddb::Reader;
 use memmap2::{Mmap, MmapMut};
 use serde::Deserialize;
 
+use crate::threats::Threats;
+
 /// Larger than any database that MaxMind sells, with room to grow.
 const DATABASE_MAX: u64 = 2 << 30;
 
@@ -35,6 +37,8 @@ pub struct GeoPaths {
     pub asn: Option<PathBuf>,
     /// Anonymous-IP.
     pub anonymous: Option<PathBuf>,
+    /// Lists of addresses that are known to attack: text, an address or network a line.
+    pub threats: Vec<PathBuf>,
 }
 
 /// Why a database was not opened.
@@ -58,6 +62,16 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
+    /// A line of a list is no address.
+    #[error("{path}:{line}: `{text}` is no address and no network such as 192.0.2.0/24")]
+    BadLine {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
+        /// What it begins with.
+        text: String,
+    },
 }
 
 /// The databases that are configured. Opened whole, swapped whole.
@@ -66,6 +80,7 @@ pub struct Geo {
     city: Option<Database>,
     asn: Option<Database>,
     anonymous: Option<Database>,
+    threats: Option<Threats>,
 }
 
 /// What the databases say of one address.
@@ -139,6 +154,7 @@ impl Geo {
             city: open(&paths.city)?,
             asn: open(&paths.asn)?,
             anonymous: open(&paths.anonymous)?,
+            threats: Threats::open(&paths.threats)?,
         })
     }
 
@@ -163,6 +179,20 @@ impl Geo {
                 found => map(found, AnonymityRecord::into_anonymity),
             }
         });
+        let listed = self
+            .threats
+            .as_ref()
+            .is_some_and(|threats| threats.holds(address));
+        let anonymity = match anonymity {
+            Signal::Absent if listed => Signal::Known(Anonymity {
+                threat: true,
+                ..Anonymity::default()
+            }),
+            found => map(found, |anonymity| Anonymity {
+                threat: listed,
+                ..anonymity
+            }),
+        };
         Located {
             place,
             network,
@@ -185,6 +215,11 @@ impl Geo {
                     metadata.node_count
                 )
             })
+            .chain(
+                self.threats.iter().map(|threats| {
+                    format!("{} networks that are known to attack", threats.count())
+                }),
+            )
             .collect()
     }
 }
@@ -299,6 +334,7 @@ impl AnonymityRecord {
             hosting: self.is_hosting_provider,
             relay: self.is_relay,
             corporate_exit: self.is_corporate_exit,
+            threat: false,
         }
     }
 }

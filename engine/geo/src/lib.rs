@@ -10,6 +10,7 @@
 
 pub mod build;
 pub mod database;
+mod threats;
 pub mod world;
 
 pub use database::{Geo, GeoPaths, OpenError};

@@ -176,6 +176,7 @@ impl NetworkEntry {
             hosting: has(Flag::Hosting),
             relay: has(Flag::Relay),
             corporate_exit: has(Flag::CorporateExit),
+            threat: false,
         }
     }
 }

@@ -63,6 +63,7 @@ fn settings(data: &Path) -> Settings {
             city: database.clone(),
             asn: database.clone(),
             anonymous: database,
+            threats: Vec::new(),
         },
         ..Settings::default()
     }

@@ -223,6 +223,7 @@ impl Evidence {
             words.relay = Some(anonymity.relay);
             words.hosting = Some(anonymity.hosting);
             words.corporate_exit = Some(anonymity.corporate_exit);
+            words.threat_address = Some(anonymity.threat);
             let rank = if anonymity.tor {
                 4.0
             } else if anonymity.public_proxy || anonymity.residential_proxy {

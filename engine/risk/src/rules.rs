@@ -44,7 +44,7 @@ const fn is(word: Option<bool>) -> bool {
 }
 
 /// Every rule (R10, R18).
-pub const RULES: [Rule; 25] = [
+pub const RULES: [Rule; 26] = [
     Rule {
         id: "impossible-travel",
         points: 40,
@@ -117,6 +117,13 @@ pub const RULES: [Rule; 25] = [
         feature: Feature::Anonymiser,
         doc: "a Tor exit",
         fires: |on| is(on.facts.signals.tor),
+    },
+    Rule {
+        id: "threat-address",
+        points: 60,
+        feature: Feature::AddressAbuse,
+        doc: "an address on a list of those that are known to attack",
+        fires: |on| is(on.facts.signals.threat_address),
     },
     Rule {
         id: "hosting",

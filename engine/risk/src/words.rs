@@ -67,7 +67,10 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
                 number.exp()
             )
         }
-        Feature::AddressAbuse => abuse(number, "from this address"),
+        Feature::AddressAbuse => match words.threat_address {
+            Some(true) => "The address is known to attack.".to_owned(),
+            _ => abuse(number, "from this address"),
+        },
         Feature::PrefixAbuse => abuse(number, "from this address range"),
         Feature::AsnAbuse => abuse(number, "from this network"),
         Feature::AddressSurprise => match (facts.network.ip, value) {

@@ -77,6 +77,7 @@ pub(super) fn run(command: GeoCommand, settings: &Settings, output: Output) -> R
                     city: Some(path.clone()),
                     asn: Some(path.clone()),
                     anonymous: Some(path),
+                    threats: settings.geo.threats.clone(),
                 },
             );
             if paths == GeoPaths::default() {
@@ -100,6 +101,7 @@ pub(super) fn run(command: GeoCommand, settings: &Settings, output: Output) -> R
                 ("hosting", anonymity.hosting),
                 ("relay", anonymity.relay),
                 ("corporate exit", anonymity.corporate_exit),
+                ("known to attack", anonymity.threat),
             ]
             .into_iter()
             .filter_map(|(name, set)| set.then_some(name))

@@ -99,6 +99,7 @@ section!(RawGeo {
     city: Option<PathBuf> = None,
     asn: Option<PathBuf> = None,
     anonymous: Option<PathBuf> = None,
+    threats: Vec<PathBuf> = Vec::new(),
 });
 section!(RawRisk {
     model_weight: f64 = 0.7,
@@ -354,6 +355,7 @@ impl Raw {
                 city: self.geo.city,
                 asn: self.geo.asn,
                 anonymous: self.geo.anonymous,
+                threats: self.geo.threats,
             },
             risk,
             sensitivity_attribute: self.risk.sensitivity_attribute,

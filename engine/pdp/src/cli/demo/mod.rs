@@ -168,6 +168,7 @@ fn settings(folder: &Path, policies: &Path, entities: &Path, listen: SocketAddr)
             city: database.clone(),
             asn: database.clone(),
             anonymous: database,
+            threats: Vec::new(),
         },
         ..Settings::default()
     }

@@ -109,6 +109,7 @@ fn open_geo(settings: &Settings, one: Option<PathBuf>) -> Result<Geo, Failure> {
             city: Some(path.clone()),
             asn: Some(path.clone()),
             anonymous: Some(path),
+            threats: settings.geo.threats.clone(),
         },
     );
     Geo::open(&paths).map_err(Failure::unable)
