@@ -75,6 +75,25 @@ pub struct Description {
     pub logarithmic: bool,
 }
 
+impl Feature {
+    /// Whether it is a log-ratio of how usual a value is: below 0 more usual for the subject than
+    /// for anybody.
+    #[must_use]
+    pub const fn is_surprise(self) -> bool {
+        matches!(
+            self,
+            Self::DeviceSurprise
+                | Self::AgentSurprise
+                | Self::CountrySurprise
+                | Self::AsnSurprise
+                | Self::AddressSurprise
+                | Self::HourSurprise
+                | Self::ResourceSurprise
+                | Self::ActionSurprise
+        )
+    }
+}
+
 /// What says nothing of a program.
 const OF_PEOPLE: [Feature; 9] = [
     Feature::UsualDistanceKm,

@@ -12,7 +12,7 @@ use linfa::traits::Fit as _;
 use ndarray::Array2;
 use risk::artifact::{self, DataSummary, Manifest, Metric, feature_names};
 use risk::calibration::{Budget, Calibration, CalibrationError};
-use risk::features::{FEATURES, catalogue_hash};
+use risk::features::{CATALOGUE, FEATURES, catalogue_hash};
 use risk::{Features, Model, Settings};
 use wire::Event;
 
@@ -359,7 +359,7 @@ fn grow(
 fn medians(rows: &[Features]) -> [f64; FEATURES] {
     let scaled: Vec<[f64; FEATURES]> = rows.iter().map(Features::scaled).collect();
     let mut medians = [0.0; FEATURES];
-    for (position, median) in medians.iter_mut().enumerate() {
+    for ((position, median), description) in medians.iter_mut().enumerate().zip(&CATALOGUE) {
         let mut known: Vec<f64> = scaled
             .iter()
             .filter_map(|row| row.get(position).copied())
@@ -367,6 +367,11 @@ fn medians(rows: &[Features]) -> [f64; FEATURES] {
             .collect();
         known.sort_by(f64::total_cmp);
         *median = known.get(known.len() / 2).copied().unwrap_or(0.0);
+        // At 0 a value is as usual for the subject as for anybody. How far below that people lie
+        // is how regular they are, which differs between organisations and is no risk.
+        if description.feature.is_surprise() {
+            *median = median.max(0.0);
+        }
     }
     medians
 }
