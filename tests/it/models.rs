@@ -587,6 +587,9 @@ fn only_keepers_choose_models() {
         if chooses {
             for (path, body) in [
                 ("promote", json!({})),
+                ("promote", json!(["behaviour@2"])),
+                ("shadow", json!(["behaviour@2"])),
+                ("rollback", json!(["trial"])),
                 ("promote", json!({ "model": "behaviour@2", "force": true })),
                 ("promote", json!({ "model": "behaviour@2", "forced": true })),
                 ("shadow", json!({})),

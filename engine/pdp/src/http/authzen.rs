@@ -7,6 +7,7 @@ use axum::extract::{Extension, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use wire::batch::BatchError;
 use wire::{AnswerView, Batch, Incoming, Malformed, Semantic};
 
@@ -165,16 +166,24 @@ pub(super) async fn configuration(State(app): State<Arc<App>>) -> Response {
 }
 
 /// The body of a request that must be JSON. AuthZEN wants 400 where axum would say 415 or 422.
-pub(super) async fn read_json(
-    app: &App,
-    request: Request<Body>,
-) -> Result<axum::body::Bytes, Problem> {
+async fn read_json(app: &App, request: Request<Body>) -> Result<axum::body::Bytes, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::malformed(
             "the Content-Type must be application/json",
         ));
     }
     read_body(app, request).await
+}
+
+/// The body of a request that must be a JSON object of some form, which people are told when it
+/// is not.
+pub(super) async fn read_object<T: DeserializeOwned>(
+    app: &App,
+    request: Request<Body>,
+    form: &str,
+) -> Result<T, Problem> {
+    let body = read_json(app, request).await?;
+    wire::read(&body).map_err(|Malformed(why)| Problem::malformed(format!("{why}; write {form}")))
 }
 
 /// The body of a request, whatever it is, within its limit.

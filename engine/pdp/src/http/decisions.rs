@@ -7,11 +7,10 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use domain::Level;
 use serde::Deserialize;
-use wire::Malformed;
 
 use super::Problem;
 use super::authn::Authenticated;
-use super::authzen::{json, read_json};
+use super::authzen::{json, read_object};
 use super::path::Id;
 use crate::access::Permission;
 use crate::app::App;
@@ -52,10 +51,8 @@ pub(super) async fn feedback(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
-    let body = read_json(&app, request).await?;
-    let told: Feedback = wire::read(&body).map_err(|Malformed(why)| {
-        Problem::malformed(format!("{why}; write {{\"legitimate\": true or false}}"))
-    })?;
+    let form = r#"{"legitimate": true or false}"#;
+    let told: Feedback = read_object(&app, request, form).await?;
     let done = feedback::feedback(&app, &asker.caller, &id, told.legitimate)
         .await
         .map_err(|error| {
@@ -83,10 +80,7 @@ pub(super) async fn step_up(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ConfirmDecisions)?;
-    let body = read_json(&app, request).await?;
-    let told: StepUp = wire::read(&body).map_err(|Malformed(why)| {
-        Problem::malformed(format!("{why}; write {{\"level\": 2 or 3}}"))
-    })?;
+    let told: StepUp = read_object(&app, request, r#"{"level": 2 or 3}"#).await?;
     let level = Level::from_number(told.level)
         .filter(|level| *level >= Level::Challenge)
         .ok_or_else(|| Problem::malformed("`level` is 2 for a challenge or 3 for MFA"))?;

@@ -8,11 +8,10 @@ use axum::response::{IntoResponse, Response};
 use domain::{DeviceRecord, EntityRef, Name};
 use serde::{Deserialize, Serialize};
 use store::sqlite::StoreError;
-use wire::Malformed;
 
 use super::Problem;
 use super::authn::Authenticated;
-use super::authzen::{json, read_json};
+use super::authzen::{json, read_object};
 use super::path::Id;
 use crate::access::Permission;
 use crate::app::App;
@@ -112,8 +111,9 @@ pub(super) async fn write(
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;
-    let body = read_json(&app, request).await?;
-    let device: Device = wire::read(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
+    let form =
+        r#"{"owner": {"type": …, "id": …}, "trust": 0 to 100, "managed": …, "compliant": …}"#;
+    let device: Device = read_object(&app, request, form).await?;
     if device.trust.is_some_and(|trust| trust > 100) {
         return Err(Problem::malformed("`trust` is 0 to 100"));
     }

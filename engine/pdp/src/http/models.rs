@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Problem;
 use super::authn::Authenticated;
-use super::authzen::{json, read_json};
+use super::authzen::{json, read_object};
 use crate::access::Permission;
 use crate::app::App;
 use crate::models::acts::{Done, RefusedError, Wish};
@@ -84,12 +84,8 @@ pub(super) async fn promote(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ChooseModels)?;
-    let body = read_json(&app, request).await?;
-    let told: Promotion = serde_json::from_slice(&body).map_err(|error| {
-        Problem::malformed(format!(
-            "{error}; write {{\"model\": \"name@version\"}}, and with \"force\": true a \"reason\""
-        ))
-    })?;
+    let form = r#"{"model": "name@version"}, and with "force": true a "reason""#;
+    let told: Promotion = read_object(&app, request, form).await?;
     let wish = Wish {
         model: told.model,
         force: told.force,
@@ -115,9 +111,7 @@ pub(super) async fn rollback(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ChooseModels)?;
-    let body = read_json(&app, request).await?;
-    let told: Rollback = serde_json::from_slice(&body)
-        .map_err(|error| Problem::malformed(format!("{error}; write {{}} or {{\"reason\": …}}")))?;
+    let told: Rollback = read_object(&app, request, r#"{} or {"reason": …}"#).await?;
     let now = app.inputs.clock.now();
     let registry = &app.models.registry;
     let done = registry.rollback(told.reason, &asker.caller.key_id, now);
@@ -139,12 +133,8 @@ pub(super) async fn shadow(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ChooseModels)?;
-    let body = read_json(&app, request).await?;
-    let told: Shadowing = serde_json::from_slice(&body).map_err(|error| {
-        Problem::malformed(format!(
-            "{error}; write {{\"model\": \"name@version\"}}, or null to end it"
-        ))
-    })?;
+    let form = r#"{"model": "name@version"}, or null to end it"#;
+    let told: Shadowing = read_object(&app, request, form).await?;
     let now = app.inputs.clock.now();
     let registry = &app.models.registry;
     let done = registry.shadow(told.model, &asker.caller.key_id, now);
