@@ -162,7 +162,7 @@ fn a_source_with_a_fault_is_refused_with_its_place() {
         ),
         (format!("{network}flags = [\"spooky\"]\n"), "spooky"),
         (
-            "[place.x]\ncity = \"X\"\ncountry = \"XXX\"\nlatitude = 0\nlongitude = 0\n".to_owned(),
+            "[place.x]\ncity = \"X\"\ncountry = \"FRA\"\nlatitude = 0\nlongitude = 0\n".to_owned(),
             "two-letter",
         ),
         (format!("{network}colour = \"red\"\n"), "colour"),
