@@ -258,6 +258,7 @@ fn tallies() -> impl Strategy<Value = [Option<Tally>; 3]> {
                     sources: [None; 3],
                     subject: Key::number(subject),
                     failed,
+                    score: (subject * 10) as u8,
                 });
             }
             tally
@@ -275,7 +276,7 @@ fn signals() -> impl Strategy<Value = Signals> {
         (signal(profile()), crowds(), tallies()),
         signal(device()),
         signal(session()),
-        signal(-3..9_i64),
+        (signal(-3..9_i64), signal(-1..1_000_000_000_000_i64)),
         proptest::bool::weighted(0.05),
     )
         .prop_map(
@@ -287,7 +288,7 @@ fn signals() -> impl Strategy<Value = Signals> {
                 (profile, crowds, tallies),
                 device,
                 session,
-                sensitivity,
+                (sensitivity, size),
                 given_up,
             )| {
                 Signals {
@@ -301,6 +302,7 @@ fn signals() -> impl Strategy<Value = Signals> {
                     device,
                     session,
                     sensitivity,
+                    size,
                     given_up,
                 }
             },

@@ -291,6 +291,17 @@ pub const CATALOGUE: [Description; FEATURES] = [
         logarithmic: is_logarithmic(Feature::ObjectRatePeers),
     },
     Description {
+        feature: Feature::ByteRate,
+        name: "byte_rate",
+        unit: "nats",
+        requirement: "R6",
+        doc: "the highest of: log-ratios of the bytes of what was asked for in about 5 minutes, an hour and a day against how high they usually get, and of an hour against how high the group's get; less than 1 MiB is taken as that",
+        unknown: "no size is stored or sent, or fewer than 10 accesses learnt",
+        source: "Elastic exfiltration jobs",
+        memory: "windows, one part in 50",
+        logarithmic: is_logarithmic(Feature::ByteRate),
+    },
+    Description {
         feature: Feature::NewObjects,
         name: "new_objects",
         unit: "resources",
