@@ -239,10 +239,10 @@ async fn tidy(app: Arc<App>) {
         if let Err(error) = app.archive.tidy(&snapshot, unused, now).await {
             tracing::warn!(%error, "revisions in use were not noted");
         }
-        if let Some(before) = before {
-            if let Err(error) = forget_records(&app, before).await {
-                tracing::warn!(%error, "old records were not removed");
-            }
+        if let Some(before) = before
+            && let Err(error) = forget_records(&app, before).await
+        {
+            tracing::warn!(%error, "old records were not removed");
         }
     }
 }
