@@ -20,6 +20,7 @@ pub mod models;
 pub mod observer;
 pub mod pip;
 pub mod recorder;
+pub mod replay;
 pub mod serve;
 pub(crate) mod sessions;
 pub mod settings;
