@@ -7,6 +7,11 @@
 //!
 //! What cannot be decided again exactly is counted as [`NotComparable`], and never guessed.
 
+pub mod fail_if;
+pub mod report;
+pub mod run;
+pub mod sources;
+
 use std::sync::Arc;
 
 use domain::{Cause, Decision, RiskAssessment, RiskLevel};
