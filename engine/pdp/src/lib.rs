@@ -11,6 +11,7 @@ pub mod archive;
 pub mod background;
 pub mod cli;
 pub mod engine;
+pub mod explain;
 pub mod feedback;
 pub mod http;
 pub mod inputs;
