@@ -57,7 +57,8 @@ fn main() {
             role: Role::Admin,
         };
         let started = Instant::now();
-        let questions = trainer::events::read(&[events])
+        let files = [events];
+        let questions = trainer::events::read(&files)
             .map(Result::unwrap)
             .filter(|event| event.is_question())
             .take(most);

@@ -188,7 +188,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             errors,
         },
     );
-    let points = || (0_u8..=100).prop_map(|points| points_of(points));
+    let points = || (0_u8..=100).prop_map(points_of);
     let factors = proptest::sample::subsequence(FEATURES.to_vec(), 0..=FEATURES.len());
     let risk = (points(), points(), points(), factors, any::<[i16; 2]>()).prop_map(
         |(score, model_score, rule_score, factors, [baseline, other])| RiskAssessment {
