@@ -14,8 +14,10 @@ use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
 use token::SigningKey;
+use tokio::sync::Semaphore;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
+use crate::archive::{Archive, Content};
 use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
@@ -75,6 +77,8 @@ pub struct App {
     pub geo: ArcSwap<Geo>,
     /// Which model scores, and which is compared with it.
     pub models: Models,
+    /// What has decided, for those who replay.
+    pub archive: Archive,
     /// What decisions read and change.
     pub state: State,
     /// The callers.
@@ -96,6 +100,8 @@ pub struct App {
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
+    /// Whether decisions are replayed for somebody.
+    pub(crate) replaying: Arc<Semaphore>,
     public_url: OnceLock<String>,
     journal_damaged: OnceLock<Timestamp>,
     /// Held as long as the engine runs.
@@ -140,6 +146,10 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
             "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
         ));
     }
+    let archive = Archive::new(store.clone());
+    if let Err(error) = archive.keep(&loaded.contents, inputs.clock.now()).await {
+        notes.push(not_archived(&error));
+    }
     let state = State::new(store, &settings.limits);
     state.restore_crowds().await?;
     let keys = KeyRing::new(Permissions::load()?);
@@ -149,6 +159,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
         geo: ArcSwap::from_pointee(geo),
+        archive,
         state,
         keys,
         journal,
@@ -159,6 +170,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
+        replaying: Arc::new(Semaphore::new(1)),
         public_url: OnceLock::new(),
         journal_damaged: OnceLock::new(),
         _claim: claim,
@@ -231,10 +243,12 @@ impl App {
         let had_entities = !self.live.current().directory.is_empty();
         let faults = match (geo, snapshot::load(&self.settings, champion, had_entities)) {
             (Ok(geo), Ok(loaded)) => {
+                let mut notes = loaded.warnings;
+                notes.extend(self.archive_now(&loaded.contents));
                 self.geo.store(Arc::new(geo));
                 self.live.renew(loaded.snapshot);
                 self.install_champion(loaded.champion);
-                return Ok(loaded.warnings);
+                return Ok(notes);
             }
             (Ok(_), Err(LoadError(faults))) => faults,
             (Err(error), Ok(_)) => vec![error.to_string()],
@@ -250,6 +264,14 @@ impl App {
         Err(faults)
     }
 
+    /// Keeps what is about to decide, and waits for it; in words what went wrong. Only for
+    /// threads that may block.
+    pub(crate) fn archive_now(&self, contents: &[Content]) -> Option<String> {
+        let keep = self.archive.keep(contents, self.inputs.clock.now());
+        let kept = tokio::runtime::Handle::current().block_on(keep);
+        kept.err().map(|error| not_archived(&error))
+    }
+
     /// Makes a key and keeps it.
     ///
     /// # Errors
@@ -262,6 +284,13 @@ impl App {
         self.keys.reload(self.state.store()).await?;
         Ok(key)
     }
+}
+
+fn not_archived(error: &StoreError) -> String {
+    format!(
+        "archive: {error}; it is tried again, and records cannot be replayed until what decided \
+         them is kept"
+    )
 }
 
 /// Makes a folder that only its owner may look into.

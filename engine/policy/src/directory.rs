@@ -76,7 +76,13 @@ impl Directory {
     /// # Errors
     /// As [`Self::load`].
     pub fn empty(policies: &Policies) -> Result<Self, Problems> {
-        Self::load(&SourceFile::new("no entities", "[]"), policies)
+        Self::load(&Self::nothing(), policies)
+    }
+
+    /// What stands in for a file of entities where there is none.
+    #[must_use]
+    pub fn nothing() -> SourceFile {
+        SourceFile::new("no entities", "[]")
     }
 
     /// Content hash, as recorded with every decision.

@@ -71,10 +71,12 @@ pub enum Permission {
     WriteDevices,
     ReadModels,
     ChooseModels,
+    ReadPolicies,
+    ReplayPolicies,
 }
 
 impl Permission {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Evaluate,
         Self::Access,
         Self::MintTokens,
@@ -90,6 +92,8 @@ impl Permission {
         Self::WriteDevices,
         Self::ReadModels,
         Self::ChooseModels,
+        Self::ReadPolicies,
+        Self::ReplayPolicies,
     ];
 
     /// The Cedar action.
@@ -111,6 +115,8 @@ impl Permission {
             Self::WriteDevices => "devices.write",
             Self::ReadModels => "models.read",
             Self::ChooseModels => "models.choose",
+            Self::ReadPolicies => "policies.read",
+            Self::ReplayPolicies => "policies.replay",
         }
     }
 }
@@ -217,6 +223,13 @@ mod tests {
         for role in Role::ALL {
             let keeps = matches!(role, Role::Keeper | Role::Admin);
             assert_eq!(granted(role).contains(&"models.choose"), keeps, "{role:?}");
+        }
+        for role in Role::ALL {
+            let writes = matches!(role, Role::Author | Role::Admin);
+            let replays = granted(role).contains(&"policies.replay");
+            assert_eq!(replays, writes, "{role:?}");
+            let reads = granted(role).contains(&"policies.read");
+            assert_eq!(reads, writes || role == Role::Operator, "{role:?}");
         }
         assert!(!granted(Role::Operator).contains(&"evaluate"));
         assert_eq!(granted(Role::Admin).len(), Permission::ALL.len());

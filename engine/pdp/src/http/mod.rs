@@ -10,6 +10,8 @@ mod models;
 mod operations;
 mod path;
 mod problem;
+mod replays;
+mod revisions;
 
 use std::sync::Arc;
 
@@ -46,6 +48,9 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/models/promote", post(models::promote))
         .route("/v1/models/rollback", post(models::rollback))
         .route("/v1/models/shadow", post(models::shadow))
+        .route("/v1/policies", get(revisions::list))
+        .route("/v1/policies/replay", post(replays::replay))
+        .route("/v1/policies/{revision}", get(revisions::read))
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
