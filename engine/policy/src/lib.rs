@@ -24,7 +24,7 @@ mod slice;
 pub mod source;
 mod value;
 
-pub use directory::Directory;
+pub use directory::{ChangeError, Directory, Entry, Finding, Shown, Source};
 pub use ladder::{Climb, Question};
 pub use load::Policies;
 pub use problem::{Problem, Problems, Severity};
