@@ -16,6 +16,7 @@ use store::{Journal, Store};
 use token::SigningKey;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
+use crate::archive::{Archive, Content};
 use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
@@ -75,6 +76,8 @@ pub struct App {
     pub geo: ArcSwap<Geo>,
     /// Which model scores, and which is compared with it.
     pub models: Models,
+    /// What has decided, for those who replay.
+    pub archive: Archive,
     /// What decisions read and change.
     pub state: State,
     /// The callers.
@@ -140,6 +143,10 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
             "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
         ));
     }
+    let archive = Archive::new(store.clone());
+    if let Err(error) = archive.keep(&loaded.contents, inputs.clock.now()).await {
+        notes.push(not_archived(&error));
+    }
     let state = State::new(store, &settings.limits);
     state.restore_crowds().await?;
     let keys = KeyRing::new(Permissions::load()?);
@@ -149,6 +156,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
         geo: ArcSwap::from_pointee(geo),
+        archive,
         state,
         keys,
         journal,
@@ -231,10 +239,12 @@ impl App {
         let had_entities = !self.live.current().directory.is_empty();
         let faults = match (geo, snapshot::load(&self.settings, champion, had_entities)) {
             (Ok(geo), Ok(loaded)) => {
+                let mut notes = loaded.warnings;
+                notes.extend(self.archive_now(&loaded.contents));
                 self.geo.store(Arc::new(geo));
                 self.live.renew(loaded.snapshot);
                 self.install_champion(loaded.champion);
-                return Ok(loaded.warnings);
+                return Ok(notes);
             }
             (Ok(_), Err(LoadError(faults))) => faults,
             (Err(error), Ok(_)) => vec![error.to_string()],
@@ -250,6 +260,14 @@ impl App {
         Err(faults)
     }
 
+    /// Keeps what is about to decide, and waits for it; in words what went wrong. Only for
+    /// threads that may block.
+    pub(crate) fn archive_now(&self, contents: &[Content]) -> Option<String> {
+        let keep = self.archive.keep(contents, self.inputs.clock.now());
+        let kept = tokio::runtime::Handle::current().block_on(keep);
+        kept.err().map(|error| not_archived(&error))
+    }
+
     /// Makes a key and keeps it.
     ///
     /// # Errors
@@ -262,6 +280,13 @@ impl App {
         self.keys.reload(self.state.store()).await?;
         Ok(key)
     }
+}
+
+fn not_archived(error: &StoreError) -> String {
+    format!(
+        "archive: {error}; it is tried again, and records cannot be replayed until what decided \
+         them is kept"
+    )
 }
 
 /// Makes a folder that only its owner may look into.

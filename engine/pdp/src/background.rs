@@ -109,6 +109,11 @@ async fn flush(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = app.state.flush(app.inputs.clock.now()).await {
             tracing::error!(%error, "profiles and sessions were not written; trying again");
         }
+        if app.archive.failing_since().is_some()
+            && let Err(error) = app.archive.retry(app.inputs.clock.now()).await
+        {
+            tracing::error!(%error, "what decides is not in the archive; trying again");
+        }
     }
 }
 
@@ -226,11 +231,18 @@ async fn tidy(app: Arc<App>) {
         if let Err(error) = app.state.store().forget_profiles(before).await {
             tracing::warn!(%error, "old profiles were not removed");
         }
-        if let Some(days) = app.settings.audit.keep_days {
-            let before = now.plus_seconds(-i64::from(days) * 86_400);
-            if let Err(error) = forget_records(&app, before).await {
-                tracing::warn!(%error, "old records were not removed");
-            }
+        let keep = app.settings.audit.keep_days;
+        let before = keep.map(|days| now.plus_seconds(-i64::from(days) * 86_400));
+        // A day more: after a crash it is known only within minutes until when one decided.
+        let unused = before.map(|before| before.plus_seconds(-86_400));
+        let snapshot = Arc::clone(&app.live.current());
+        if let Err(error) = app.archive.tidy(&snapshot, unused, now).await {
+            tracing::warn!(%error, "revisions in use were not noted");
+        }
+        if let Some(before) = before
+            && let Err(error) = forget_records(&app, before).await
+        {
+            tracing::warn!(%error, "old records were not removed");
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod administrator;
 pub mod app;
+pub mod archive;
 pub mod background;
 pub mod cli;
 pub mod engine;

@@ -10,6 +10,7 @@ use domain::record::Revisions;
 use policy::{Directory, Policies, SourceFile};
 use risk::Model;
 
+use crate::archive::{self, Content};
 use crate::engine::Snapshot;
 use crate::models::open::Opened;
 use crate::settings::Settings;
@@ -26,6 +27,8 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// The model in it, with what it was made from.
     pub champion: Opened,
+    /// What is in it, for the archive.
+    pub contents: Vec<Content>,
     /// For people; nothing that keeps it from deciding.
     pub warnings: Vec<String>,
 }
@@ -49,7 +52,9 @@ pub fn load(
         .as_ref()
         .and_then(|policies| load_directory(entities.as_deref(), policies, &mut faults));
     let champion = champion.map_err(|error| faults.push(error)).ok();
-    let (Some(policies), Some(directory), Some(champion)) = (policies, directory, champion) else {
+    let (Some(policies), Some((directory, entities)), Some(champion)) =
+        (policies, directory, champion)
+    else {
         return Err(LoadError(faults));
     };
     let mut warnings: Vec<String> = policies
@@ -75,9 +80,12 @@ pub fn load(
         revisions: Arc::new(revisions),
         deny_from: None,
     };
+    let contents = archive::contents(&snapshot, &entities)
+        .map_err(|error| LoadError(vec![error.to_string()]))?;
     Ok(Loaded {
         snapshot,
         champion,
+        contents,
         warnings,
     })
 }
@@ -100,13 +108,11 @@ fn load_directory(
     path: Option<&Path>,
     policies: &Policies,
     faults: &mut Vec<String>,
-) -> Option<Directory> {
-    let loaded = match path {
-        None => Directory::empty(policies),
+) -> Option<(Directory, SourceFile)> {
+    let file = match path {
+        None => Directory::nothing(),
         Some(path) => match fs::read_to_string(path) {
-            Ok(text) => {
-                Directory::load(&SourceFile::new(path.display().to_string(), text), policies)
-            }
+            Ok(text) => SourceFile::new(path.display().to_string(), text),
             Err(error) => {
                 faults.push(format!(
                     "{}: {error}; set `policies.entities`",
@@ -116,9 +122,10 @@ fn load_directory(
             }
         },
     };
-    loaded
+    Directory::load(&file, policies)
         .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
         .ok()
+        .map(|directory| (directory, file))
 }
 
 /// Policies that compare the score with something that is no level of the settings, and levels

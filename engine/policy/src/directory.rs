@@ -129,7 +129,13 @@ impl Directory {
     /// # Errors
     /// As [`Self::load`].
     pub fn empty(policies: &Policies) -> Result<Self, Problems> {
-        Self::load(&SourceFile::new("no entities", "[]"), policies)
+        Self::load(&Self::nothing(), policies)
+    }
+
+    /// What stands in for a file of entities where there is none.
+    #[must_use]
+    pub fn nothing() -> SourceFile {
+        SourceFile::new("no entities", "[]")
     }
 
     /// As recorded with every decision: content hash of the file, and with a plus the number of

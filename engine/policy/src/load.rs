@@ -33,6 +33,7 @@ pub struct Policies {
     /// than a policy.
     types: HashMap<SmolStr, EntityType>,
     set: PolicySet,
+    files: Arc<[SourceFile]>,
     revision: String,
     warnings: Problems,
 }
@@ -111,6 +112,7 @@ impl Policies {
             slices,
             types,
             set,
+            files: Arc::from(files),
             revision: source::revision(files),
             warnings: problems,
         })
@@ -120,6 +122,12 @@ impl Policies {
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// The texts that it was loaded from: schemas and policies.
+    #[must_use]
+    pub const fn files(&self) -> &Arc<[SourceFile]> {
+        &self.files
     }
 
     /// How many policies there are.

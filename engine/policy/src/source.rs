@@ -23,6 +23,13 @@ impl SourceFile {
         }
     }
 
+    /// Its name without the folder: what the revision is made from.
+    #[must_use]
+    pub fn base_name(&self) -> &str {
+        let base = Path::new(&self.name).file_name();
+        base.and_then(|base| base.to_str()).unwrap_or(&self.name)
+    }
+
     /// Whether it is a schema (`*.cedarschema`).
     #[must_use]
     pub fn is_schema(&self) -> bool {
@@ -59,10 +66,7 @@ pub fn read_folder(folder: &Path) -> io::Result<Vec<SourceFile>> {
 pub fn revision(files: &[SourceFile]) -> String {
     let mut context = Context::new(&SHA256);
     for file in files {
-        let base = Path::new(&file.name)
-            .file_name()
-            .map_or(&*file.name, |name| name.to_str().unwrap_or(&file.name));
-        for part in [base, &file.text] {
+        for part in [file.base_name(), &file.text] {
             context.update(&(part.len() as u64).to_le_bytes());
             context.update(part.as_bytes());
         }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::rules::RULES;
 
 /// How the parts of the score are put together.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Weight of the model, 0 to 1; with `rule_weight` it makes 1.
     pub model_weight: f64,
@@ -16,7 +20,31 @@ pub struct Settings {
     /// Subject types that can be asked for a step-up.
     pub interactive_types: Vec<String>,
     /// Points of each rule, in the order of [`RULES`].
+    #[serde(
+        rename = "rules",
+        serialize_with = "write_points",
+        deserialize_with = "read_points"
+    )]
     pub rule_points: [u8; RULES.len()],
+}
+
+/// Points by the rule's name, so that what was kept says itself which rules there were.
+fn write_points<S: Serializer>(points: &[u8; RULES.len()], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(RULES.iter().map(|rule| rule.id).zip(points))
+}
+
+fn read_points<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; RULES.len()], D::Error> {
+    let named = BTreeMap::<String, u8>::deserialize(from)?;
+    let mut points = [0; RULES.len()];
+    for (rule, slot) in RULES.iter().zip(&mut points) {
+        *slot = *named
+            .get(rule.id)
+            .ok_or_else(|| D::Error::custom(format!("there was no rule `{}`", rule.id)))?;
+    }
+    if named.len() > RULES.len() {
+        return Err(D::Error::custom("there were other rules"));
+    }
+    Ok(points)
 }
 
 impl Default for Settings {
@@ -77,5 +105,29 @@ impl Settings {
         let text = format!("{self:?}");
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
         hex::encode(digest.as_ref().get(..8).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_the_same_after_they_were_kept() {
+        let mut settings = Settings {
+            model_weight: 0.65,
+            rule_weight: 0.35,
+            levels: [20, 50, 90],
+            interactive_types: vec!["Person".to_owned()],
+            ..Settings::default()
+        };
+        let points = BTreeMap::from([("tor".to_owned(), 77)]);
+        settings.set_rules(&points).unwrap();
+        let text = serde_json::to_string(&settings).unwrap();
+        let read: Settings = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, settings);
+        assert_eq!(read.revision(), settings.revision());
+        let less = text.replace("\"tor\":77,", "");
+        assert!(serde_json::from_str::<Settings>(&less).is_err());
     }
 }

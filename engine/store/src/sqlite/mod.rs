@@ -10,6 +10,7 @@ mod devices;
 mod keys;
 mod models;
 mod profiles;
+mod revisions;
 mod sessions;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use decisions::DecisionRow;
 pub use keys::KeyRecord;
 pub use models::{ModelAct, ModelActKind};
 pub use profiles::ProfileRow;
+pub use revisions::{KeptRevision, RevisionKind};
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -218,6 +220,11 @@ impl MigrationSource<'static> for Embedded {
                     4,
                     "removed",
                     include_str!("../../migrations/sqlite/0004_removed.sql"),
+                ),
+                step(
+                    5,
+                    "revisions",
+                    include_str!("../../migrations/sqlite/0005_revisions.sql"),
                 ),
             ])
         })

@@ -35,3 +35,46 @@ async fn a_full_disk_is_over_once_there_is_room_again() {
     let subject = &many[99].subject;
     assert!(store.profile(subject).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn a_revision_is_kept_until_it_has_long_ceased_to_decide() {
+    let folder = TempDir::new().unwrap();
+    let store = store(&folder).await;
+    let at = Timestamp::from_seconds;
+    let kind = RevisionKind::Policies;
+    let text = "permit(principal, action, resource);".repeat(100);
+    let keep = async |revision, content: &str, time| {
+        let content = Arc::from(content.as_bytes());
+        let kept = store.keep_revision(kind, revision, &content, time).await;
+        kept.unwrap();
+    };
+    keep("old", &text, at(100)).await;
+    keep("new", "", at(200)).await;
+    let kept = store.revision(kind, "old").await.unwrap().unwrap();
+    assert_eq!(kept, text.as_bytes());
+    assert_eq!(store.revision(kind, "new").await.unwrap(), Some(Vec::new()));
+    assert_eq!(
+        store.revision(RevisionKind::Entities, "old").await.unwrap(),
+        None
+    );
+
+    // It decides again, and is the last one: what it says does not change, when it was used does.
+    keep("old", "another", at(300)).await;
+    store
+        .touch_revisions(&[(kind, "new"), (kind, "unheard-of")], at(250))
+        .await
+        .unwrap();
+    let listed = store.revisions(kind, 10).await.unwrap();
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|kept| {
+            let (first, last) = (kept.first_used.seconds(), kept.last_used.seconds());
+            (kept.revision.as_str(), first, last)
+        })
+        .collect();
+    assert_eq!(listed, [("old", 100, 300), ("new", 200, 250)]);
+
+    assert_eq!(store.forget_revisions(at(251)).await.unwrap(), 1);
+    assert_eq!(store.revision(kind, "new").await.unwrap(), None);
+    assert!(store.revision(kind, "old").await.unwrap().is_some());
+}
