@@ -16,6 +16,7 @@ mod bad_input;
 mod command_line;
 mod databases;
 mod edge;
+mod entities;
 mod events;
 mod exports;
 mod harness;

@@ -215,6 +215,18 @@ impl Directory {
             .collect()
     }
 
+    /// Content hash of the file alone.
+    #[must_use]
+    pub fn file_revision(&self) -> &str {
+        &self.file_revision
+    }
+
+    /// Whether the file has any entities.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        !self.file.is_empty()
+    }
+
     /// How many entities are stored, actions not counted.
     #[must_use]
     pub const fn len(&self) -> usize {

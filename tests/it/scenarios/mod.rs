@@ -264,6 +264,7 @@ fn record(
         features: outcome.evidence.features.values(),
         decision: &outcome.decision,
         revisions: &snapshot.revisions,
+        shadow: None,
         token_id: None,
     };
     serde_json::to_value(wire::record::WrittenRecord(&record)).unwrap()

@@ -69,12 +69,16 @@ pub enum Permission {
     ReportEvents,
     ReadDevices,
     WriteDevices,
+    ReadEntities,
+    WriteEntities,
+    ReadPolicies,
+    WritePolicies,
     ReadModels,
     ChooseModels,
 }
 
 impl Permission {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 19] = [
         Self::Evaluate,
         Self::Access,
         Self::MintTokens,
@@ -88,6 +92,10 @@ impl Permission {
         Self::ReportEvents,
         Self::ReadDevices,
         Self::WriteDevices,
+        Self::ReadEntities,
+        Self::WriteEntities,
+        Self::ReadPolicies,
+        Self::WritePolicies,
         Self::ReadModels,
         Self::ChooseModels,
     ];
@@ -109,6 +117,10 @@ impl Permission {
             Self::ReportEvents => "events.report",
             Self::ReadDevices => "devices.read",
             Self::WriteDevices => "devices.write",
+            Self::ReadEntities => "entities.read",
+            Self::WriteEntities => "entities.write",
+            Self::ReadPolicies => "policies.read",
+            Self::WritePolicies => "policies.write",
             Self::ReadModels => "models.read",
             Self::ChooseModels => "models.choose",
         }
@@ -217,6 +229,10 @@ mod tests {
         for role in Role::ALL {
             let keeps = matches!(role, Role::Keeper | Role::Admin);
             assert_eq!(granted(role).contains(&"models.choose"), keeps, "{role:?}");
+            let writes = matches!(role, Role::Author | Role::Admin);
+            for action in ["entities.write", "policies.write"] {
+                assert_eq!(granted(role).contains(&action), writes, "{role:?}");
+            }
         }
         assert!(!granted(Role::Operator).contains(&"evaluate"));
         assert_eq!(granted(Role::Admin).len(), Permission::ALL.len());

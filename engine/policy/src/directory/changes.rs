@@ -27,7 +27,9 @@ const MOVED_FEW: usize = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// Somebody would be their own ancestor.
-    #[error("{0} would be its own ancestor through `parents`; leave out the parent that leads back to it")]
+    #[error(
+        "{0} would be its own ancestor through `parents`; leave out the parent that leads back to it"
+    )]
     Cycle(String),
     /// Too many ancestors.
     #[error("{0} would have more than {ANCESTORS_MAX} ancestors; keep the groups flatter")]
@@ -89,6 +91,15 @@ impl Directory {
         })
     }
 
+    /// The same under the number that the store gave to its last change.
+    #[must_use]
+    pub fn numbered(self, number: u64) -> Self {
+        Self {
+            revision: revision(&self.file_revision, number),
+            ..self
+        }
+    }
+
     fn changed(&self, policies: &Policies, wanted: &Wanted) -> Result<Entities, ChangeError> {
         let family = Family {
             before: self,
@@ -123,7 +134,10 @@ impl Directory {
             .filter(|uid| self.knows(uid))
             .collect();
         let none = None::<&NoEntitiesSchema>;
-        let (known, all) = (TCComputation::AssumeAlreadyComputed, Extensions::all_available());
+        let (known, all) = (
+            TCComputation::AssumeAlreadyComputed,
+            Extensions::all_available(),
+        );
         if replaced.is_empty() {
             return Ok(self.entities.clone().add_entities(put, none, known, all)?);
         }
@@ -157,8 +171,11 @@ impl Directory {
         let mut moved = HashSet::new();
         for (uid, entity) in wanted {
             let after: HashSet<&EntityUID> = entity.iter().flat_map(|e| e.parents()).collect();
-            let before: HashSet<&EntityUID> =
-                self.get(uid).into_iter().flat_map(|e| e.parents()).collect();
+            let before: HashSet<&EntityUID> = self
+                .get(uid)
+                .into_iter()
+                .flat_map(|e| e.parents())
+                .collect();
             if after != before {
                 moved.insert(uid.clone());
             }
@@ -171,9 +188,8 @@ impl Directory {
             return moved;
         }
         let below: Vec<EntityUID> = if heads.len() <= MOVED_FEW {
-            let is_below = |entity: &&ast::Entity| {
-                heads.iter().any(|head| entity.is_descendant_of(head))
-            };
+            let is_below =
+                |entity: &&ast::Entity| heads.iter().any(|head| entity.is_descendant_of(head));
             self.uids(is_below)
         } else {
             let heads: HashSet<&EntityUID> = heads.into_iter().collect();

@@ -30,11 +30,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(
-        path: impl Into<String>,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) -> Self {
+    fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
             path: path.into(),
             message: message.into(),
@@ -71,10 +67,7 @@ struct Body {
 
 /// Cedar's short form of a reference, and its long one.
 #[derive(Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "a parent is written {\"type\": …, \"id\": …}"
-)]
+#[serde(untagged, expecting = "a parent is written {\"type\": …, \"id\": …}")]
 enum Parent {
     Short(Reference),
     Long { __entity: Reference },
@@ -182,13 +175,19 @@ pub(super) fn written(entity: &ast::Entity) -> Option<String> {
 impl Parent {
     const fn named(&self) -> &Reference {
         match self {
-            Self::Short(reference) | Self::Long { __entity: reference } => reference,
+            Self::Short(reference)
+            | Self::Long {
+                __entity: reference,
+            } => reference,
         }
     }
 
     fn written(self) -> Value {
         match self {
-            Self::Short(reference) | Self::Long { __entity: reference } => {
+            Self::Short(reference)
+            | Self::Long {
+                __entity: reference,
+            } => {
                 json!({ "type": reference.kind, "id": reference.id })
             }
         }
@@ -240,13 +239,19 @@ fn differences(
         } else if !allowed().any(|above| above.name().to_string() == named.kind) {
             let names: Vec<String> = allowed().map(|above| above.name().to_string()).collect();
             let help = if names.is_empty() {
-                format!("leave `parents` empty, or declare `entity {kind} in [{}]`", named.kind)
+                format!(
+                    "leave `parents` empty, or declare `entity {kind} in [{}]`",
+                    named.kind
+                )
             } else {
                 format!("write one of {}", listed(names.into_iter()))
             };
             findings.push(Finding::new(
                 path,
-                format!("is {}, and the schema does not let {kind} be in it", named.kind),
+                format!(
+                    "is {}, and the schema does not let {kind} be in it",
+                    named.kind
+                ),
                 help,
             ));
         }
@@ -298,7 +303,11 @@ fn placed(policies: &Policies, uid: &EntityUID, whole: &Value, message: &str) ->
                 .map_or_else(String::new, |wanted| format!("write a {wanted}")),
         ),
         None => Finding::new(
-            if message.contains("tag") { "tags" } else { "attrs" },
+            if message.contains("tag") {
+                "tags"
+            } else {
+                "attrs"
+            },
             format!("does not fit: {message}"),
             "write what the schema declares".to_owned(),
         ),
