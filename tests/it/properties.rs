@@ -16,7 +16,7 @@ use risk::agent::Agent;
 use risk::features::CATALOGUE;
 use risk::{Attempt, Crowd, Crowds, Key, Lesson, Profile, Signals, Standing, Tally};
 
-use crate::scenarios::{place, shipped};
+use crate::scenarios::{place, replays, shipped};
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(shipped);
 
@@ -317,6 +317,9 @@ proptest! {
         let outcome = decide(&request, &signals, &SNAPSHOT, now);
         let again = decide(&request, &signals, &SNAPSHOT, now);
         prop_assert_eq!(&outcome.decision, &again.decision);
+        // What is on record decides the same once more.
+        let replayed = replays(&request, &outcome, &SNAPSHOT, now);
+        prop_assert!(replayed.is_ok(), "{replayed:?}");
         let decision = &outcome.decision;
         let risk = &decision.risk;
         let told: i32 = risk.factors.iter().map(|factor| factor.contribution).sum();

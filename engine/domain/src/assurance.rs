@@ -71,6 +71,25 @@ impl Assurance {
         }
     }
 
+    /// The assurance that had these ages, in seconds, at a moment. To whole seconds, which is all
+    /// that policies see of it.
+    #[must_use]
+    pub fn of_ages(
+        level: Level,
+        age_seconds: i64,
+        challenge_age_seconds: Option<i64>,
+        mfa_age_seconds: Option<i64>,
+        now: Timestamp,
+    ) -> Self {
+        let ago = |age: i64| now.plus_seconds(age.saturating_neg());
+        Self {
+            level,
+            at: (age_seconds != NEVER_SECONDS).then(|| ago(age_seconds)),
+            challenge_at: challenge_age_seconds.map(ago),
+            mfa_at: mfa_age_seconds.map(ago),
+        }
+    }
+
     /// The second rung of the ladder: as if a challenge had just passed. Levels below
     /// [`Level::Challenge`] are lifted, a challenge is refreshed, MFA keeps level and age.
     #[must_use]

@@ -47,7 +47,7 @@ impl fmt::Display for Rung {
 }
 
 /// What settled the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// Policies said so: those listed with the decision.
     Policies,
@@ -78,6 +78,39 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 13] = [
+        Self::Policies,
+        Self::NothingPermits,
+        Self::PolicyError,
+        Self::UnknownSubject,
+        Self::UnknownResource,
+        Self::UnknownAction,
+        Self::ActionDoesNotApply,
+        Self::BadAttribute,
+        Self::SessionEnded,
+        Self::SessionOfAnother,
+        Self::SnapshotStale,
+        Self::ScoreUndefined,
+        Self::SourceFailed,
+    ];
+
+    /// The cause of this code.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.code() == code)
+    }
+
+    /// Whether it is a deny whatever the policies say: what was so at that moment, and is not
+    /// worked out again from facts.
+    #[must_use]
+    pub const fn is_of_the_moment(&self) -> bool {
+        matches!(
+            self,
+            Self::SnapshotStale | Self::SourceFailed | Self::SessionEnded | Self::SessionOfAnother
+        )
+    }
+
     /// The code in answers and records.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -1,8 +1,8 @@
 //! The one function.
 //!
-//! [`decide`] is synchronous, pure and total: no I/O, no clock, no panic. HTTP, tests, the demo,
-//! and later the monitor and replay all call it. What could go wrong becomes a deny with its
-//! cause.
+//! [`decide`] is synchronous, pure and total: no I/O, no clock, no panic. HTTP, tests and the demo
+//! call it, and later the monitor. What could go wrong becomes a deny with its cause. Its second
+//! half is [`judge`], which replay calls with the evidence that a record holds.
 
 use std::sync::Arc;
 
@@ -46,7 +46,30 @@ pub struct Outcome {
     pub time: Timestamp,
 }
 
-/// Decides one request.
+/// What settles an answer once the score is there: a snapshot without its model.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// Schema and policies.
+    pub policies: &'a Policies,
+    /// Stored entities.
+    pub directory: &'a Directory,
+    /// How the score is put together, and who can be asked for a step-up.
+    pub settings: &'a risk::Settings,
+}
+
+impl Snapshot {
+    /// All of it but the model.
+    #[must_use]
+    pub fn basis(&self) -> Basis<'_> {
+        Basis {
+            policies: &self.policies,
+            directory: &self.directory,
+            settings: &self.settings,
+        }
+    }
+}
+
+/// Decides one request: gathers the evidence, and judges it.
 ///
 /// `now` is the engine's clock. A request that carries a time of its own (a replay) is decided
 /// for that moment; only the age of the snapshot is held against the clock.
@@ -59,15 +82,55 @@ pub fn decide(
 ) -> Outcome {
     let time = request.context.time.unwrap_or(now);
     let mut evidence = risk::extract(request, signals, &snapshot.settings, time);
-    let assessed = risk::assess(request, &evidence, &snapshot.model, &snapshot.settings);
-    let (risk, scored) = match assessed {
-        Some(risk) => (risk, true),
-        None => (worst(snapshot), false),
-    };
+    let refused = refuse(request, signals, snapshot, now);
+    let model = &snapshot.model;
+    let decision = judge(
+        request,
+        &mut evidence,
+        refused,
+        model,
+        snapshot.basis(),
+        time,
+    );
+    Outcome {
+        lesson: lesson(decision.rung, request.result),
+        decision,
+        evidence,
+        time,
+    }
+}
+
+/// Judges what is known of a request: scores it, and [`settle`]s the answer. `refused` is what
+/// made it a deny at that moment before any policy was asked; `time` is the moment decided for.
+///
+/// A decision that is replayed starts here, with the evidence that its record holds.
+#[must_use]
+pub fn judge(
+    request: &AccessRequest,
+    evidence: &mut Evidence,
+    refused: Option<Cause>,
+    model: &Model,
+    basis: Basis<'_>,
+    time: Timestamp,
+) -> Decision {
+    let assessed = risk::assess(request, evidence, model, basis.settings);
+    let undefined = assessed.is_none().then_some(Cause::ScoreUndefined);
+    let risk = assessed.unwrap_or_else(|| worst(model));
+    settle(request, evidence, risk, refused.or(undefined), basis, time)
+}
+
+/// Settles the answer to a request whose score is known: puts it to the policies, or refuses it.
+#[must_use]
+pub fn settle(
+    request: &AccessRequest,
+    evidence: &mut Evidence,
+    risk: RiskAssessment,
+    refused: Option<Cause>,
+    basis: Basis<'_>,
+    time: Timestamp,
+) -> Decision {
     evidence.facts.risk = risk::score::risk_facts(&risk);
     evidence.facts.assurance = domain::facts::AssuranceFacts::of(&evidence.assurance, time);
-
-    let refused = refuse(request, signals, snapshot, now, scored);
     let climb = match refused {
         Some(cause) => Climb {
             rung: Rung::Deny,
@@ -76,22 +139,21 @@ pub fn decide(
             tried: Vec::new(),
             detail: None,
         },
-        None => snapshot.policies.climb(
-            &snapshot.directory,
+        None => basis.policies.climb(
+            basis.directory,
             &Question {
                 request,
                 facts: &evidence.facts,
                 assurance: evidence.assurance,
                 now: time,
-                interactive: snapshot
+                interactive: basis
                     .settings
                     .is_interactive(request.subject.entity.kind.as_str()),
             },
         ),
     };
-    let lesson = lesson(climb.rung, request.result);
     let reason = explain(&climb, &risk, &evidence.facts);
-    let decision = Decision {
+    Decision {
         rung: climb.rung,
         cause: climb.cause,
         policies: climb.policies,
@@ -99,22 +161,15 @@ pub fn decide(
         detail: climb.detail,
         tried: climb.tried,
         risk,
-    };
-    Outcome {
-        decision,
-        evidence,
-        lesson,
-        time,
     }
 }
 
-/// What is a deny before any policy is asked.
+/// What is a deny before any policy is asked, whatever the score.
 fn refuse(
     request: &AccessRequest,
     signals: &Signals,
     snapshot: &Snapshot,
     now: Timestamp,
-    scored: bool,
 ) -> Option<Cause> {
     if snapshot.deny_from.is_some_and(|from| now >= from) {
         return Some(Cause::SnapshotStale);
@@ -130,7 +185,7 @@ fn refuse(
             return Some(Cause::SessionOfAnother);
         }
     }
-    (!scored).then_some(Cause::ScoreUndefined)
+    None
 }
 
 /// What a profile may learn from an answer.
@@ -143,7 +198,7 @@ pub(crate) const fn lesson(rung: Rung, result: Option<ActionResult>) -> Lesson {
 }
 
 /// The assessment of a request that could not be scored.
-fn worst(snapshot: &Snapshot) -> RiskAssessment {
+fn worst(model: &Model) -> RiskAssessment {
     RiskAssessment {
         score: RiskScore::MAX,
         level: RiskLevel::High,
@@ -153,7 +208,7 @@ fn worst(snapshot: &Snapshot) -> RiskAssessment {
         other: i32::from(RiskScore::MAX.points()),
         factors: Vec::new(),
         rules: Vec::new(),
-        model: snapshot.model.name().clone(),
+        model: model.name().clone(),
     }
 }
 

@@ -22,6 +22,7 @@ pub mod observer;
 pub mod pip;
 pub mod publishing;
 pub mod recorder;
+pub mod replay;
 pub mod serve;
 pub(crate) mod sessions;
 pub mod settings;

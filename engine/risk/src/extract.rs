@@ -174,6 +174,46 @@ fn known_assurance(request: &AccessRequest, signals: &Signals) -> Assurance {
 }
 
 impl Evidence {
+    /// What a record holds of it: enough to decide again, nothing to learn from.
+    #[must_use]
+    pub fn recorded(facts: Facts, features: Features, assurance: Assurance) -> Self {
+        let observation = Observation {
+            at: Timestamp::MIN,
+            spot: None,
+            place: None,
+            hides_place: false,
+            country: None,
+            asn: None,
+            prefix: None,
+            address: None,
+            agent: None,
+            system: None,
+            device_type: None,
+            device: None,
+            fingerprint: None,
+            round_trip_ms: None,
+            resource: Key::NOTHING,
+            action: Key::NOTHING,
+            failed: false,
+            refused_prompt: false,
+        };
+        let attempt = Attempt {
+            at: Timestamp::MIN,
+            sources: [None; 3],
+            subject: Key::NOTHING,
+            failed: false,
+        };
+        Self {
+            facts,
+            features,
+            story: Story::default(),
+            observation,
+            attempt,
+            assurance,
+            agent_family: None,
+        }
+    }
+
     /// The delta that this request makes in the subject's profile.
     #[must_use]
     pub fn delta(&self, event: Key, lesson: Lesson) -> Delta {

@@ -1,6 +1,6 @@
 //! Decision records as the journal holds them: one JSON object a line.
 
-use domain::facts::{Fact, Facts, GROUPS, Group};
+use domain::facts::{Fact, Facts, GROUPS, Group, TimeFacts};
 use domain::{DecisionRecord, Factor, Timestamp};
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::answer::Ids;
 use crate::event::WrittenRequest;
 use crate::time::{self, Rfc3339};
+
+pub mod replay;
 
 /// Version of this form. A reader that meets a higher one must not guess.
 pub const RECORD_VERSION: u32 = 1;
@@ -230,7 +232,7 @@ impl Serialize for WrittenRecord<'_> {
             caller: record.caller,
             request_id: record.request_id,
             request: WrittenRequest(record.request),
-            facts: WrittenFacts(record.facts),
+            facts: WrittenFacts::new(record.facts, record.time),
             features: WrittenFeatures(record.features),
             risk: Risk {
                 model: risk.model_score.points(),
@@ -289,27 +291,41 @@ impl Serialize for WrittenFeatures<'_> {
     }
 }
 
-/// Groups whose words follow from other members of the record.
-const DERIVED: [&str; 2] = ["risk", "time"];
+/// The group whose words follow from the score and the settings.
+pub(crate) const RISK: &str = "risk";
 
-/// Facts by group; what is not known is left out.
-struct WrittenFacts<'a>(&'a Facts);
+/// Facts by group; what is not known is left out, and so is what follows from the moment.
+struct WrittenFacts<'a> {
+    facts: &'a Facts,
+    follows: Facts,
+}
+
+impl<'a> WrittenFacts<'a> {
+    fn new(facts: &'a Facts, time: Timestamp) -> Self {
+        let follows = Facts {
+            time: TimeFacts::at(time),
+            ..Facts::default()
+        };
+        Self { facts, follows }
+    }
+}
 
 impl Serialize for WrittenFacts<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        for group in GROUPS.iter().filter(|group| !DERIVED.contains(&group.name)) {
+        for group in GROUPS.iter().filter(|group| group.name != RISK) {
             let words = WrittenGroup {
                 group,
-                facts: self.0,
+                facts: self.facts,
+                follows: &self.follows,
             };
             if words.is_known() {
                 map.serialize_entry(group.name, &words)?;
             }
         }
-        if !self.0.unavailable.is_empty() {
+        if !self.facts.unavailable.is_empty() {
             let names: Vec<&str> = self
-                .0
+                .facts
                 .unavailable
                 .iter()
                 .map(|source| source.name())
@@ -323,28 +339,32 @@ impl Serialize for WrittenFacts<'_> {
 struct WrittenGroup<'a> {
     group: &'static Group,
     facts: &'a Facts,
+    follows: &'a Facts,
 }
 
 impl WrittenGroup<'_> {
     fn is_known(&self) -> bool {
-        self.group
-            .words
-            .iter()
-            .any(|word| (word.get)(self.facts).is_some())
+        self.words().next().is_some()
+    }
+
+    fn words(&self) -> impl Iterator<Item = (&'static str, Fact<'_>)> {
+        self.group.words.iter().filter_map(|word| {
+            let fact = (word.get)(self.facts)?;
+            ((word.get)(self.follows) != Some(fact)).then_some((word.name, fact))
+        })
     }
 }
 
 impl Serialize for WrittenGroup<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        for word in self.group.words {
-            match (word.get)(self.facts) {
-                None => {}
-                Some(Fact::Bool(value)) => map.serialize_entry(word.name, &value)?,
-                Some(Fact::Long(value)) => map.serialize_entry(word.name, &value)?,
-                Some(Fact::Text(value)) => map.serialize_entry(word.name, value)?,
-                Some(Fact::Address(value)) => map.serialize_entry(word.name, &value)?,
-                Some(Fact::Moment(value)) => map.serialize_entry(word.name, &Rfc3339(value))?,
+        for (name, fact) in self.words() {
+            match fact {
+                Fact::Bool(value) => map.serialize_entry(name, &value)?,
+                Fact::Long(value) => map.serialize_entry(name, &value)?,
+                Fact::Text(value) => map.serialize_entry(name, value)?,
+                Fact::Address(value) => map.serialize_entry(name, &value)?,
+                Fact::Moment(value) => map.serialize_entry(name, &Rfc3339(value))?,
             }
         }
         map.end()

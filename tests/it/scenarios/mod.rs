@@ -11,11 +11,13 @@ use domain::{
     SessionBirth, SessionRecord, Signal, Timestamp,
 };
 use pdp::engine::{Outcome, Snapshot, decide};
+use pdp::replay::{difference, judge_again, settle_again};
 use policy::{Directory, Policies, SourceFile};
 use risk::agent::Agent;
 use risk::{Attempt, Crowd, Crowds, Key, Lesson, Profile, Settings, Signals, Standing, Tally};
 use serde::Deserialize;
 use serde_json::Value;
+use wire::record::replay::Recorded;
 
 mod form;
 mod given;
@@ -123,6 +125,7 @@ fn check(scenario: &Scenario) -> Result<(), String> {
             let signals = signals(&step.signals, &request, &subject, (&profile, &crowd), now)
                 .map_err(at_step)?;
             let outcome = decide(&request, &signals, &snapshot, now);
+            replays(&request, &outcome, &snapshot, now).map_err(at_step)?;
             event += 1;
             let key = Key::number(event);
             let delta = outcome.evidence.delta(key, outcome.lesson);
@@ -134,6 +137,7 @@ fn check(scenario: &Scenario) -> Result<(), String> {
             if time == step.times {
                 let learnt = profile.history() - before;
                 let record = record(&request, &outcome, &snapshot, now);
+                let record = serde_json::from_slice(&record).unwrap();
                 compare(&step.want, &outcome, learnt, &record).map_err(at_step)?;
             } else {
                 now = now.plus_seconds(1);
@@ -251,7 +255,7 @@ fn record(
     outcome: &Outcome,
     snapshot: &Snapshot,
     now: Timestamp,
-) -> Value {
+) -> Vec<u8> {
     let record = DecisionRecord {
         decision_id: "scenario",
         at: now,
@@ -267,7 +271,42 @@ fn record(
         shadow: None,
         token_id: None,
     };
-    serde_json::to_value(wire::record::WrittenRecord(&record)).unwrap()
+    serde_json::to_vec(&wire::record::WrittenRecord(&record)).unwrap()
+}
+
+/// Whether what the record holds decides the same again.
+pub(crate) fn replays(
+    request: &domain::AccessRequest,
+    outcome: &Outcome,
+    snapshot: &Snapshot,
+    now: Timestamp,
+) -> Result<(), String> {
+    let text = record(request, outcome, snapshot, now);
+    let recorded = Recorded::read(&text).map_err(|error| error.to_string())?;
+    let basis = snapshot.basis();
+    let again = judge_again(&recorded, &snapshot.model, basis).map_err(|why| why.to_string())?;
+    let settled = settle_again(&recorded, basis);
+    let same = |what: &str, again: &domain::Decision| {
+        difference(&recorded, again).map_or(Ok(()), |why| Err(format!("{what}: {why}")))
+    };
+    same("judged again", &again)?;
+    // With the recorded score: everything but what fired, which is the score's.
+    let settled = domain::Decision {
+        risk: domain::RiskAssessment {
+            rules: again.risk.rules.clone(),
+            ..settled.risk
+        },
+        ..settled
+    };
+    same("settled again", &settled)?;
+    let told = |risk: &domain::RiskAssessment| -> Vec<(&str, i32)> {
+        let factors = risk.factors.iter();
+        factors.map(|it| (it.feature, it.contribution)).collect()
+    };
+    if told(&again.risk) != told(&outcome.decision.risk) {
+        return Err("the factors are not the same when it is judged again".to_owned());
+    }
+    Ok(())
 }
 
 fn compare(want: &Want, outcome: &Outcome, learnt: u32, record: &Value) -> Result<(), String> {

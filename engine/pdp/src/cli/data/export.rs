@@ -43,7 +43,7 @@ pub(in crate::cli) struct ExportArgs {
     pseudonymise: Option<PathBuf>,
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn moment(text: &str) -> Result<Timestamp, String> {
     wire::time::parse(text)
         .or_else(|| wire::time::parse(&format!("{text}T00:00:00Z")))
         .ok_or_else(|| "a day as 2026-11-20, or a time as 2026-11-20T08:00:00Z".to_owned())
