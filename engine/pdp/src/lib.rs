@@ -18,6 +18,7 @@ pub(crate) mod minting;
 pub mod models;
 pub mod observer;
 pub mod pip;
+pub mod policy_tests;
 pub mod recorder;
 pub mod serve;
 pub(crate) mod sessions;
