@@ -20,6 +20,7 @@ pub(crate) mod minting;
 pub mod models;
 pub mod observer;
 pub mod pip;
+pub mod policy_tests;
 pub mod publishing;
 pub mod recorder;
 pub mod replay;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -89,8 +90,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// When one of them cannot be read; the message says which.
-pub fn read_folder(settings: &Settings) -> Result<Arc<[SourceFile]>, Fault> {
-    let folder = &settings.policies;
+pub fn read_folder(folder: &Path) -> Result<Arc<[SourceFile]>, Fault> {
     let files = policy::source::read_folder(folder).map_err(|error| {
         Fault::Other(format!(
             "{}: {error}; set `policies.dir` to a folder with `*.cedarschema` and `*.cedar`",
@@ -247,7 +247,10 @@ pub fn load(
 /// # Errors
 /// As [`load_set`].
 pub fn load_folder(settings: &Settings) -> Result<Set, Vec<Fault>> {
-    let texts = match (read_folder(settings), read_entities(settings, false)) {
+    let texts = match (
+        read_folder(&settings.policies),
+        read_entities(settings, false),
+    ) {
         (Ok(policies), Ok(entities)) => Texts {
             policies,
             entities,

@@ -18,6 +18,7 @@ use domain::{EntityRef, Signal};
 use smol_str::SmolStr;
 
 use crate::load::Policies;
+use crate::plain::told;
 use crate::problem::{Problem, Problems};
 use crate::source::{self, SourceFile};
 use crate::value::{BadValue, convert};
@@ -102,7 +103,7 @@ impl Directory {
     pub fn load(file: &SourceFile, policies: &Policies) -> Result<Self, Problems> {
         let entities = cedar_policy::Entities::from_json_str(&file.text, Some(policies.schema()))
             .map_err(|error| {
-                Problems(vec![Problem::error(&file.name, chain(&error)).with_help(
+                Problems(vec![Problem::error(&file.name, told(&error)).with_help(
                     "entities are a JSON array of {\"uid\":{\"type\",\"id\"},\"attrs\":{},\"parents\":[]}",
                 )])
             })?;
@@ -412,19 +413,4 @@ impl Directory {
         }
         Ok(found)
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -150,6 +150,11 @@ impl Policies {
         self.policies.len()
     }
 
+    /// Every policy as answers tell of it, in the order of the files.
+    pub fn told(&self) -> impl Iterator<Item = &DecidingPolicy> {
+        self.policies.iter().map(|policy| &*policy.told)
+    }
+
     /// Whether there is none, so that everything is denied.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -139,17 +139,18 @@ impl Registry {
     ) -> Result<Done, RefusedError> {
         doer.check()?;
         let standing = self.standing().await?;
-        let live = standing.live().map(|since| since.revision.clone());
-        expect(doer.expected.as_deref(), live.as_deref())?;
+        let live = standing.live().ok_or(RefusedError::NeverLive)?;
+        let live = live.revision.clone();
+        expect(doer.expected.as_deref(), Some(&live))?;
         let revision = upload.revision();
-        let is_live = live.as_ref() == Some(&revision);
+        let is_live = live == revision;
         if is_live && kind == PolicyActKind::Shadowed {
             return Err(RefusedError::LiveAlready(revision));
         }
         let set = self.checked(upload).await?;
         let mut done = Done {
             revision,
-            previous: live,
+            previous: Some(live),
             warnings: set.warnings.clone(),
             changed: false,
             set: Some(set),

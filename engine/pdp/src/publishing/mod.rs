@@ -102,7 +102,7 @@ impl Registry {
         let settings = Arc::clone(&self.settings);
         let had_file = self.had_file.load(Ordering::Relaxed);
         let read = tokio::task::spawn_blocking(move || {
-            let folder = Upload::of_folder(&settings)?;
+            let folder = Upload::of(&settings.policies)?;
             let revision = folder.revision();
             Ok((
                 folder,
@@ -455,7 +455,7 @@ impl App {
         let settings = Arc::clone(&self.publishing.registry.settings);
         let had_file = self.publishing.registry.had_file.load(Ordering::Relaxed);
         let read = tokio::task::spawn_blocking(move || {
-            let folder = snapshot::read_folder(&settings)?;
+            let folder = snapshot::read_folder(&settings.policies)?;
             let entities = snapshot::read_entities(&settings, had_file)?;
             let entities = policy::source::revision(std::slice::from_ref(&entities));
             Ok((policy::source::revision(&folder), entities))

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use policy::SourceFile;
 
+use crate::policy_tests;
 use crate::snapshot::{self, Fault};
 
 /// Files of one set at most.
@@ -50,10 +50,14 @@ impl Upload {
                     .and_then(|found| found.to_str())
                     .is_some_and(|found| ends.contains(&found))
             };
-            let is_plain = !stem.is_empty()
-                && name.len() <= NAME_MAX
-                && !stem.contains(['/', '\\', '\0'])
-                && !stem.starts_with('.');
+            // Tests may lie in folders; nothing else does.
+            let parts: Vec<&str> = stem.split('/').collect();
+            let is_plain = name.len() <= NAME_MAX
+                && (is_test || parts.len() == 1)
+                && !stem.contains(['\\', '\0'])
+                && parts
+                    .iter()
+                    .all(|part| !part.is_empty() && !part.starts_with('.'));
             if is_plain && is_test && ends(&["json", "yaml", "yml"]) {
                 tests.push(SourceFile::new(name, text));
             } else if is_plain && !is_test && ends(&["cedar", "cedarschema"]) {
@@ -61,8 +65,7 @@ impl Upload {
             } else {
                 faults.push(Fault::Other(format!(
                     "`files`: `{name}` is no file of a policy set: name policies `….cedar`, \
-                     schemas `….cedarschema`, tests `tests/….json` or `tests/….yaml`, without \
-                     further folders"
+                     schemas `….cedarschema`, tests `tests/….json` or `tests/….yaml`"
                 )));
             }
         }
@@ -76,15 +79,18 @@ impl Upload {
         }
     }
 
-    /// The set in the folder of the settings.
+    /// The set in a folder.
     ///
     /// # Errors
     /// When one of its files cannot be read.
-    pub fn of_folder(settings: &crate::settings::Settings) -> Result<Self, Fault> {
-        let policies = snapshot::read_folder(settings)?;
-        let folder = settings.policies.join(TESTS);
-        let tests = read_tests(&folder)
-            .map_err(|error| Fault::Other(format!("{}: {error}", folder.display())))?;
+    pub fn of(folder: &Path) -> Result<Self, Fault> {
+        let policies = snapshot::read_folder(folder)?;
+        let tests = folder.join(TESTS);
+        let tests = if tests.is_dir() {
+            policy_tests::read_folder(&tests).map_err(|error| Fault::Other(error.to_string()))?
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             policies,
             tests: tests.into(),
@@ -98,29 +104,6 @@ impl Upload {
     }
 }
 
-fn read_tests(folder: &Path) -> io::Result<Vec<SourceFile>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut tests = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let is_test = path
-            .extension()
-            .is_some_and(|found| ["json", "yaml", "yml"].iter().any(|known| found == *known));
-        if is_test && path.is_file() {
-            tests.push(SourceFile::new(
-                path.display().to_string(),
-                fs::read_to_string(&path)?,
-            ));
-        }
-    }
-    tests.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tests)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +114,8 @@ mod tests {
             let files = names.iter().map(|name| ((*name).to_owned(), String::new()));
             Upload::sorted(files.collect())
         };
-        let sorted = files(&["b.cedar", "a.cedarschema", "tests/x.json", "tests/y.yaml"]).unwrap();
+        let sorted =
+            files(&["b.cedar", "a.cedarschema", "tests/x.json", "tests/a/y.yaml"]).unwrap();
         let names: Vec<&str> = sorted
             .policies
             .iter()
@@ -143,7 +127,8 @@ mod tests {
             "x.txt",
             "../x.cedar",
             "a/x.cedar",
-            "tests/a/x.json",
+            "tests/../x.json",
+            "tests//x.json",
             "tests/x.cedar",
             ".cedar",
             "",

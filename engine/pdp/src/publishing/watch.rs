@@ -17,6 +17,9 @@ use crate::settings::Settings;
 /// set that is half written is not.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Folders of tests below one another that are looked at.
+const TESTS_DEPTH: usize = 8;
+
 /// A file as it lies there: when any of this changes, so may its content.
 type Stamp = (PathBuf, Option<SystemTime>, u64, u64);
 
@@ -65,10 +68,9 @@ async fn take_up(app: &Arc<App>) {
 /// The stamps of everything that a set and its entities are read from, in order.
 fn stamps(settings: &Settings) -> Vec<Stamp> {
     let mut found = Vec::new();
-    for folder in [settings.policies.clone(), settings.policies.join("tests")] {
-        // A folder that is not there has no files; whoever reads it says so.
-        let _ = add_folder(&folder, &mut found);
-    }
+    // A folder that is not there has no files; whoever reads it says so.
+    let _ = add_folder(&settings.policies, 0, &mut found);
+    let _ = add_folder(&settings.policies.join("tests"), TESTS_DEPTH, &mut found);
     if let Some(file) = &settings.entities {
         let _ = add_file(file, &mut found);
     }
@@ -76,7 +78,7 @@ fn stamps(settings: &Settings) -> Vec<Stamp> {
     found
 }
 
-fn add_folder(folder: &Path, found: &mut Vec<Stamp>) -> io::Result<()> {
+fn add_folder(folder: &Path, depth: usize, found: &mut Vec<Stamp>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let counts = path.extension().is_some_and(|extension| {
@@ -86,6 +88,8 @@ fn add_folder(folder: &Path, found: &mut Vec<Stamp>) -> io::Result<()> {
         });
         if counts {
             add_file(&path, found)?;
+        } else if depth > 0 && path.is_dir() {
+            add_folder(&path, depth - 1, found)?;
         }
     }
     Ok(())

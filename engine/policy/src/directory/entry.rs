@@ -213,6 +213,15 @@ fn differences(
                 ));
             }
         }
+        for (name, value) in &body.attrs {
+            if let (Some(attribute), Some(what)) = (known.get_attr(name), no_value(value)) {
+                findings.push(Finding::new(
+                    format!("attrs.{name}"),
+                    format!("holds {what}"),
+                    format!("write a {}", attribute.attr_type),
+                ));
+            }
+        }
         for (name, attribute) in known.iter() {
             if attribute.is_required && !body.attrs.contains_key(name.as_str()) {
                 findings.push(Finding::new(
@@ -267,6 +276,19 @@ fn differences(
         ));
     }
     findings
+}
+
+/// What of a JSON value Cedar has no value for, at any depth.
+fn no_value(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Null => Some("null"),
+        Value::Number(number) if !number.is_i64() => {
+            Some("a number that is no whole number of 64 bits")
+        }
+        Value::Array(items) => items.iter().find_map(no_value),
+        Value::Object(members) => members.values().find_map(no_value),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
 }
 
 fn unknown_type(schema: &ValidatorSchema, kind: &str, path: &str) -> Finding {
