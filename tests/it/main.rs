@@ -25,6 +25,7 @@ mod limits;
 mod models;
 mod profiles;
 mod properties;
+mod publishing;
 mod reload;
 mod repo;
 mod scenarios;

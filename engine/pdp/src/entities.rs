@@ -92,7 +92,7 @@ pub struct Done {
     /// What the directory is called now.
     pub revision: Arc<str>,
     /// Whether it is on record. If not, it counts all the same, and the engine goes on trying.
-    pub recorded: Result<(), AppendError>,
+    pub recorded: Result<(), String>,
 }
 
 /// How far changes are on record. Told to the store with the next change.
@@ -179,12 +179,14 @@ impl App {
         done.revision = Arc::from(directory.revision());
         self.change_shadow(&checked.changes, last);
         self.live.renew_directory(&directory);
-        done.recorded = self
-            .record_change(
-                &record(first, &checked.changes, &by, now, why.as_deref()),
-                last,
-            )
-            .await;
+        done.recorded = if recorded.saturating_add(1) == first {
+            let record = record(first, &checked.changes, &by, now, why.as_deref());
+            let recorded = self.record_change(&record, last).await;
+            recorded.map_err(|error| error.to_string())
+        } else {
+            // Something before it is not on record yet.
+            self.record_entity_changes().await
+        };
         drop(checked.entries);
         Ok(done)
     }
@@ -235,13 +237,17 @@ impl App {
     /// same number.
     ///
     /// # Errors
-    /// In words, when store or journal refuse; it is tried again at the next start.
+    /// In words, when store or journal refuse; it is tried again with the next change, and at
+    /// the next start.
     pub(crate) async fn record_entity_changes(&self) -> Result<(), String> {
         loop {
             let after = self.entities_recorded.0.load(Ordering::Relaxed);
             let open = self.state.store().entity_changes_to_journal(after, GROUP);
             let open = open.await.map_err(|error| error.to_string())?;
             let (Some(first), Some(last)) = (open.first(), open.last()) else {
+                let last = self.state.store().last_entity_change().await;
+                let last = last.map_err(|error| error.to_string())?;
+                self.entities_recorded.0.fetch_max(last, Ordering::Relaxed);
                 return Ok(());
             };
             // One record for those that were made together.

@@ -283,8 +283,8 @@ fn on_record(done: &Done) -> Result<(), Problem> {
     done.recorded.as_ref().map_err(|error| {
         tracing::error!(%error, "entities were changed and are not on record");
         Problem::unavailable(
-            "it is stored and counts, but is not on record; the engine tries again at its next \
-             start",
+            "it is stored and counts, but is not on record yet; the engine tries again with the \
+             next change",
         )
     })?;
     Ok(())

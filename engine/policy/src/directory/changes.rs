@@ -274,3 +274,109 @@ fn with_ancestors(entity: ast::Entity, mut all: HashSet<EntityUID>) -> ast::Enti
     all.retain(|ancestor| !parents.contains(ancestor));
     ast::Entity::new_with_attr_partial_value(uid, attributes, all, parents, tags)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use domain::EntityRef;
+
+    use super::*;
+    use crate::SourceFile;
+
+    const SCHEMA: &str = "entity Group in [Group]; entity User in [Group] { n?: Long }; \
+                          action a appliesTo { principal: [User], resource: [User], context: {} };";
+
+    type Bodies = BTreeMap<(String, String), String>;
+
+    fn file(bodies: &Bodies) -> SourceFile {
+        let one = |((kind, id), body): (&(String, String), &String)| {
+            let rest = body.trim_start_matches('{');
+            format!("{{\"uid\":{{\"type\":{kind:?},\"id\":{id:?}}},{rest}")
+        };
+        let all: Vec<String> = bodies.iter().map(one).collect();
+        SourceFile::new("entities.json", format!("[{}]", all.join(",")))
+    }
+
+    /// A pseudo-random number below `below`: the same ones in each run.
+    fn dice(state: &mut u64, below: u64) -> u64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) % below
+    }
+
+    fn draw(state: &mut u64) -> ((String, String), String) {
+        let is_group = dice(state, 2) == 0;
+        let parents: Vec<String> = (0..dice(state, 3))
+            .map(|_| format!("{{\"type\":\"Group\",\"id\":\"g{}\"}}", dice(state, 7)))
+            .collect();
+        let attrs = if is_group {
+            "{}".to_owned()
+        } else {
+            format!("{{\"n\":{}}}", dice(state, 5))
+        };
+        let (kind, letter) = if is_group {
+            ("Group", 'g')
+        } else {
+            ("User", 'u')
+        };
+        let name = (kind.to_owned(), format!("{letter}{}", dice(state, 7)));
+        let body = format!("{{\"attrs\":{attrs},\"parents\":[{}]}}", parents.join(","));
+        (name, body)
+    }
+
+    #[test]
+    fn changed_by_and_by_is_the_same_as_built_at_once() {
+        let policies = Policies::load(&[
+            SourceFile::new("s.cedarschema", SCHEMA),
+            SourceFile::new(
+                "p.cedar",
+                "@id(\"p\") permit (principal, action, resource);",
+            ),
+        ])
+        .unwrap();
+        let (mut circles, mut compared) = (0, 0);
+        for seed in 0..150 {
+            let state = &mut (seed * 7919 + 1);
+            let of_file: Bodies = (0..4).map(|_| draw(state)).collect();
+            let Ok(mut directory) = Directory::load(&file(&of_file), &policies) else {
+                continue;
+            };
+            let mut set = Bodies::new();
+            for step in 1..30_u64 {
+                let mut wanted = set.clone();
+                let changes: Vec<Entry> = (0..=dice(state, 7))
+                    .map(|_| {
+                        let (name, body) = draw(state);
+                        let named = EntityRef::new(name.0.as_str(), name.1.as_str()).unwrap();
+                        if dice(state, 3) == 0 {
+                            wanted.remove(&name);
+                            Entry::removed(&policies, &named).unwrap()
+                        } else {
+                            let entry = Entry::read(&policies, &named, &body).unwrap();
+                            wanted.insert(name, body);
+                            entry
+                        }
+                    })
+                    .collect();
+                let mut all = of_file.clone();
+                all.extend(wanted.clone());
+                let built = Directory::load(&file(&all), &policies);
+                match (directory.with_changes(&policies, changes, step), built) {
+                    (Ok(changed), Ok(built)) => {
+                        compared += 1;
+                        assert!(changed.entities.deep_eq(&built.entities), "{seed} {step}");
+                        assert_eq!(changed.len(), built.len());
+                        assert!(changed.revision().ends_with(&format!("+{step}")));
+                        set = wanted;
+                        directory = changed;
+                    }
+                    (Err(ChangeError::Cycle(_)), Err(_)) => circles += 1,
+                    (changed, built) => panic!("{seed} {step}: {changed:?} {built:?}"),
+                }
+            }
+        }
+        assert!(compared > 1000 && circles > 200, "{compared} {circles}");
+    }
+}

@@ -12,8 +12,8 @@ use domain::EntityRef;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::chain;
 use crate::load::Policies;
+use crate::plain::told;
 
 /// Names that a message lists at most.
 const LISTED_MAX: usize = 20;
@@ -121,7 +121,7 @@ impl Entry {
                 uid,
                 entity: Some(Arc::new(entity)),
             }),
-            Err(error) => Err(vec![placed(policies, &uid, &whole, &chain(&error))]),
+            Err(error) => Err(vec![placed(policies, &uid, &whole, &told(&error))]),
         }
     }
 

@@ -92,6 +92,17 @@ impl Store {
         })
     }
 
+    /// Number of the last change of any entity; 0 before the first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_entity_change(&self) -> Result<u64, StoreError> {
+        let last = sqlx::query_scalar("SELECT COALESCE(MAX(number), 0) FROM entity_changes")
+            .fetch_one(&self.read)
+            .await?;
+        unsigned(last)
+    }
+
     /// The last change of one entity, whether it stored or removed it.
     ///
     /// # Errors
