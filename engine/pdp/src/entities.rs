@@ -103,8 +103,8 @@ pub struct Recorded(AtomicU64);
 #[derive(Debug)]
 struct Checked {
     changes: Vec<NewEntityChange>,
-    entries: Vec<Entry>,
-    directory: Directory,
+    /// None when nothing changes.
+    directory: Option<Directory>,
     created: bool,
 }
 
@@ -163,9 +163,9 @@ impl App {
             revision: Arc::clone(&snapshot.revisions.entities),
             recorded: Ok(()),
         };
-        if checked.changes.is_empty() {
+        let Some(directory) = checked.directory else {
             return Ok(done);
-        }
+        };
         let now = self.inputs.clock.now();
         let recorded = self.entities_recorded.0.load(Ordering::Relaxed);
         let first = self
@@ -174,7 +174,7 @@ impl App {
             .add_entity_changes(&checked.changes, &by, now, why.as_deref(), recorded)
             .await?;
         let last = first.saturating_add(checked.changes.len() as u64 - 1);
-        let directory = Arc::new(checked.directory.numbered(last));
+        let directory = Arc::new(directory.numbered(last));
         done.number = Some(last);
         done.revision = Arc::from(directory.revision());
         self.change_shadow(&checked.changes, last);
@@ -187,7 +187,6 @@ impl App {
             // Something before it is not on record yet.
             self.record_entity_changes().await
         };
-        drop(checked.entries);
         Ok(done)
     }
 
@@ -315,14 +314,20 @@ fn check(snapshot: &Snapshot, wishes: Vec<Wish>, limit: usize) -> Result<Checked
     if !unfit.is_empty() {
         return Err(RefusedError::Unfit(unfit));
     }
-    let directory = directory.with_changes(policies, entries.clone(), 0)?;
+    if changes.is_empty() {
+        return Ok(Checked {
+            changes,
+            directory: None,
+            created,
+        });
+    }
+    let directory = directory.with_changes(policies, entries, 0)?;
     if directory.len() > limit && directory.len() > snapshot.directory.len() {
         return Err(RefusedError::TooMany(directory.len(), limit));
     }
     Ok(Checked {
         changes,
-        entries,
-        directory,
+        directory: Some(directory),
         created,
     })
 }

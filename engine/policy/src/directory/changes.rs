@@ -62,7 +62,9 @@ impl Directory {
             let is_hidden = hidden.contains_key(&uid);
             let form = match (entity, is_in_file, is_hidden) {
                 (Some(entity), true, false) => {
-                    if let Some(of_file) = self.get(&uid) {
+                    // One that was shown again by a change before is not in `self`.
+                    let shown = wanted.get(&uid).and_then(Option::as_deref);
+                    if let Some(of_file) = shown.or_else(|| self.get(&uid)) {
                         let of_file = with_ancestors(of_file.clone(), HashSet::new());
                         Arc::make_mut(&mut hidden).insert(uid.clone(), Arc::new(of_file));
                     }

@@ -99,11 +99,7 @@ impl Entry {
                 r#"write {"attrs": {…}, "parents": [{"type": …, "id": …}]}, and "tags" where the schema has them"#,
             )]
         })?;
-        let findings = differences(policies, schema, uid.entity_type(), &body);
-        if !findings.is_empty() {
-            return Err(findings);
-        }
-        let parents: Vec<Value> = body.parents.into_iter().map(Parent::written).collect();
+        let parents: Vec<Value> = body.parents.iter().map(Parent::written).collect();
         let whole = json!({
             "uid": { "type": name.kind.as_str(), "id": name.id.as_str() },
             "attrs": body.attrs,
@@ -121,7 +117,15 @@ impl Entry {
                 uid,
                 entity: Some(Arc::new(entity)),
             }),
-            Err(error) => Err(vec![placed(policies, &uid, &whole, &told(&error))]),
+            // Cedar stops at the first; authors are told all at once.
+            Err(error) => {
+                let findings = differences(policies, schema, uid.entity_type(), &body);
+                Err(if findings.is_empty() {
+                    vec![placed(policies, &uid, &whole, &told(&error))]
+                } else {
+                    findings
+                })
+            }
         }
     }
 
@@ -182,15 +186,9 @@ impl Parent {
         }
     }
 
-    fn written(self) -> Value {
-        match self {
-            Self::Short(reference)
-            | Self::Long {
-                __entity: reference,
-            } => {
-                json!({ "type": reference.kind, "id": reference.id })
-            }
-        }
+    fn written(&self) -> Value {
+        let reference = self.named();
+        json!({ "type": reference.kind, "id": reference.id })
     }
 }
 
