@@ -10,6 +10,12 @@ use crate::harness::{Client, Engine, Site, alice_reads, eventually, root, run};
 /// A site with policies of its own, to be changed.
 fn site() -> (Site, PathBuf) {
     let site = Site::new();
+    let policies = own_policies(&site);
+    (site, policies)
+}
+
+/// The shipped policies, copied to where a test may change them.
+pub(crate) fn own_policies(site: &Site) -> PathBuf {
     let policies = site.folder.path().join("policies");
     fs::create_dir(&policies).unwrap();
     for entry in fs::read_dir(root().join("policies")).unwrap() {
@@ -18,13 +24,14 @@ fn site() -> (Site, PathBuf) {
             fs::copy(&path, policies.join(path.file_name().unwrap())).unwrap();
         }
     }
-    (site, policies)
+    policies
 }
 
 fn start(site: &Site, policies: &std::path::Path) -> Engine {
     Engine::start(
         site.command()
             .env("PORTREEVE_POLICIES__DIR", policies)
+            .env("PORTREEVE_POLICIES__WATCH", "false")
             .env("PORTREEVE_POLICIES__STALE_DENY_AFTER", "2s"),
     )
 }
@@ -128,6 +135,7 @@ fn a_reload_is_whole_or_not_at_all() {
     let mut command = site.command();
     command
         .env("PORTREEVE_POLICIES__DIR", &policies)
+        .env("PORTREEVE_POLICIES__WATCH", "false")
         .env("PORTREEVE_GEO__CITY", &own);
     let engine = Engine::start(&mut command);
     let revision = ready(&engine).1["policies"]["revision"].clone();

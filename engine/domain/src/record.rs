@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decision::Decision;
+use crate::decision::{Decision, Rung};
 use crate::facts::Facts;
 use crate::request::AccessRequest;
 use crate::time::Timestamp;
@@ -45,6 +45,15 @@ impl Manner {
     }
 }
 
+/// What policies that are not live make of a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shadowed<'a> {
+    /// Their revision.
+    pub revision: &'a str,
+    /// The outcome that they would have had.
+    pub rung: Rung,
+}
+
 /// One decision, whole. Borrowed: it is written down and gone.
 #[derive(Clone, Copy, Debug)]
 pub struct DecisionRecord<'a> {
@@ -70,6 +79,9 @@ pub struct DecisionRecord<'a> {
     pub decision: &'a Decision,
     /// What decided.
     pub revisions: &'a Revisions,
+    /// What the policies in the shadow make of it, where it was asked for the record: one access
+    /// in some.
+    pub shadow: Option<Shadowed<'a>>,
     /// `jti` of the token that was minted with it.
     pub token_id: Option<&'a str>,
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use domain::record::Manner;
+use domain::record::{Manner, Shadowed};
 use domain::{Assurance, DecisionRecord, Level, Rung, Signal, Timestamp};
 use futures_util::future::join;
 use risk::Key;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::engine::{Outcome, Snapshot, decide};
 use crate::minting::{Minted, NoToken, mint};
 use crate::pip;
+use crate::publishing::shadow::is_on_record;
 use crate::sessions;
 use crate::settings::SessionSettings;
 use crate::step_up::{StepUpTarget, needed};
@@ -155,6 +156,15 @@ pub async fn answer(
         None => (None, None),
     };
 
+    // Some have on record what a candidate makes of them, and are asked before it is written.
+    let shadow = app.publishing.shadow().filter(|_| is_access);
+    let chance = decision_id.bytes().last().unwrap_or_default();
+    let on_record = shadow.as_ref().filter(|_| is_on_record(chance));
+    let shadowed = on_record.and_then(|shadow| {
+        let rung = shadow.look(&request, &outcome, &snapshot, &decision_id)?;
+        let revision = &*shadow.revision;
+        Some(Shadowed { revision, rung })
+    });
     let record = DecisionRecord {
         decision_id: &decision_id,
         at: now,
@@ -167,14 +177,18 @@ pub async fn answer(
         features: outcome.evidence.features.values(),
         decision: &outcome.decision,
         revisions: &snapshot.revisions,
+        shadow: shadowed,
         token_id: token.as_ref().map(|token| token.id.as_str()),
     };
     let line = serde_json::to_vec(&wire::record::WrittenRecord(&record))
         .map_err(|_| AppendError::NotWritten)?;
-    // While the disk writes: what the challenger makes of it costs the answer nothing.
+    // While the disk writes: what challenger and candidate make of it costs the answer nothing.
     let compared = async {
         if is_access {
             app.models.look(&outcome, &snapshot.settings, now);
+        }
+        if let Some(shadow) = shadow.as_ref().filter(|_| on_record.is_none()) {
+            shadow.look(&request, &outcome, &snapshot, &decision_id);
         }
     };
     let (written, ()) = join(app.journal.append(line), compared).await;

@@ -17,13 +17,15 @@ use token::SigningKey;
 use tokio::sync::Semaphore;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
-use crate::archive::{Archive, Content};
+use crate::archive::Archive;
+use crate::entities::Recorded;
 use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::models::standing::Standing;
 use crate::models::{self, Models};
+use crate::publishing::{self, Publishing};
 use crate::settings::Settings;
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
@@ -77,6 +79,10 @@ pub struct App {
     pub geo: ArcSwap<Geo>,
     /// Which model scores, and which is compared with it.
     pub models: Models,
+    /// Which policies decide, and which are evaluated beside them.
+    pub publishing: Publishing,
+    /// How far changes of entities are on record.
+    pub entities_recorded: Recorded,
     /// What has decided, for those who replay.
     pub archive: Archive,
     /// What decisions read and change.
@@ -128,7 +134,11 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let claim = Store::claim(&settings.store)?;
     let mut start = models::start(&settings, store.clone(), inputs.clock.now()).await;
     let champion = std::mem::replace(&mut start.champion, Err(String::new()));
-    let loaded = snapshot::load(&settings, champion, false)?;
+    let now = inputs.clock.now();
+    let mut policies = publishing::start(&settings, store.clone(), now).await;
+    let set = std::mem::replace(&mut policies.set, Err(Vec::new()));
+    let loaded = snapshot::load(&settings, set, champion)?;
+    notes.append(&mut policies.notes);
     notes.extend(loaded.warnings);
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
@@ -158,6 +168,8 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
+        publishing: Publishing::new(&policies),
+        entities_recorded: Recorded::default(),
         geo: ArcSwap::from_pointee(geo),
         archive,
         state,
@@ -180,8 +192,20 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     if recovery.damaged.is_some() {
         app.journal_is_damaged();
     }
+    app.publishing.note_file(&app.live.current().directory);
+    if let Some((faults, since)) = policies.refused {
+        app.live.failed(faults, since, app.stale_seconds());
+    }
     if let Err(error) = app.take_up_models().await {
         notes.push(format!("models: {error}; it is tried again"));
+    }
+    if let Err(error) = app.take_up_policies().await {
+        notes.push(format!("policies: {error}; it is tried again"));
+    }
+    if let Err(error) = app.record_entity_changes().await {
+        notes.push(format!(
+            "entities: {error}; it is tried again at the next start"
+        ));
     }
     Ok(Built { app, notes })
 }
@@ -218,7 +242,7 @@ impl App {
     /// # Errors
     /// Everything that could not be renewed.
     pub async fn reload(self: &Arc<Self>) -> Result<Vec<String>, Vec<String>> {
-        let done = {
+        let notes = {
             let _alone = self.models.swapping.lock().await;
             // Without the store, what it last said.
             let now = self.inputs.clock.now();
@@ -226,50 +250,56 @@ impl App {
                 Ok(standing) => Arc::new(standing),
                 Err(_) => self.models.standing(),
             };
-            let app = Arc::clone(self);
-            // Reads files and verifies databases: not for the threads that answer.
-            tokio::task::spawn_blocking(move || app.reload_files(&standing)).await
+            self.reload_files(standing).await?
         };
-        let notes = done.map_err(|error| vec![format!("it broke off: {error}")])??;
-        self.take_up_models()
+        let told = |error: &dyn std::fmt::Display| vec![error.to_string()];
+        self.take_up_models().await.map_err(|error| told(&error))?;
+        self.take_up_policies()
             .await
-            .map_err(|error| vec![error.to_string()])?;
+            .map_err(|error| told(&error))?;
         Ok(notes)
     }
 
-    pub(crate) fn reload_files(&self, standing: &Standing) -> Result<Vec<String>, Vec<String>> {
-        let geo = Geo::open(&self.settings.geo);
-        let champion = models::open_champion(&self.models.registry, standing);
-        let had_entities = !self.live.current().directory.is_empty();
-        let faults = match (geo, snapshot::load(&self.settings, champion, had_entities)) {
-            (Ok(geo), Ok(loaded)) => {
-                let mut notes = loaded.warnings;
-                notes.extend(self.archive_now(&loaded.contents));
-                self.geo.store(Arc::new(geo));
-                self.live.renew(loaded.snapshot);
-                self.install_champion(loaded.champion);
-                return Ok(notes);
-            }
-            (Ok(_), Err(LoadError(faults))) => faults,
-            (Err(error), Ok(_)) => vec![error.to_string()],
-            (Err(error), Err(LoadError(mut faults))) => {
-                faults.push(error.to_string());
-                faults
-            }
+    /// The caller holds the lock of whoever swaps.
+    pub(crate) async fn reload_files(
+        self: &Arc<Self>,
+        standing: Arc<Standing>,
+    ) -> Result<Vec<String>, Vec<String>> {
+        let opening = Arc::clone(self);
+        // Reads files and verifies databases: not for the threads that answer.
+        let opened = tokio::task::spawn_blocking(move || {
+            let geo = Geo::open(&opening.settings.geo).map_err(|error| error.to_string());
+            let champion = models::open_champion(&opening.models.registry, &standing);
+            (geo, champion)
+        });
+        let broken = |error: &dyn std::fmt::Display| vec![format!("it broke off: {error}")];
+        let (geo, champion) = opened.await.map_err(|error| broken(&error))?;
+        let set = self.prepared().await;
+        let mut faults: Vec<String> = set.as_ref().err().cloned().unwrap_or_default();
+        faults.extend(champion.as_ref().err().cloned());
+        faults.extend(geo.as_ref().err().cloned());
+        let (Ok(geo), Ok((set, _)), Ok(champion)) = (geo, set, champion) else {
+            self.note_failure(faults.clone());
+            return Err(faults);
         };
-        let limit = self.settings.stale_deny_after.as_secs();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.live
-            .failed(faults.clone(), self.inputs.clock.now(), limit);
-        Err(faults)
+        let loaded = snapshot::load(&self.settings, Ok(set), Ok(champion));
+        let loaded = loaded.map_err(|LoadError(faults)| {
+            self.note_failure(faults.clone());
+            faults
+        })?;
+        let mut notes = loaded.warnings;
+        let kept = self.archive.keep(&loaded.contents, self.inputs.clock.now());
+        notes.extend(kept.await.err().map(|error| not_archived(&error)));
+        self.geo.store(Arc::new(geo));
+        self.publishing.note_file(&loaded.snapshot.directory);
+        self.live.renew(loaded.snapshot);
+        self.install_champion(loaded.champion);
+        Ok(notes)
     }
 
-    /// Keeps what is about to decide, and waits for it; in words what went wrong. Only for
-    /// threads that may block.
-    pub(crate) fn archive_now(&self, contents: &[Content]) -> Option<String> {
-        let keep = self.archive.keep(contents, self.inputs.clock.now());
-        let kept = tokio::runtime::Handle::current().block_on(keep);
-        kept.err().map(|error| not_archived(&error))
+    /// How long policies that could not be renewed are trusted, seconds.
+    pub(crate) fn stale_seconds(&self) -> i64 {
+        i64::try_from(self.settings.stale_deny_after.as_secs()).unwrap_or(i64::MAX)
     }
 
     /// Makes a key and keeps it.

@@ -14,6 +14,7 @@ use store::Store;
 use store::sqlite::{RevisionKind, StoreError};
 
 use crate::engine::Snapshot;
+use crate::snapshot::{self, Set};
 
 /// Contents that wait for a store that fails: more revisions than are published in an outage.
 const WAITING_MAX: usize = 16;
@@ -49,38 +50,43 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The contents of a snapshot, entities apart.
+/// The texts of a policy set.
 ///
 /// # Errors
 /// Never in practice: texts are written as JSON.
-pub fn contents(
-    snapshot: &Snapshot,
-    entities: &SourceFile,
-) -> Result<Vec<Content>, serde_json::Error> {
-    let revisions = &snapshot.revisions;
-    let files: Vec<Text<'_>> = snapshot.policies.files().iter().map(Text::of).collect();
-    let content = |kind, revision: &Arc<str>, bytes: Vec<u8>| Content {
-        kind,
-        revision: Arc::clone(revision),
-        bytes: bytes.into(),
+pub fn of_policies(policies: &Policies) -> Result<Content, serde_json::Error> {
+    let files: Vec<Text<'_>> = policies.files().iter().map(Text::of).collect();
+    Ok(Content {
+        kind: RevisionKind::Policies,
+        revision: Arc::from(policies.revision()),
+        bytes: serde_json::to_vec(&files)?.into(),
+    })
+}
+
+/// The contents of policies and entities. What was set over the file of entities is in the store,
+/// with its numbers.
+///
+/// # Errors
+/// As [`of_policies`].
+pub fn of_set(set: &Set) -> Result<Vec<Content>, serde_json::Error> {
+    let entities = Content {
+        kind: RevisionKind::Entities,
+        revision: Arc::from(set.directory.file_revision()),
+        bytes: serde_json::to_vec(&Text::of(&set.entities))?.into(),
     };
-    Ok(vec![
-        content(
-            RevisionKind::Policies,
-            &revisions.policies,
-            serde_json::to_vec(&files)?,
-        ),
-        content(
-            RevisionKind::Entities,
-            &revisions.entities,
-            serde_json::to_vec(&Text::of(entities))?,
-        ),
-        content(
-            RevisionKind::Settings,
-            &revisions.settings,
-            serde_json::to_vec(&*snapshot.settings)?,
-        ),
-    ])
+    Ok(vec![of_policies(&set.policies)?, entities])
+}
+
+/// The content of settings of the score.
+///
+/// # Errors
+/// As [`of_policies`].
+pub fn of_settings(settings: &risk::Settings) -> Result<Content, serde_json::Error> {
+    Ok(Content {
+        kind: RevisionKind::Settings,
+        revision: Arc::from(settings.revision()),
+        bytes: serde_json::to_vec(settings)?.into(),
+    })
 }
 
 /// Why something that decided cannot decide again.
@@ -190,22 +196,25 @@ impl Archive {
         self.waiting().since
     }
 
-    /// Notes what is deciding now, and forgets what ceased to before a moment.
+    /// Notes what is deciding now, and sets of policies that may decide again, and forgets what ceased to before a moment.
     ///
     /// # Errors
     /// When the store refuses.
     pub async fn tidy(
         &self,
         snapshot: &Snapshot,
+        policies: &[&str],
         before: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let revisions = &snapshot.revisions;
-        let in_use = [
+        let mut in_use = vec![
             (RevisionKind::Policies, &*revisions.policies),
             (RevisionKind::Entities, file_part(&revisions.entities)),
             (RevisionKind::Settings, &*revisions.settings),
         ];
+        let policies = policies.iter();
+        in_use.extend(policies.map(|revision| (RevisionKind::Policies, *revision)));
         self.store.touch_revisions(&in_use, now).await?;
         if let Some(before) = before {
             self.store.forget_revisions(before).await?;
@@ -244,10 +253,22 @@ impl Archive {
     /// When they are not kept, or do not fit the schema.
     pub async fn directory(&self, revision: &str, policies: &Policies) -> Result<Directory, Gone> {
         let kind = RevisionKind::Entities;
-        let content = self.content(kind, revision).await?;
+        let content = self.content(kind, file_part(revision)).await?;
         let file = read::<Text<'_>>(kind, revision, &content)?.into_file();
         let directory =
             Directory::load(&file, policies).map_err(|error| changed(kind, revision, &error))?;
+        // What was set over the file until then.
+        let until = match revision.split_once('+') {
+            None => 0,
+            Some((_, number)) => number
+                .parse()
+                .map_err(|error| changed(kind, revision, &error))?,
+        };
+        let stored = self.store.stored_entities(Some(until)).await?;
+        let directory = snapshot::with_stored(directory, &stored, policies).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            changed(kind, revision, &faults.join("; "))
+        })?;
         same(kind, revision, directory.revision())?;
         Ok(directory)
     }

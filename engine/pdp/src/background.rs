@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use domain::Timestamp;
 use store::journal;
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
 use crate::models::drift::Alarm;
+use crate::publishing::{KEPT_BACK, watch};
 use crate::recorder::Drain;
 
 /// How often what changed is written.
@@ -33,7 +34,7 @@ const PROFILES_DAYS: i64 = 183;
 #[derive(Debug)]
 pub struct Background {
     tasks: JoinSet<()>,
-    stop: watch::Sender<bool>,
+    stop: Sender<bool>,
     app: Arc<App>,
 }
 
@@ -41,12 +42,15 @@ impl Background {
     /// Starts them.
     #[must_use]
     pub fn start(app: &Arc<App>) -> Self {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(flush(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
+        if app.settings.watch_policies {
+            tasks.spawn(until(stopped.clone(), watch::watch(Arc::clone(app))));
+        }
         tasks.spawn(until(stopped, tidy(Arc::clone(app))));
         Self {
             tasks,
@@ -91,7 +95,7 @@ impl Background {
     }
 }
 
-async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+async fn until(mut stopped: Receiver<bool>, work: impl Future<Output = ()>) {
     tokio::select! {
         () = work => {}
         _ = stopped.wait_for(|stopped| *stopped) => {}
@@ -99,7 +103,7 @@ async fn until(mut stopped: watch::Receiver<bool>, work: impl Future<Output = ()
 }
 
 /// Stops between two flushes: what one has taken to write would be lost with it.
-async fn flush(app: Arc<App>, mut stopped: watch::Receiver<bool>) {
+async fn flush(app: Arc<App>, mut stopped: Receiver<bool>) {
     let mut ticks = every(FLUSH_EVERY);
     loop {
         tokio::select! {
@@ -140,6 +144,11 @@ async fn keys(app: Arc<App>) {
             && let Err(error) = app.take_up_models().await
         {
             tracing::error!(%error, "what was done with models was not taken up; trying again");
+        }
+        if (changed.is_some() || app.publishing.is_unfinished())
+            && let Err(error) = app.take_up_policies().await
+        {
+            tracing::error!(%error, "what was done with policies was not taken up; trying again");
         }
         // Once a minute is fine enough for "last used".
         if round.is_multiple_of(300) {
@@ -236,7 +245,9 @@ async fn tidy(app: Arc<App>) {
         // A day more: after a crash it is known only within minutes until when one decided.
         let unused = before.map(|before| before.plus_seconds(-86_400));
         let snapshot = Arc::clone(&app.live.current());
-        if let Err(error) = app.archive.tidy(&snapshot, unused, now).await {
+        let standing = app.publishing.standing();
+        let needed = standing.needed(KEPT_BACK);
+        if let Err(error) = app.archive.tidy(&snapshot, &needed, unused, now).await {
             tracing::warn!(%error, "revisions in use were not noted");
         }
         if let Some(before) = before
@@ -253,6 +264,10 @@ async fn forget_records(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let store = app.state.store();
     store.forget_decisions(before).await?;
+    // A day more, as of revisions.
+    store
+        .forget_entity_changes(before.plus_seconds(-86_400))
+        .await?;
     if let Some(drained) = store.drained().await? {
         let folder = app.settings.data_dir.join("journal");
         let find = move || journal::outdated(&folder, &drained, before);

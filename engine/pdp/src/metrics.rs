@@ -15,6 +15,7 @@ use risk::distribution::Drift;
 
 use crate::engine::Outcome;
 use crate::models::shadow::{LEVELS, Meters, Shadow};
+use crate::publishing::shadow::Matrix;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -48,6 +49,14 @@ struct ComparedLabel {
     agrees: &'static str,
     champion_level: &'static str,
     challenger_level: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CandidateLabel {
+    candidate: String,
+    agrees: &'static str,
+    live: &'static str,
+    shadow: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -137,6 +146,7 @@ pub struct Metrics {
     sessions: Gauge,
     reload_failures: Counter,
     models: ModelMetrics,
+    candidate: Family<CandidateLabel, Counter>,
 }
 
 impl Default for Metrics {
@@ -176,6 +186,7 @@ impl Metrics {
             sessions: Gauge::default(),
             reload_failures: Counter::default(),
             models: ModelMetrics::default(),
+            candidate: Family::default(),
             registry,
         };
         metrics.registered()
@@ -184,6 +195,11 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         self.models.register(registry);
+        registry.register(
+            "policy_shadow_compared",
+            "Accesses that the live policies and those in the shadow were asked about, by outcome",
+            self.candidate.clone(),
+        );
         registry.register("denials", "Denials by cause", self.denials.clone());
         registry.register_with_unit(
             "decide_duration",
@@ -313,6 +329,25 @@ impl Metrics {
             difference: Some(models.difference.get_or_create(&label).clone()),
             failures: models.failures.get_or_create(&label).clone(),
         }
+    }
+
+    /// Begins to count what policies in the shadow make of accesses, from zero; none ends it.
+    pub fn begin_policy_shadow(&self, candidate: Option<&str>) -> Matrix {
+        self.candidate.clear();
+        let Some(candidate) = candidate else {
+            return Matrix::default();
+        };
+        Rung::ALL.map(|live| {
+            Rung::ALL.map(|shadow| {
+                let label = CandidateLabel {
+                    candidate: candidate.to_owned(),
+                    agrees: if live == shadow { "yes" } else { "no" },
+                    live: live.as_str(),
+                    shadow: shadow.as_str(),
+                };
+                self.candidate.get_or_create(&label).clone()
+            })
+        })
     }
 
     /// Sets how far features have drifted.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub policies: PathBuf,
     /// Entities; none for the default file, if it is there.
     pub entities: Option<PathBuf>,
+    /// Whether the folder of policies is watched, and taken up when it has changed.
+    pub watch_policies: bool,
     /// How long policies that could not be renewed are trusted.
     pub stale_deny_after: Duration,
     /// Models.
@@ -93,6 +95,10 @@ pub struct AuditSettings {
 pub struct Limits {
     /// Largest request body, bytes (413).
     pub body_bytes: usize,
+    /// Largest policy set or load of entities, bytes (413).
+    pub upload_bytes: usize,
+    /// Stored entities at most (422).
+    pub entities: usize,
     /// Largest batch (413).
     pub batch: BatchLimits,
     /// Longest header value, bytes (431, G4).

@@ -1,24 +1,77 @@
 //! Loading what decides: policies, entities, model, whole or not at all.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use domain::Timestamp;
 use domain::record::Revisions;
-use policy::{Directory, Policies, SourceFile};
+use domain::{EntityRef, Timestamp};
+use policy::{Directory, Entry, Policies, Problem, SourceFile};
 use risk::Model;
+use store::sqlite::StoredEntities;
 
 use crate::archive::{self, Content};
 use crate::engine::Snapshot;
 use crate::models::open::Opened;
 use crate::settings::Settings;
 
+/// Stored entities that do not fit, each told by itself; more are counted.
+const UNFIT_TOLD: usize = 100;
+
 /// What was wrong, each with its place and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct LoadError(pub Vec<String>);
+
+/// One thing that keeps a set from deciding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// In a file, with its place.
+    InFile(Problem),
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFile(problem) => problem.fmt(f),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}
+
+impl LoadError {
+    fn of(faults: &[Fault]) -> Self {
+        Self(faults.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// What policies and entities are loaded from.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// Schemas and policies.
+    pub policies: Arc<[SourceFile]>,
+    /// The file of entities.
+    pub entities: SourceFile,
+    /// Entities that somebody set over it.
+    pub stored: Arc<StoredEntities>,
+}
+
+/// Policies and the entities that fit them.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// Schema and policies.
+    pub policies: Arc<Policies>,
+    /// Stored entities.
+    pub directory: Arc<Directory>,
+    /// The file of entities, for the archive.
+    pub entities: SourceFile,
+    /// For people; nothing that keeps it from deciding.
+    pub warnings: Vec<String>,
+}
 
 /// A snapshot that loaded, and what is odd about it.
 #[derive(Debug)]
@@ -33,30 +86,51 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Loads everything that the settings name. The champion has been opened before, or what is
-/// wrong with it is one of the faults. Where there were entities before, there must be some: a
-/// file that is gone for a moment is not an organisation without people.
+/// The files of the folder of policies.
 ///
 /// # Errors
-/// Everything that is wrong with it, at once.
-pub fn load(
-    settings: &Settings,
-    champion: Result<Opened, String>,
-    had_entities: bool,
-) -> Result<Loaded, LoadError> {
-    let mut faults = Vec::new();
-    let policies = load_policies(&settings.policies, &mut faults);
-    let entities = settings.entities_file();
-    let entities = entities.or_else(|| had_entities.then(|| settings.entities_beside()));
-    let directory = policies
-        .as_ref()
-        .and_then(|policies| load_directory(entities.as_deref(), policies, &mut faults));
-    let champion = champion.map_err(|error| faults.push(error)).ok();
-    let (Some(policies), Some((directory, entities)), Some(champion)) =
-        (policies, directory, champion)
-    else {
-        return Err(LoadError(faults));
+/// When one of them cannot be read; the message says which.
+pub fn read_folder(folder: &Path) -> Result<Arc<[SourceFile]>, Fault> {
+    let files = policy::source::read_folder(folder).map_err(|error| {
+        Fault::Other(format!(
+            "{}: {error}; set `policies.dir` to a folder with `*.cedarschema` and `*.cedar`",
+            folder.display()
+        ))
+    });
+    files.map(Arc::from)
+}
+
+/// The file of entities. Where there was one before, there must be one: a file that is gone for a
+/// moment is not an organisation without people.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_entities(settings: &Settings, had_entities: bool) -> Result<SourceFile, Fault> {
+    let path = settings.entities_file();
+    let Some(path) = path.or_else(|| had_entities.then(|| settings.entities_beside())) else {
+        return Ok(Directory::nothing());
     };
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(SourceFile::new(path.display().to_string(), text)),
+        Err(error) => Err(Fault::Other(format!(
+            "{}: {error}; set `policies.entities`",
+            path.display()
+        ))),
+    }
+}
+
+/// Loads policies, and the entities under their schema.
+///
+/// # Errors
+/// Everything that is wrong with them, at once; entities that the schema does not fit any more
+/// are named.
+pub fn load_set(texts: &Texts, levels: [u8; 3]) -> Result<Set, Vec<Fault>> {
+    let in_files = |problems: policy::Problems| -> Vec<Fault> {
+        problems.0.into_iter().map(Fault::InFile).collect()
+    };
+    let policies = Policies::load(&texts.policies).map_err(in_files)?;
+    let directory = Directory::load(&texts.entities, &policies).map_err(in_files)?;
+    let directory = with_stored(directory, &texts.stored, &policies)?;
     let mut warnings: Vec<String> = policies
         .warnings()
         .0
@@ -64,68 +138,129 @@ pub fn load(
         .map(ToString::to_string)
         .collect();
     warnings.extend(directory.open_grants(&policies));
-    warnings.extend(differing_thresholds(&policies, settings.risk.levels));
+    warnings.extend(differing_thresholds(&policies, levels));
+    Ok(Set {
+        policies: Arc::new(policies),
+        directory: Arc::new(directory),
+        entities: texts.entities.clone(),
+        warnings,
+    })
+}
+
+/// A file's directory with the stored entities over it.
+///
+/// # Errors
+/// The stored entities that do not fit the schema.
+pub fn with_stored(
+    directory: Directory,
+    stored: &StoredEntities,
+    policies: &Policies,
+) -> Result<Directory, Vec<Fault>> {
+    if stored.last == 0 {
+        return Ok(directory);
+    }
+    let mut entries = Vec::with_capacity(stored.entities.len());
+    let mut unfit = Vec::new();
+    for entity in &stored.entities {
+        let name = EntityRef::new(entity.kind.as_str(), entity.id.as_str());
+        let read = match &name {
+            Ok(name) => Entry::read(policies, name, &entity.body).map_err(|findings| {
+                let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                format!("stored entity {name}: {}", findings.join("; "))
+            }),
+            Err(error) => Err(format!("stored entity {}: {error}", entity.kind)),
+        };
+        match read {
+            Ok(entry) => entries.push(entry),
+            Err(words) => unfit.push(words),
+        }
+    }
+    if unfit.is_empty() {
+        return directory
+            .with_changes(policies, entries, stored.last)
+            .map_err(|error| vec![Fault::Other(format!("stored entities: {error}"))]);
+    }
+    let more = unfit.len().saturating_sub(UNFIT_TOLD);
+    unfit.truncate(UNFIT_TOLD);
+    if more > 0 {
+        unfit.push(format!(
+            "and {more} more stored entities do not fit the schema"
+        ));
+    }
+    unfit.push(
+        "put the schema right, or change or delete these entities first \
+         (`PUT` or `DELETE /v1/entities/TYPE/ID`)"
+            .to_owned(),
+    );
+    Err(unfit.into_iter().map(Fault::Other).collect())
+}
+
+/// Puts a snapshot together. The champion has been opened before, or what is wrong with it is one
+/// of the faults.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load(
+    settings: &Settings,
+    set: Result<Set, Vec<Fault>>,
+    champion: Result<Opened, String>,
+) -> Result<Loaded, LoadError> {
+    let (set, champion) = match (set, champion) {
+        (Ok(set), Ok(champion)) => (set, champion),
+        (Ok(_), Err(error)) => return Err(LoadError(vec![error])),
+        (Err(faults), champion) => {
+            let mut error = LoadError::of(&faults);
+            error.0.extend(champion.err());
+            return Err(error);
+        }
+    };
+    let contents = archive::of_set(&set).and_then(|mut contents| {
+        contents.push(archive::of_settings(&settings.risk)?);
+        Ok(contents)
+    });
+    let contents = contents.map_err(|error| LoadError(vec![error.to_string()]))?;
     let revisions = Revisions {
-        policies: Arc::from(policies.revision()),
-        entities: Arc::from(directory.revision()),
+        policies: Arc::from(set.policies.revision()),
+        entities: Arc::from(set.directory.revision()),
         model: Arc::clone(champion.model.name()),
         model_hash: Arc::clone(champion.model.hash()),
         settings: Arc::from(settings.risk.revision()),
     };
     let snapshot = Snapshot {
-        policies: Arc::new(policies),
-        directory: Arc::new(directory),
+        policies: set.policies,
+        directory: set.directory,
         model: Arc::clone(&champion.model),
         settings: Arc::new(settings.risk.clone()),
         revisions: Arc::new(revisions),
         deny_from: None,
     };
-    let contents = archive::contents(&snapshot, &entities)
-        .map_err(|error| LoadError(vec![error.to_string()]))?;
     Ok(Loaded {
         snapshot,
         champion,
         contents,
-        warnings,
+        warnings: set.warnings,
     })
 }
 
-fn load_policies(folder: &Path, faults: &mut Vec<String>) -> Option<Policies> {
-    let files = policy::source::read_folder(folder)
-        .map_err(|error| {
-            faults.push(format!(
-                "{}: {error}; set `policies.dir` to a folder with `*.cedarschema` and `*.cedar`",
-                folder.display()
-            ));
-        })
-        .ok()?;
-    Policies::load(&files)
-        .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
-        .ok()
-}
-
-fn load_directory(
-    path: Option<&Path>,
-    policies: &Policies,
-    faults: &mut Vec<String>,
-) -> Option<(Directory, SourceFile)> {
-    let file = match path {
-        None => Directory::nothing(),
-        Some(path) => match fs::read_to_string(path) {
-            Ok(text) => SourceFile::new(path.display().to_string(), text),
-            Err(error) => {
-                faults.push(format!(
-                    "{}: {error}; set `policies.entities`",
-                    path.display()
-                ));
-                return None;
-            }
+/// What the folder would load as, without anything that was published or stored.
+///
+/// # Errors
+/// As [`load_set`].
+pub fn load_folder(settings: &Settings) -> Result<Set, Vec<Fault>> {
+    let texts = match (
+        read_folder(&settings.policies),
+        read_entities(settings, false),
+    ) {
+        (Ok(policies), Ok(entities)) => Texts {
+            policies,
+            entities,
+            stored: Arc::default(),
         },
+        (policies, entities) => {
+            return Err(policies.err().into_iter().chain(entities.err()).collect());
+        }
     };
-    Directory::load(&file, policies)
-        .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
-        .ok()
-        .map(|directory| (directory, file))
+    load_set(&texts, settings.risk.levels)
 }
 
 /// Policies that compare the score with something that is no level of the settings, and levels
@@ -165,6 +300,9 @@ fn differing_thresholds(policies: &Policies, levels: [u8; 3]) -> Vec<String> {
 pub struct Live {
     current: ArcSwap<Snapshot>,
     stale: ArcSwap<Option<Stale>>,
+    /// The snapshot before, so that it is let go by whoever swaps, and not by a decision: to
+    /// free the entities of an organisation takes milliseconds.
+    before: Mutex<Option<Arc<Snapshot>>>,
 }
 
 /// A reload that failed, and has not succeeded since.
@@ -183,6 +321,7 @@ impl Live {
         Self {
             current: ArcSwap::from_pointee(snapshot),
             stale: ArcSwap::default(),
+            before: Mutex::default(),
         }
     }
 
@@ -200,8 +339,46 @@ impl Live {
 
     /// Swaps a new snapshot in, whole.
     pub fn renew(&self, snapshot: Snapshot) {
-        self.current.store(Arc::new(snapshot));
+        self.put(snapshot);
         self.stale.store(Arc::new(None));
+    }
+
+    /// Swaps other policies in, with the entities that fit them, whole; model and settings stay.
+    pub fn renew_set(&self, policies: &Arc<Policies>, directory: &Arc<Directory>) {
+        let now = Snapshot::clone(&self.current());
+        self.renew(Snapshot {
+            revisions: Arc::new(Revisions {
+                policies: Arc::from(policies.revision()),
+                entities: Arc::from(directory.revision()),
+                ..Revisions::clone(&now.revisions)
+            }),
+            policies: Arc::clone(policies),
+            directory: Arc::clone(directory),
+            deny_from: None,
+            ..now
+        });
+    }
+
+    /// Swaps other entities in, whole; everything else stays, its age too.
+    pub fn renew_directory(&self, directory: &Arc<Directory>) {
+        let now = Snapshot::clone(&self.current());
+        self.put(Snapshot {
+            revisions: Arc::new(Revisions {
+                entities: Arc::from(directory.revision()),
+                ..Revisions::clone(&now.revisions)
+            }),
+            directory: Arc::clone(directory),
+            ..now
+        });
+    }
+
+    fn put(&self, snapshot: Snapshot) {
+        let before = self.current.swap(Arc::new(snapshot));
+        let long_gone = {
+            let mut kept = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.replace(before)
+        };
+        drop(long_gone);
     }
 
     /// Swaps another model into the snapshot, whole; everything else in it stays, its age too.
@@ -213,7 +390,7 @@ impl Live {
             ..Revisions::clone(&snapshot.revisions)
         });
         snapshot.model = Arc::clone(model);
-        self.current.store(Arc::new(snapshot));
+        self.put(snapshot);
     }
 
     /// Notes that a reload failed: the old snapshot stays, and from the first failure on its
@@ -222,7 +399,7 @@ impl Live {
         let since = self.stale().map_or(now, |stale| stale.since);
         let mut snapshot = Snapshot::clone(&self.current());
         snapshot.deny_from = Some(since.plus_seconds(deny_after_seconds));
-        self.current.store(Arc::new(snapshot));
+        self.put(snapshot);
         self.stale.store(Arc::new(Some(Stale { since, faults })));
     }
 }

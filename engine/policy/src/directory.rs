@@ -3,7 +3,11 @@
 //! Stored attributes win. What a request says in `properties` fills in only what is not stored
 //! and the schema knows; nothing at all of a type that is annotated `@stored("alone")`.
 
-use std::collections::{BTreeSet, HashMap};
+mod changes;
+mod entry;
+
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{self, EntityUID, PartialValue};
 use cedar_policy_core::entities::{Dereference, Entities, TCComputation};
@@ -14,9 +18,13 @@ use domain::{EntityRef, Signal};
 use smol_str::SmolStr;
 
 use crate::load::Policies;
+use crate::plain::told;
 use crate::problem::{Problem, Problems};
 use crate::source::{self, SourceFile};
 use crate::value::{BadValue, convert};
+
+pub use changes::ChangeError;
+pub use entry::{Entry, Finding};
 
 /// A directory with more entities within reach of one request than this is refused for
 /// requests that carry properties: copying them would be the slow way to say no.
@@ -26,8 +34,48 @@ const MAX_WITHIN_REACH: usize = 10_000;
 #[derive(Debug)]
 pub struct Directory {
     entities: Entities,
+    /// Those of the file, as long as nothing is set over them.
+    file: Arc<HashSet<EntityUID>>,
+    /// The file's entities that something is set over, as the file has them.
+    hidden: Arc<HashMap<EntityUID, Arc<ast::Entity>>>,
+    file_revision: Arc<str>,
     revision: String,
     stored: usize,
+}
+
+/// Where a stored entity comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The file of entities.
+    File,
+    /// Somebody set it; it may go over one of the file.
+    Api,
+}
+
+impl Source {
+    /// The word in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// A stored entity, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Its type.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Cedar's JSON form without `uid`.
+    pub text: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// Whether it is set over one of the file.
+    pub over_file: bool,
 }
 
 /// Entities as one request sees them.
@@ -55,19 +103,25 @@ impl Directory {
     pub fn load(file: &SourceFile, policies: &Policies) -> Result<Self, Problems> {
         let entities = cedar_policy::Entities::from_json_str(&file.text, Some(policies.schema()))
             .map_err(|error| {
-                Problems(vec![Problem::error(&file.name, chain(&error)).with_help(
+                Problems(vec![Problem::error(&file.name, told(&error)).with_help(
                     "entities are a JSON array of {\"uid\":{\"type\",\"id\"},\"attrs\":{},\"parents\":[]}",
                 )])
             })?;
         let entities: Entities = entities.as_ref().clone();
-        let stored = entities
+        let file_revision = source::revision(std::slice::from_ref(file));
+        let of_file: HashSet<EntityUID> = entities
             .iter()
-            .filter(|entity| !entity.uid().is_action())
-            .count();
+            .map(ast::Entity::uid)
+            .filter(|uid| !uid.is_action())
+            .cloned()
+            .collect();
         Ok(Self {
             entities,
-            revision: source::revision(std::slice::from_ref(file)),
-            stored,
+            stored: of_file.len(),
+            file: Arc::new(of_file),
+            hidden: Arc::default(),
+            revision: file_revision.clone(),
+            file_revision: Arc::from(file_revision),
         })
     }
 
@@ -85,10 +139,93 @@ impl Directory {
         SourceFile::new("no entities", "[]")
     }
 
-    /// Content hash, as recorded with every decision.
+    /// As recorded with every decision: content hash of the file, and with a plus the number of
+    /// the last change over it, if there is one.
     #[must_use]
     pub fn revision(&self) -> &str {
         &self.revision
+    }
+
+    /// Where a stored entity comes from; none when it is not stored.
+    #[must_use]
+    pub fn source(&self, policies: &Policies, entity: &EntityRef) -> Option<Source> {
+        self.get(&policies.uid_of(entity)?)
+            .map(|entity| self.source_of(entity.uid()))
+    }
+
+    fn source_of(&self, uid: &EntityUID) -> Source {
+        if self.file.contains(uid) && !self.hidden.contains_key(uid) {
+            Source::File
+        } else {
+            Source::Api
+        }
+    }
+
+    /// A stored entity, to be shown.
+    #[must_use]
+    pub fn shown(&self, policies: &Policies, entity: &EntityRef) -> Option<Shown> {
+        self.show(self.get(&policies.uid_of(entity)?)?)
+    }
+
+    fn show(&self, entity: &ast::Entity) -> Option<Shown> {
+        let uid = entity.uid();
+        let eid: &str = uid.eid().as_ref();
+        Some(Shown {
+            kind: uid.entity_type().to_string(),
+            id: eid.to_owned(),
+            text: entry::written(entity)?,
+            source: self.source_of(uid),
+            over_file: self.hidden.contains_key(uid),
+        })
+    }
+
+    /// At most so many stored entities in order of type and id, of one type or all, those after
+    /// a type and id.
+    #[must_use]
+    pub fn page(
+        &self,
+        kind: Option<&str>,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Vec<Shown> {
+        // The smallest so many, found in one pass: to sort a hundred thousand for each page
+        // would cost more.
+        let mut least: BinaryHeap<(String, &str, &EntityUID)> = BinaryHeap::new();
+        for uid in self.entities.iter().map(ast::Entity::uid) {
+            if uid.is_action() {
+                continue;
+            }
+            let (name, id): (String, &str) = (uid.entity_type().to_string(), uid.eid().as_ref());
+            let is_wanted = kind.is_none_or(|kind| kind == name)
+                && after.is_none_or(|after| (name.as_str(), id) > after);
+            if is_wanted {
+                let is_least = least
+                    .peek()
+                    .is_none_or(|most| (&name, id) < (&most.0, most.1));
+                if is_least || least.len() < limit {
+                    least.push((name, id, uid));
+                }
+                if least.len() > limit {
+                    least.pop();
+                }
+            }
+        }
+        let found = least.into_sorted_vec().into_iter();
+        found
+            .filter_map(|(_, _, uid)| self.show(self.get(uid)?))
+            .collect()
+    }
+
+    /// Content hash of the file alone.
+    #[must_use]
+    pub fn file_revision(&self) -> &str {
+        &self.file_revision
+    }
+
+    /// Whether the file has any entities.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        !self.file.is_empty()
     }
 
     /// How many entities are stored, actions not counted.
@@ -276,19 +413,4 @@ impl Directory {
         }
         Ok(found)
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

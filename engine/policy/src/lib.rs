@@ -19,13 +19,14 @@ pub mod ladder;
 pub mod load;
 mod mentions;
 pub mod places;
+pub mod plain;
 pub mod problem;
 mod shape;
 mod slice;
 pub mod source;
 mod value;
 
-pub use directory::Directory;
+pub use directory::{ChangeError, Directory, Entry, Finding, Shown, Source};
 pub use ladder::{Climb, Question};
 pub use load::Policies;
 pub use problem::{Problem, Problems, Severity};

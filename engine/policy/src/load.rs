@@ -35,6 +35,7 @@ pub struct Policies {
     set: PolicySet,
     files: Arc<[SourceFile]>,
     revision: String,
+    schema_revision: String,
     warnings: Problems,
 }
 
@@ -114,6 +115,13 @@ impl Policies {
             set,
             files: Arc::from(files),
             revision: source::revision(files),
+            schema_revision: source::revision(
+                &files
+                    .iter()
+                    .filter(|file| file.is_schema())
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            ),
             warnings: problems,
         })
     }
@@ -130,10 +138,21 @@ impl Policies {
         &self.files
     }
 
+    /// Whether both sets have the same schema, so that the same directory fits both.
+    #[must_use]
+    pub fn has_schema_of(&self, other: &Self) -> bool {
+        self.schema_revision == other.schema_revision
+    }
+
     /// How many policies there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.policies.len()
+    }
+
+    /// Every policy as answers tell of it, in the order of the files.
+    pub fn told(&self) -> impl Iterator<Item = &DecidingPolicy> {
+        self.policies.iter().map(|policy| &*policy.told)
     }
 
     /// Whether there is none, so that everything is denied.

@@ -163,6 +163,8 @@ struct Whole<'a> {
     detail: Option<&'a str>,
     revisions: Revisions<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<Shadow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'a str>,
 }
 
@@ -193,6 +195,13 @@ struct Revisions<'a> {
     model: &'a str,
     model_hash: &'a str,
     settings: &'a str,
+}
+
+/// What policies that were not live made of it.
+#[derive(Serialize)]
+struct Shadow<'a> {
+    revision: &'a str,
+    outcome: &'a str,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -251,6 +260,10 @@ impl Serialize for WrittenRecord<'_> {
                 model_hash: &record.revisions.model_hash,
                 settings: &record.revisions.settings,
             },
+            shadow: record.shadow.map(|shadow| Shadow {
+                revision: shadow.revision,
+                outcome: shadow.rung.as_str(),
+            }),
             token_id: record.token_id,
         }
         .serialize(to)

@@ -268,6 +268,7 @@ fn record(
         features: outcome.evidence.features.values(),
         decision: &outcome.decision,
         revisions: &snapshot.revisions,
+        shadow: None,
         token_id: None,
     };
     serde_json::to_vec(&wire::record::WrittenRecord(&record)).unwrap()

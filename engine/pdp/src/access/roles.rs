@@ -69,14 +69,17 @@ pub enum Permission {
     ReportEvents,
     ReadDevices,
     WriteDevices,
+    ReadEntities,
+    WriteEntities,
+    ReadPolicies,
+    WritePolicies,
+    ReplayPolicies,
     ReadModels,
     ChooseModels,
-    ReadPolicies,
-    ReplayPolicies,
 }
 
 impl Permission {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Evaluate,
         Self::Access,
         Self::MintTokens,
@@ -90,10 +93,13 @@ impl Permission {
         Self::ReportEvents,
         Self::ReadDevices,
         Self::WriteDevices,
+        Self::ReadEntities,
+        Self::WriteEntities,
+        Self::ReadPolicies,
+        Self::WritePolicies,
+        Self::ReplayPolicies,
         Self::ReadModels,
         Self::ChooseModels,
-        Self::ReadPolicies,
-        Self::ReplayPolicies,
     ];
 
     /// The Cedar action.
@@ -113,10 +119,13 @@ impl Permission {
             Self::ReportEvents => "events.report",
             Self::ReadDevices => "devices.read",
             Self::WriteDevices => "devices.write",
+            Self::ReadEntities => "entities.read",
+            Self::WriteEntities => "entities.write",
+            Self::ReadPolicies => "policies.read",
+            Self::WritePolicies => "policies.write",
+            Self::ReplayPolicies => "policies.replay",
             Self::ReadModels => "models.read",
             Self::ChooseModels => "models.choose",
-            Self::ReadPolicies => "policies.read",
-            Self::ReplayPolicies => "policies.replay",
         }
     }
 }
@@ -223,6 +232,10 @@ mod tests {
         for role in Role::ALL {
             let keeps = matches!(role, Role::Keeper | Role::Admin);
             assert_eq!(granted(role).contains(&"models.choose"), keeps, "{role:?}");
+            let writes = matches!(role, Role::Author | Role::Admin);
+            for action in ["entities.write", "policies.write"] {
+                assert_eq!(granted(role).contains(&action), writes, "{role:?}");
+            }
         }
         for role in Role::ALL {
             let writes = matches!(role, Role::Author | Role::Admin);

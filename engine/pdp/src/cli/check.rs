@@ -11,7 +11,7 @@ use crate::snapshot::{self, LoadError};
 
 pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     let champion = runtime()?.block_on(models::foresee(settings));
-    let loaded = snapshot::load(settings, champion, false);
+    let loaded = snapshot::load(settings, snapshot::load_folder(settings), champion);
     let geo = Geo::open(&settings.geo);
     let mut faults = Vec::new();
     let mut found = Vec::new();

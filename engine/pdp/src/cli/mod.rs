@@ -58,7 +58,7 @@ enum Command {
     /// Keys of callers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Policies: what others would have decided, and why one decision came about
+    /// Policies: test, replay, publish, shadow, promote, go back
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Models: train, compare, shadow, promote, roll back, watch for drift

@@ -167,12 +167,19 @@ pub(super) async fn configuration(State(app): State<Arc<App>>) -> Response {
 
 /// The body of a request that must be JSON. AuthZEN wants 400 where axum would say 415 or 422.
 async fn read_json(app: &App, request: Request<Body>) -> Result<axum::body::Bytes, Problem> {
+    read_json_up_to(app.settings.limits.body_bytes, request).await
+}
+
+async fn read_json_up_to(
+    most: usize,
+    request: Request<Body>,
+) -> Result<axum::body::Bytes, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::malformed(
             "the Content-Type must be application/json",
         ));
     }
-    read_body(app, request).await
+    read_body_up_to(most, request).await
 }
 
 /// The body of a request that must be a JSON object of some form, which people are told when it
@@ -182,7 +189,16 @@ pub(super) async fn read_object<T: DeserializeOwned>(
     request: Request<Body>,
     form: &str,
 ) -> Result<T, Problem> {
-    let body = read_json(app, request).await?;
+    read_object_up_to(app.settings.limits.body_bytes, request, form).await
+}
+
+/// The same, of at most so many bytes.
+pub(super) async fn read_object_up_to<T: DeserializeOwned>(
+    most: usize,
+    request: Request<Body>,
+    form: &str,
+) -> Result<T, Problem> {
+    let body = read_json_up_to(most, request).await?;
     wire::read(&body).map_err(|Malformed(why)| Problem::malformed(format!("{why}; write {form}")))
 }
 
@@ -191,7 +207,14 @@ pub(super) async fn read_body(
     app: &App,
     request: Request<Body>,
 ) -> Result<axum::body::Bytes, Problem> {
-    let most = app.settings.limits.body_bytes;
+    read_body_up_to(app.settings.limits.body_bytes, request).await
+}
+
+/// The same, of at most so many bytes.
+pub(super) async fn read_body_up_to(
+    most: usize,
+    request: Request<Body>,
+) -> Result<axum::body::Bytes, Problem> {
     let too_large = || Problem::too_large(format!("the body is larger than {most} bytes"));
     let announced = request
         .headers()

@@ -1,9 +1,10 @@
 //! What every request passes: limits on headers, on work at once and on time; its id; its count.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -13,6 +14,9 @@ use tokio::time::timeout;
 use super::Problem;
 use crate::app::App;
 use crate::serve::HEAD_MAX;
+
+/// Time for a request that brings a policy set or many entities.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(60);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -58,7 +62,12 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
         Problem::headers_too_large().into_response()
     } else if let Ok(_at_work) = gate.at_work.try_acquire() {
         request.extensions_mut().insert(RequestId(id.clone()));
-        match timeout(limits.request_timeout, next.run(request)).await {
+        let patience = if is_upload(&request) {
+            limits.request_timeout.max(UPLOAD_WITHIN)
+        } else {
+            limits.request_timeout
+        };
+        match timeout(patience, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::unavailable("the answer took too long; ask again").into_response(),
         }
@@ -91,6 +100,17 @@ fn head_is_too_long(request: &Request, header_max: usize) -> bool {
         total += name.as_str().len() + value.len() + 4;
     }
     total > HEAD_MAX
+}
+
+/// Whether it brings a policy set or many entities, which take their time.
+fn is_upload(request: &Request) -> bool {
+    let path = request.uri().path();
+    match *request.method() {
+        Method::PUT | Method::POST | Method::DELETE => {
+            path == "/v1/entities" || path == "/v1/policies" || path.starts_with("/v1/policies/")
+        }
+        _ => false,
+    }
 }
 
 /// An id for a request that came without one.

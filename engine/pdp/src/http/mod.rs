@@ -4,11 +4,13 @@ mod authn;
 mod authzen;
 mod decisions;
 mod devices;
+mod entities;
 mod events;
 mod guard;
 mod models;
 mod operations;
 mod path;
+mod policies;
 mod problem;
 mod replays;
 mod revisions;
@@ -44,6 +46,21 @@ pub fn router(app: &Arc<App>) -> Router {
                 .put(devices::write)
                 .delete(devices::delete),
         )
+        .route("/v1/entities", get(entities::list).post(entities::load))
+        .route(
+            "/v1/entities/{type}/{id}",
+            get(entities::read)
+                .put(entities::write)
+                .delete(entities::delete),
+        )
+        .route("/v1/policies", get(policies::show).put(policies::publish))
+        .route("/v1/policies/acts", get(policies::acts))
+        .route(
+            "/v1/policies/shadow",
+            axum::routing::put(policies::shadow).delete(policies::drop_shadow),
+        )
+        .route("/v1/policies/promote", post(policies::promote))
+        .route("/v1/policies/rollback", post(policies::rollback))
         .route("/v1/models", get(models::list))
         .route("/v1/models/promote", post(models::promote))
         .route("/v1/models/rollback", post(models::rollback))

@@ -14,6 +14,8 @@ use crate::administrator::Unanswered;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    /// Everything that is wrong, where there is more to say than one sentence (RFC 9457 §3.2).
+    errors: Vec<serde_json::Value>,
 }
 
 impl Problem {
@@ -21,7 +23,14 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
+            errors: Vec::new(),
         }
+    }
+
+    /// The same with everything that is wrong.
+    #[must_use]
+    pub fn with_errors(self, errors: Vec<serde_json::Value>) -> Self {
+        Self { errors, ..self }
     }
 
     /// 400: the request is not of the form that it must have.
@@ -66,6 +75,16 @@ impl Problem {
     /// 409: what is asked for does not go with what holds now.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// 412: something else is there by now than the caller thinks.
+    pub fn condition_failed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, detail)
+    }
+
+    /// 422: of the right form, and makes no sense here.
+    pub fn unfit(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
     /// 413: the body, or the batch in it, is larger than the settings allow.
@@ -122,12 +141,15 @@ impl From<Unanswered> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if let Some(members) = body.as_object_mut().filter(|_| !self.errors.is_empty()) {
+            members.insert("errors".to_owned(), self.errors.into());
+        }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(

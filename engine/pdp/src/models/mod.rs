@@ -233,9 +233,8 @@ impl App {
         self.models.standing.store(Arc::clone(&standing));
         if swapped && self.live.stale().is_some() {
             // A reload that failed may have failed for the model that has just been replaced.
-            let app = Arc::clone(self);
-            let again = tokio::task::spawn_blocking(move || app.reload_files(&standing));
-            for fault in again.await?.err().unwrap_or_default() {
+            let again = self.reload_files(Arc::clone(&standing)).await;
+            for fault in again.err().unwrap_or_default() {
                 tracing::error!("the reload still fails: {fault}");
             }
         }

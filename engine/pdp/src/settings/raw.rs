@@ -88,6 +88,7 @@ section!(RawStore { url: Option<String> = None });
 section!(RawPolicies {
     dir: PathBuf = PathBuf::from("./policies"),
     entities: Option<PathBuf> = None,
+    watch: bool = true,
     stale_deny_after: Span = Span(Duration::from_secs(24 * 3600)),
 });
 section!(RawModels {
@@ -129,6 +130,8 @@ section!(RawAudit {
 });
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
+    upload_bytes: usize = 16 << 20,
+    entities: usize = 1_000_000,
     batch_items: usize = 100,
     batch_bytes: usize = 1 << 20,
     header_bytes: usize = 8192,
@@ -348,6 +351,7 @@ impl Raw {
             store,
             policies: self.policies.dir,
             entities: self.policies.entities,
+            watch_policies: self.policies.watch,
             stale_deny_after: self.policies.stale_deny_after.0,
             models: self.models.dir,
             champion: self.models.champion,
@@ -447,6 +451,8 @@ fn check_sessions(raw: &RawSessions, faults: &mut Vec<String>) -> SessionSetting
 fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     for (name, value) in [
         ("body_bytes", raw.body_bytes),
+        ("upload_bytes", raw.upload_bytes),
+        ("entities", raw.entities),
         ("batch_items", raw.batch_items),
         ("batch_bytes", raw.batch_bytes),
         ("header_bytes", raw.header_bytes),
@@ -472,6 +478,8 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     }
     Limits {
         body_bytes: raw.body_bytes,
+        upload_bytes: raw.upload_bytes,
+        entities: raw.entities,
         batch: BatchLimits {
             items: raw.batch_items,
             bytes: raw.batch_bytes,

@@ -7,8 +7,10 @@
 mod crowds;
 mod decisions;
 mod devices;
+mod entities;
 mod keys;
 mod models;
+mod policies;
 mod profiles;
 mod revisions;
 mod sessions;
@@ -33,8 +35,10 @@ use sqlx::sqlite::{
 
 pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
+pub use entities::{EntityChange, NewEntityChange, StoredEntities, StoredEntity};
 pub use keys::KeyRecord;
 pub use models::{ModelAct, ModelActKind};
+pub use policies::{PolicyAct, PolicyActKind};
 pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};
 
@@ -225,6 +229,16 @@ impl MigrationSource<'static> for Embedded {
                     5,
                     "revisions",
                     include_str!("../../migrations/sqlite/0005_revisions.sql"),
+                ),
+                step(
+                    6,
+                    "entities",
+                    include_str!("../../migrations/sqlite/0006_entities.sql"),
+                ),
+                step(
+                    7,
+                    "policy acts",
+                    include_str!("../../migrations/sqlite/0007_policy_acts.sql"),
                 ),
             ])
         })

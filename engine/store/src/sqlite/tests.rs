@@ -78,3 +78,46 @@ async fn a_revision_is_kept_until_it_has_long_ceased_to_decide() {
     assert_eq!(store.revision(kind, "new").await.unwrap(), None);
     assert!(store.revision(kind, "old").await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn entities_of_any_moment_can_be_put_together_until_they_are_long_over() {
+    let folder = TempDir::new().unwrap();
+    let store = store(&folder).await;
+    let at = Timestamp::from_seconds;
+    let change = |id: &str, body: Option<&str>| NewEntityChange {
+        kind: "User".to_owned(),
+        id: id.to_owned(),
+        body: body.map(str::to_owned),
+    };
+    let add = async |changes: &[NewEntityChange], time, journalled| {
+        let added = store.add_entity_changes(changes, "key", time, None, journalled);
+        added.await.unwrap()
+    };
+    let stored = async |until| {
+        let stored = store.stored_entities(until).await.unwrap();
+        let told = stored.entities.into_iter();
+        let told: Vec<String> = told.map(|e| format!("{}={}", e.id, e.body)).collect();
+        (told.join(" "), stored.last)
+    };
+    assert_eq!(stored(None).await, (String::new(), 0));
+    let both = [change("a", Some("1")), change("b", Some("2"))];
+    assert_eq!(add(&both, at(100), 0).await, 1);
+    assert_eq!(add(&[change("a", Some("3"))], at(200), 2).await, 3);
+    assert_eq!(add(&[change("b", None)], at(300), 2).await, 4);
+    assert_eq!(stored(Some(1)).await, ("a=1".to_owned(), 1));
+    assert_eq!(stored(Some(2)).await, ("a=1 b=2".to_owned(), 2));
+    assert_eq!(stored(Some(3)).await, ("b=2 a=3".to_owned(), 3));
+    assert_eq!(stored(None).await, ("a=3".to_owned(), 4));
+    let last = store.entity_change("User", "b").await.unwrap().unwrap();
+    assert_eq!((last.number, last.change.body), (4, None));
+    let open = store.entity_changes_to_journal(0, 10).await.unwrap();
+    let open: Vec<u64> = open.iter().map(|change| change.number).collect();
+    assert_eq!(open, [3, 4]);
+
+    // What was over by then is forgotten, what holds stays, and numbers are never given again.
+    assert_eq!(store.forget_entity_changes(at(400)).await.unwrap(), 2);
+    assert_eq!(stored(None).await, ("a=3".to_owned(), 4));
+    assert_eq!(add(&[change("c", Some("4"))], at(500), 4).await, 5);
+    assert_eq!(store.forget_entity_changes(at(600)).await.unwrap(), 1);
+    assert_eq!(stored(None).await, ("a=3 c=4".to_owned(), 5));
+}
