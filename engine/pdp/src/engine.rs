@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use domain::facts::TimeFacts;
 use domain::record::Revisions;
 use domain::{
     AccessRequest, ActionResult, Cause, DecidingPolicy, Decision, Facts, Reason, RiskAssessment,
     RiskLevel, RiskScore, Rung, Signal, Timestamp,
 };
+use policy::clock::Zones;
 use policy::{Climb, Directory, Policies, Question};
 use risk::{Evidence, Lesson, Model, Signals};
 
@@ -64,6 +66,7 @@ pub fn decide(
         Some(risk) => (risk, true),
         None => (worst(snapshot), false),
     };
+    evidence.facts.time = clock(request, snapshot, time);
     evidence.facts.risk = risk::score::risk_facts(&risk);
     evidence.facts.assurance = domain::facts::AssuranceFacts::of(&evidence.assurance, time);
 
@@ -106,6 +109,17 @@ pub fn decide(
         lesson,
         time,
     }
+}
+
+/// The moment, by the clock of the subject's stored time zone too.
+fn clock(request: &AccessRequest, snapshot: &Snapshot, time: Timestamp) -> TimeFacts {
+    let zones = Zones {
+        attribute: &snapshot.settings.time_zone_attribute,
+        otherwise: snapshot.settings.time_zone.as_deref(),
+    };
+    let subject = &request.subject.entity;
+    let directory = &snapshot.directory;
+    directory.clock(&snapshot.policies, subject, zones, time)
 }
 
 /// What is a deny before any policy is asked.

@@ -33,6 +33,7 @@ pub struct Policies {
     /// than a policy.
     types: HashMap<SmolStr, EntityType>,
     set: PolicySet,
+    sees_clock: bool,
     revision: String,
     warnings: Problems,
 }
@@ -111,6 +112,7 @@ impl Policies {
             slices,
             types,
             set,
+            sees_clock: mentions.sees_clock(),
             revision: source::revision(files),
             warnings: problems,
         })
@@ -137,6 +139,12 @@ impl Policies {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty()
+    }
+
+    /// Whether a policy looks at the subject's own clock; if none does, nobody need work it out.
+    #[must_use]
+    pub const fn sees_clock(&self) -> bool {
+        self.sees_clock
     }
 
     /// What is odd about the set without keeping it from deciding.
@@ -432,6 +440,7 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
                     id: Arc::from(policy.id().to_string()),
                     reason: policy.annotation("reason").map(Arc::from),
                     severity: policy.annotation("severity").map(Arc::from),
+                    alert: policy.annotation("alert").map(Arc::from),
                 }),
                 effect: core.effect(),
                 condition: core.non_scope_constraints_arc().cloned(),

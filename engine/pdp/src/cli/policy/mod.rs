@@ -12,6 +12,8 @@ use crate::settings::Settings;
 pub(super) enum PolicyCommand {
     /// Run the tests in the policies' `tests` folder; 1 when one fails
     Test(test::TestArgs),
+    /// Print the schema of every word that the engine offers to policies
+    Vocabulary,
 }
 
 pub(super) fn run(
@@ -21,5 +23,9 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     match command {
         PolicyCommand::Test(args) => test::run(&args, settings, output),
+        PolicyCommand::Vocabulary => {
+            let schema = ::policy::vocabulary::schema();
+            output.print(&schema, schema.trim_end())
+        }
     }
 }
