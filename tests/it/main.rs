@@ -22,6 +22,7 @@ mod harness;
 mod imports;
 mod limits;
 mod models;
+mod policies;
 mod profiles;
 mod properties;
 mod reload;

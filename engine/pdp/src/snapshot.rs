@@ -59,6 +59,7 @@ pub fn load(
         .map(ToString::to_string)
         .collect();
     warnings.extend(directory.open_grants(&policies));
+    warnings.extend(directory.unknown_zones(&policies, &settings.risk.time_zone_attribute));
     warnings.extend(differing_thresholds(&policies, settings.risk.levels));
     let revisions = Revisions {
         policies: Arc::from(policies.revision()),

@@ -8,7 +8,7 @@ use domain::facts::TimeFacts;
 use domain::{EntityRef, Timestamp};
 use jiff::tz::TimeZone;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, text};
 use crate::load::Policies;
 
 /// The words of `context.time` that need the zone.
@@ -72,6 +72,29 @@ impl Directory {
         // A stored zone that does not exist is not made up for by another: it is not known.
         let stored = self.stored_text(policies, subject, zones.attribute);
         words(now, stored.as_deref().or(zones.otherwise))
+    }
+}
+
+impl Directory {
+    /// A warning for people if stored entities have a time zone that does not exist, and a policy
+    /// looks at their clock.
+    #[must_use]
+    pub fn unknown_zones(&self, policies: &Policies, attribute: &str) -> Option<String> {
+        if !policies.sees_clock() {
+            return None;
+        }
+        let mut wrong: Vec<(String, &str)> = self
+            .entities()
+            .filter_map(|entity| Some((entity.uid().to_string(), text(entity.get(attribute)?)?)))
+            .filter(|(_, zone)| !is_zone(zone))
+            .collect();
+        wrong.sort();
+        let (entity, zone) = wrong.first()?;
+        Some(format!(
+            "warning: `{attribute}` of {entity} is `{zone}`, and there is no such time zone, so the \
+             hour there is not known ({} such): write an IANA name, for example `Europe/Paris`",
+            wrong.len()
+        ))
     }
 }
 

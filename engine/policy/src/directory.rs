@@ -19,6 +19,17 @@ use crate::problem::{Problem, Problems};
 use crate::source::{self, SourceFile};
 use crate::value::{BadValue, convert};
 
+/// The text in an attribute that holds one.
+pub(crate) fn text(value: &PartialValue) -> Option<&str> {
+    match value {
+        PartialValue::Value(ast::Value {
+            value: ast::ValueKind::Lit(ast::Literal::String(text)),
+            ..
+        }) => Some(text),
+        _ => None,
+    }
+}
+
 /// A directory with more entities within reach of one request than this is refused for
 /// requests that carry properties: copying them would be the slow way to say no.
 const MAX_WITHIN_REACH: usize = 10_000;
@@ -127,13 +138,8 @@ impl Directory {
         entity: &EntityRef,
         attribute: &str,
     ) -> Option<String> {
-        match self.get(&policies.uid_of(entity)?)?.get(attribute)? {
-            PartialValue::Value(ast::Value {
-                value: ast::ValueKind::Lit(ast::Literal::String(text)),
-                ..
-            }) => Some(text.to_string()),
-            _ => None,
-        }
+        let stored = self.get(&policies.uid_of(entity)?)?;
+        text(stored.get(attribute)?).map(str::to_owned)
     }
 
     /// Whether somebody of this name can be: the schema has the type, and those of a `@stored`
