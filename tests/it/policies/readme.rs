@@ -62,6 +62,14 @@ fn is_there(block: &Block) -> bool {
     help.status == Some(0)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a shell needs the machine's own tools beside the engine's"
+)]
+fn path_with(tools: &Path) -> String {
+    format!("{}:{}", tools.display(), std::env::var("PATH").unwrap())
+}
+
 /// An author who pastes everything has the wanted set in force at the end, in an engine that ran
 /// all the while.
 #[test]
@@ -99,12 +107,11 @@ fn what_the_readme_says_can_be_pasted() {
     for block in blocks.iter().filter(|block| is_there(block)) {
         script.push_str(&block.text);
     }
-    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
     let ran = run(shell
         .arg("-c")
         .arg(&script)
-        .env("PATH", path)
+        .env("PATH", path_with(&tools))
         .current_dir(place));
     assert_eq!(ran.status, Some(0), "{}\n{}", ran.out, ran.err);
     assert!(!ran.out.contains("own-department` permits"), "{}", ran.out);
