@@ -216,7 +216,7 @@ fn an_alert_is_logged_recorded_and_counted() {
     let entities = root().join("policies/entities.json");
     let mut list: Value = serde_json::from_slice(&std::fs::read(entities).unwrap()).unwrap();
     list.as_array_mut().unwrap().push(json!({
-        "uid": {"type": "User", "id": "emergency-1"}, "attrs": {},
+        "uid": {"type": "User", "id": "emergency-1"}, "attrs": {"department": "emergency"},
         "parents": [{"type": "Group", "id": "break-glass"}],
     }));
     let path = folder.path().join("entities.json");

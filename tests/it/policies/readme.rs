@@ -1,4 +1,4 @@
-//! The commands of `policies/README.md`, pasted one after the other into a shell.
+//! The commands of the policies' READMEs, pasted one after the other into a shell.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
@@ -74,9 +74,10 @@ fn path_with(tools: &Path) -> String {
 /// all the while.
 #[test]
 fn what_the_readme_says_can_be_pasted() {
-    let page = std::fs::read_to_string(root().join("policies/README.md")).unwrap();
-    let blocks = blocks(&page);
+    let page = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let mut blocks = self::blocks(&page("policies/README.md"));
     assert!(blocks.len() >= 10, "{blocks:?}");
+    blocks.extend(self::blocks(&page("policies/examples/financial/README.md")));
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();
     copy(&root().join("policies"), &place.join("policies"));
