@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Site, alice_reads, eventually, root, run};
 
+mod as_decided;
 mod readme;
 
 /// The sets that come along.
