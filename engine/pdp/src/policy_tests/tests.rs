@@ -221,6 +221,7 @@ fn plain_tests_of_cedar_run_unchanged() {
         (case("ann", ENTITIES, "allow", "\"robot\"", 1), false),
         (case("ann", ENTITIES, "deny", "", 1), false),
         (case("eve", ENTITIES, "deny", "", 1), true),
+        (case("o'brien", ENTITIES, "deny", "", 1), true),
     ] {
         let files = [
             SourceFile::new("tests/a.json", text.as_str()),
