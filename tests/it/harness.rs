@@ -146,6 +146,11 @@ impl Engine {
         }
     }
 
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("kill")
             .args([&format!("-{name}"), &self.child.id().to_string()])

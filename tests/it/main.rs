@@ -24,6 +24,7 @@ mod imports;
 mod limits;
 mod models;
 mod policy_replay;
+mod policies;
 mod profiles;
 mod properties;
 mod publishing;

@@ -246,7 +246,7 @@ fn a_callers_word_opens_nothing_that_is_stored_alone_and_check_warns_of_the_rest
     let warnings = check(&policies);
     assert!(!warnings.contains("permits by"), "{warnings}");
 
-    let path = policies.join("schema.cedarschema");
+    let path = policies.join("organisation.cedarschema");
     let schema = fs::read_to_string(&path).unwrap();
     fs::write(&path, schema.replace("@stored(\"alone\")", "@stored")).unwrap();
     let warnings = check(&policies);

@@ -131,65 +131,15 @@ fn the_middle_does_no_io() {
 }
 
 #[test]
-fn the_schema_offers_the_whole_vocabulary_and_nothing_else() {
-    let schema = fs::read_to_string(root().join("policies/schema.cedarschema")).unwrap();
-    for group in domain::facts::GROUPS {
-        for word in group.words {
-            // The moment itself costs a parse on every request; the shipped policies need none.
-            if (group.name, word.name) == ("time", "now") {
-                continue;
-            }
-            let declared = format!("{}{}:", word.name, if word.always { "" } else { "?" });
-            assert!(
-                schema.contains(&declared),
-                "schema.cedarschema lacks {}.{declared}",
-                group.name
-            );
-            let doc = word.doc.trim();
-            let plain = [
-                "id",
-                "managed",
-                "compliant",
-                "os",
-                "os_version",
-                "age_seconds",
-                "epoch_seconds",
-                "hour",
-                "weekday",
-            ];
-            assert!(
-                plain.contains(&word.name) || schema.contains(doc),
-                "schema.cedarschema says something else of {}.{} than: {doc}",
-                group.name,
-                word.name
-            );
-        }
-    }
-}
-
-#[test]
-fn every_policy_is_named_and_reasoned() {
+fn a_story_is_told_of_every_policy() {
     let files = policy::source::read_folder(&root().join("policies")).unwrap();
     let policies = policy::Policies::load(&files).unwrap();
-    assert!(policies.warnings().0.is_empty(), "{}", policies.warnings());
     let mut scenarios = String::new();
     for path in self::files(&root().join("tests/scenarios"), "yaml") {
         scenarios.push_str(&fs::read_to_string(path).unwrap());
     }
     for policy in policies.as_cedar().policies() {
         let id = policy.annotation("id").unwrap();
-        assert!(
-            policy
-                .annotation("reason")
-                .is_some_and(|reason| reason.ends_with('.')),
-            "{id}"
-        );
-        if policy.effect() == cedar_policy::Effect::Forbid {
-            assert!(
-                policy.annotation("severity").is_some(),
-                "{id} has no @severity"
-            );
-        }
         let untold = [
             "anonymiser-needs-challenge",
             "session-goes-on",

@@ -141,6 +141,8 @@ pub struct DecidingPolicy {
     pub reason: Option<Arc<str>>,
     /// Its `@severity`.
     pub severity: Option<Arc<str>>,
+    /// Its `@alert`: what to tell the security team whenever an answer rests on it.
+    pub alert: Option<Arc<str>>,
 }
 
 /// One rung that was tried, and what the policies said on it.
@@ -182,4 +184,13 @@ pub struct Decision {
     pub tried: Vec<RungTried>,
     /// How unusual the request was.
     pub risk: RiskAssessment,
+}
+
+impl Decision {
+    /// Policies that settled it and whose authors want to hear of it, with what they say.
+    pub fn alerts(&self) -> impl Iterator<Item = (&DecidingPolicy, &str)> {
+        self.policies
+            .iter()
+            .filter_map(|policy| Some((&**policy, policy.alert.as_deref()?)))
+    }
 }

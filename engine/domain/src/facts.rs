@@ -199,11 +199,11 @@ vocabulary! {
         /// An hour of the week at which the subject is hardly ever seen.
         unusual_hour: bool = Bool;
         /// Different subjects that failed from this address within about an hour, times its share
-        /// of failures: high for a spray, near 0 for an office.
+        /// of failures: high for a spray, near 0 for an office; 0 or more.
         address_abuse: i64 = Long;
-        /// The same of the address's /24 or /64.
+        /// The same of the address's /24 (IPv4) or /64 (IPv6); 0 or more.
         prefix_abuse: i64 = Long;
-        /// The same of the address's network (ASN).
+        /// The same of the address's network (ASN); 0 or more.
         asn_abuse: i64 = Long;
         /// Requests of the subject in about the last five minutes.
         requests_5m: i64 = Long;
@@ -281,7 +281,7 @@ vocabulary! {
     assurance: AssuranceFacts {
         /// 0 none, 1 single factor, 2 challenge, 3 MFA.
         level: i64 = Long, always;
-        /// Seconds since what gave the level.
+        /// Seconds since what gave the level; a hundred years when that is not known.
         age_seconds: i64 = Long, always;
         /// Seconds since a challenge, or anything stronger, was passed.
         challenge_age_seconds: i64 = Long;
@@ -290,15 +290,15 @@ vocabulary! {
     }
     /// The device; a stored record wins over what the caller says.
     device: DeviceFacts {
-        /// Its id.
+        /// Its id, as the caller sends it.
         id: String = Text;
         /// Under management of the organisation.
         managed: bool = Bool;
         /// In line with the organisation's rules.
         compliant: bool = Bool;
-        /// Operating system.
+        /// Operating system, for example `macOS`.
         os: String = Text;
-        /// Its version.
+        /// Version of the operating system, for example `15.1`.
         os_version: String = Text;
         /// Trust in the device, 0 to 100, from its record.
         trust: i64 = Long;
@@ -316,21 +316,30 @@ vocabulary! {
         ip: IpAddr = Address;
         /// Country of the address, ISO 3166-1 alpha-2.
         country: String = Text;
-        /// City of the address, in English.
+        /// City of the address, in English, for example `Paris`.
         city: String = Text;
         /// Autonomous system number of the address.
         asn: i64 = Long;
     }
     /// The moment of the request.
     time: TimeFacts {
-        /// The moment itself.
+        /// The moment itself, to the millisecond.
         now: Timestamp = Moment, always;
-        /// Seconds since the Unix epoch.
+        /// Seconds since 1970-01-01T00:00:00Z.
         epoch_seconds: i64 = Long, always;
         /// Hour of the day in UTC, 0 to 23.
         hour: i64 = Long, always;
         /// Day of the week in UTC, 1 Monday to 7 Sunday (ISO 8601).
         weekday: i64 = Long, always;
+        /// The subject's own time zone, for example `Europe/Paris`: the one stored with the
+        /// subject, or that of the settings.
+        time_zone: String = Text;
+        /// Hour of the day by the clock there, 0 to 23, summer time included.
+        local_hour: i64 = Long;
+        /// Minutes since midnight by the clock there, 0 to 1439; 1050 is 17:30.
+        local_minute_of_day: i64 = Long;
+        /// Day of the week there, 1 Monday to 7 Sunday.
+        local_weekday: i64 = Long;
     }
 }
 
@@ -341,7 +350,8 @@ pub fn group(name: &str) -> Option<&'static Group> {
 }
 
 impl TimeFacts {
-    /// The words of one moment.
+    /// The words of one moment, as far as it is the same everywhere; the subject's own clock is
+    /// read by `policy::clock`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         const DAY: i64 = 86_400;
@@ -352,6 +362,7 @@ impl TimeFacts {
             hour: Some(seconds.rem_euclid(DAY) / 3600),
             // 1970-01-01 was a Thursday, day 4.
             weekday: Some((seconds.div_euclid(DAY) + 3).rem_euclid(7) + 1),
+            ..Self::default()
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use domain::record::{Manner, Shadowed};
-use domain::{Assurance, DecisionRecord, Level, Rung, Signal, Timestamp};
+use domain::{AccessRequest, Assurance, Decision, DecisionRecord, Level, Rung, Signal, Timestamp};
 use futures_util::future::join;
 use risk::Key;
 use store::journal::AppendError;
@@ -196,6 +196,7 @@ pub async fn answer(
 
     let mut session = None;
     if is_access {
+        alert(app, &request, &outcome.decision, &decision_id);
         session = match &signals.session {
             Signal::Known(known) => sessions::note(app, caller, &request, known, outcome.time),
             Signal::Absent | Signal::Unavailable => None,
@@ -247,6 +248,23 @@ pub async fn answer(
         sight,
         acr_values,
     })
+}
+
+/// Tells those who watch of an access that rests on a policy with an `@alert`, as soon as it is on
+/// record.
+fn alert(app: &App, request: &AccessRequest, decision: &Decision, decision_id: &str) {
+    for (policy, alert) in decision.alerts() {
+        app.metrics.alerted(&policy.id);
+        tracing::warn!(
+            decision_id,
+            policy = &*policy.id,
+            outcome = decision.rung.as_str(),
+            subject = %request.subject.entity,
+            action = %request.action.name,
+            resource = %request.resource.entity,
+            "{alert}"
+        );
+    }
 }
 
 /// What a caller who may assert assurance says of it.

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use domain::facts::TimeFacts;
 use domain::record::Revisions;
 use domain::{
     AccessRequest, ActionResult, Cause, DecidingPolicy, Decision, Facts, Reason, RiskAssessment,
     RiskLevel, RiskScore, Rung, Signal, Timestamp,
 };
+use policy::clock::Zones;
 use policy::{Climb, Directory, Policies, Question};
 use risk::{Evidence, Lesson, Model, Signals};
 
@@ -129,6 +131,7 @@ pub fn settle(
     basis: Basis<'_>,
     time: Timestamp,
 ) -> Decision {
+    evidence.facts.time = clock(request, basis, time);
     evidence.facts.risk = risk::score::risk_facts(&risk);
     evidence.facts.assurance = domain::facts::AssuranceFacts::of(&evidence.assurance, time);
     let climb = match refused {
@@ -162,6 +165,18 @@ pub fn settle(
         tried: climb.tried,
         risk,
     }
+}
+
+/// The moment, by the clock of the subject's stored time zone too.
+fn clock(request: &AccessRequest, basis: Basis<'_>, time: Timestamp) -> TimeFacts {
+    let zones = Zones {
+        attribute: &basis.settings.time_zone_attribute,
+        otherwise: basis.settings.time_zone.as_deref(),
+    };
+    let subject = &request.subject.entity;
+    basis
+        .directory
+        .clock(basis.policies, subject, zones, time)
 }
 
 /// What is a deny before any policy is asked, whatever the score.

@@ -28,6 +28,11 @@ struct CauseLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PolicyLabel {
+    policy: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: &'static str,
 }
@@ -136,6 +141,7 @@ pub struct Metrics {
     /// In the order of [`Rung::ALL`], looked up once.
     decisions: [Counter; 4],
     denials: Family<CauseLabel, Counter>,
+    alerts: Family<PolicyLabel, Counter>,
     decide_seconds: Histogram,
     score: Histogram,
     unavailable: Family<SourceLabel, Counter>,
@@ -172,6 +178,7 @@ impl Metrics {
         let metrics = Self {
             decisions: by_rung,
             denials: Family::default(),
+            alerts: Family::default(),
             decide_seconds: Histogram::new([
                 5e-6, 1e-5, 2e-5, 4e-5, 8e-5, 1.6e-4, 3.2e-4, 1e-3, 5e-3, 2.5e-2,
             ]),
@@ -201,6 +208,11 @@ impl Metrics {
             self.candidate.clone(),
         );
         registry.register("denials", "Denials by cause", self.denials.clone());
+        registry.register(
+            "alerts",
+            "Accesses settled by a policy with an alert, by policy",
+            self.alerts.clone(),
+        );
         registry.register_with_unit(
             "decide_duration",
             "Time in the decision itself, without signals and journal",
@@ -270,6 +282,12 @@ impl Metrics {
                 })
                 .inc();
         }
+    }
+
+    /// Counts an access that a policy with an alert settled.
+    pub fn alerted(&self, policy: &str) {
+        let policy = policy.to_owned();
+        self.alerts.get_or_create(&PolicyLabel { policy }).inc();
     }
 
     /// Counts a response.

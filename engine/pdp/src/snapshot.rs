@@ -124,7 +124,7 @@ pub fn read_entities(settings: &Settings, had_entities: bool) -> Result<SourceFi
 /// # Errors
 /// Everything that is wrong with them, at once; entities that the schema does not fit any more
 /// are named.
-pub fn load_set(texts: &Texts, levels: [u8; 3]) -> Result<Set, Vec<Fault>> {
+pub fn load_set(texts: &Texts, risk: &risk::Settings) -> Result<Set, Vec<Fault>> {
     let in_files = |problems: policy::Problems| -> Vec<Fault> {
         problems.0.into_iter().map(Fault::InFile).collect()
     };
@@ -138,7 +138,8 @@ pub fn load_set(texts: &Texts, levels: [u8; 3]) -> Result<Set, Vec<Fault>> {
         .map(ToString::to_string)
         .collect();
     warnings.extend(directory.open_grants(&policies));
-    warnings.extend(differing_thresholds(&policies, levels));
+    warnings.extend(directory.unknown_zones(&policies, &risk.time_zone_attribute));
+    warnings.extend(differing_thresholds(&policies, risk.levels));
     Ok(Set {
         policies: Arc::new(policies),
         directory: Arc::new(directory),
@@ -260,7 +261,7 @@ pub fn load_folder(settings: &Settings) -> Result<Set, Vec<Fault>> {
             return Err(policies.err().into_iter().chain(entities.err()).collect());
         }
     };
-    load_set(&texts, settings.risk.levels)
+    load_set(&texts, &settings.risk)
 }
 
 /// Policies that compare the score with something that is no level of the settings, and levels

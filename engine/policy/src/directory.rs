@@ -26,6 +26,17 @@ use crate::value::{BadValue, convert};
 pub use changes::ChangeError;
 pub use entry::{Entry, Finding};
 
+/// The text in an attribute that holds one.
+pub(crate) fn text(value: &PartialValue) -> Option<&str> {
+    match value {
+        PartialValue::Value(ast::Value {
+            value: ast::ValueKind::Lit(ast::Literal::String(text)),
+            ..
+        }) => Some(text),
+        _ => None,
+    }
+}
+
 /// A directory with more entities within reach of one request than this is refused for
 /// requests that carry properties: copying them would be the slow way to say no.
 const MAX_WITHIN_REACH: usize = 10_000;
@@ -269,13 +280,8 @@ impl Directory {
         entity: &EntityRef,
         attribute: &str,
     ) -> Option<String> {
-        match self.get(&policies.uid_of(entity)?)?.get(attribute)? {
-            PartialValue::Value(ast::Value {
-                value: ast::ValueKind::Lit(ast::Literal::String(text)),
-                ..
-            }) => Some(text.to_string()),
-            _ => None,
-        }
+        let stored = self.get(&policies.uid_of(entity)?)?;
+        text(stored.get(attribute)?).map(str::to_owned)
     }
 
     /// Whether somebody of this name can be: the schema has the type, and those of a `@stored`

@@ -11,6 +11,7 @@
 //! Start reading at [`ladder`].
 
 mod annotated;
+pub mod clock;
 pub mod directory;
 pub mod evaluate;
 mod freshness;
@@ -25,6 +26,7 @@ mod shape;
 mod slice;
 pub mod source;
 mod value;
+pub mod vocabulary;
 
 pub use directory::{ChangeError, Directory, Entry, Finding, Shown, Source};
 pub use ladder::{Climb, Question};

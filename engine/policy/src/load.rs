@@ -34,6 +34,7 @@ pub struct Policies {
     types: HashMap<SmolStr, EntityType>,
     set: PolicySet,
     files: Arc<[SourceFile]>,
+    sees_clock: bool,
     revision: String,
     schema_revision: String,
     warnings: Problems,
@@ -114,6 +115,7 @@ impl Policies {
             types,
             set,
             files: Arc::from(files),
+            sees_clock: mentions.sees_clock(),
             revision: source::revision(files),
             schema_revision: source::revision(
                 &files
@@ -159,6 +161,12 @@ impl Policies {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.policies.is_empty()
+    }
+
+    /// Whether a policy looks at the subject's own clock; if none does, nobody need work it out.
+    #[must_use]
+    pub const fn sees_clock(&self) -> bool {
+        self.sees_clock
     }
 
     /// What is odd about the set without keeping it from deciding.
@@ -454,6 +462,7 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
                     id: Arc::from(policy.id().to_string()),
                     reason: policy.annotation("reason").map(Arc::from),
                     severity: policy.annotation("severity").map(Arc::from),
+                    alert: policy.annotation("alert").map(Arc::from),
                 }),
                 effect: core.effect(),
                 condition: core.non_scope_constraints_arc().cloned(),

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use cedar_policy_core::ast::{Expr, ExprKind, Var};
 use smol_str::SmolStr;
 
+use crate::clock;
+
 /// The words that a set of policies looks at.
 #[derive(Debug, Default)]
 pub(crate) struct Mentions {
@@ -47,6 +49,11 @@ impl Mentions {
         if taken > words {
             self.groups.extend(uses.into_iter().map(|(group, _)| group));
         }
+    }
+
+    /// Whether anything of the subject's own clock may be seen.
+    pub(crate) fn sees_clock(&self) -> bool {
+        clock::WORDS.into_iter().any(|word| self.sees("time", word))
     }
 
     /// Whether a word of a group may be seen.

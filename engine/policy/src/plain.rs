@@ -4,6 +4,7 @@
 //! with the context as it is written, and a policy that fails is counted and skipped.
 
 use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, Request};
+use cedar_policy_core::ast;
 use domain::EntityRef;
 
 use crate::load::Policies;
@@ -43,10 +44,14 @@ pub fn entity_named(text: &str) -> Result<EntityRef, String> {
         .map_err(|error| format!("`{text}` {error}"))
 }
 
+/// Cedar's public reader wants the one normal form, in which the quote of `o'brien` is escaped; the
+/// reader of policies does not, and that is how authors write.
 fn parse(text: &str) -> Result<EntityUid, String> {
-    text.parse().map_err(|_| {
-        format!("`{text}` names no entity: write type and id, as in `User::\"alice\"`")
-    })
+    text.parse::<ast::EntityUID>()
+        .map(EntityUid::from)
+        .map_err(|_| {
+            format!("`{text}` names no entity: write type and id, as in `User::\"alice\"`")
+        })
 }
 
 impl Policies {

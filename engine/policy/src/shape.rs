@@ -16,6 +16,7 @@ use smol_str::SmolStr;
 
 use crate::mentions::Mentions;
 use crate::value::{BadValue, convert, convert_record, from_fact};
+use crate::vocabulary::cedar_name;
 
 /// The name of the group that alone changes from rung to rung.
 const ASSURANCE: &str = "assurance";
@@ -220,16 +221,6 @@ fn is_of_kind(declared: &Type, kind: Kind) -> bool {
             name.to_string() == cedar_name(kind)
         }
         _ => false,
-    }
-}
-
-const fn cedar_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Bool => "Bool",
-        Kind::Long => "Long",
-        Kind::Text => "String",
-        Kind::Address => "ipaddr",
-        Kind::Moment => "datetime",
     }
 }
 

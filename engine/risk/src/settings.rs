@@ -19,6 +19,10 @@ pub struct Settings {
     pub levels: [u8; 3],
     /// Subject types that can be asked for a step-up.
     pub interactive_types: Vec<String>,
+    /// The attribute of stored subjects that holds their time zone.
+    pub time_zone_attribute: String,
+    /// The time zone of subjects that have none stored, an IANA name. None: it is not known.
+    pub time_zone: Option<String>,
     /// Points of each rule, in the order of [`RULES`].
     #[serde(
         rename = "rules",
@@ -54,6 +58,8 @@ impl Default for Settings {
             rule_weight: 0.3,
             levels: [30, 60, 80],
             interactive_types: vec!["User".to_owned(), "user".to_owned()],
+            time_zone_attribute: "time_zone".to_owned(),
+            time_zone: None,
             rule_points: RULES.map(|rule| rule.points),
         }
     }

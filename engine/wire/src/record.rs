@@ -1,5 +1,7 @@
 //! Decision records as the journal holds them: one JSON object a line.
 
+use std::collections::BTreeMap;
+
 use domain::facts::{Fact, Facts, GROUPS, Group, TimeFacts};
 use domain::{DecisionRecord, Factor, Timestamp};
 use serde::ser::{SerializeMap as _, Serializer};
@@ -156,6 +158,9 @@ struct Whole<'a> {
     features: WrittenFeatures<'a>,
     risk: Risk<'a>,
     policies: Ids<'a>,
+    /// What the policies with `@alert` among them say, by their ids.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    alerts: BTreeMap<&'a str, &'a str>,
     /// Only where there was more than one rung to try.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tried: Vec<Tried<'a>>,
@@ -243,6 +248,10 @@ impl Serialize for WrittenRecord<'_> {
                 contributions: Contributions(&risk.factors),
             },
             policies: Ids(&decision.policies),
+            alerts: decision
+                .alerts()
+                .map(|(policy, alert)| (&*policy.id, alert))
+                .collect(),
             tried: tried
                 .iter()
                 .map(|tried| Tried {

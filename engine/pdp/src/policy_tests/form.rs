@@ -327,7 +327,7 @@ pub(super) fn is_entities(file: &SourceFile) -> bool {
 }
 
 /// Reads the tests of a file.
-pub(super) fn read(file: &SourceFile) -> Result<Vec<Case>, Problem> {
+pub(super) fn read(file: &SourceFile) -> Result<Vec<Case>, Box<Problem>> {
     let found = if file.name.ends_with(".json") {
         serde_json::from_str::<Vec<Case>>(&file.text)
             .map_err(|error| (error.to_string(), Some((error.line(), error.column()))))
@@ -351,6 +351,9 @@ pub(super) fn read(file: &SourceFile) -> Result<Vec<Case>, Problem> {
             line: line.map(|line| line.trim_end().to_owned()),
             ..Problem::error(&file.name, message)
         };
-        problem.with_help("a file of tests is an array of them; policies/README.md has the form")
+        Box::new(
+            problem
+                .with_help("a file of tests is an array of them; policies/README.md has the form"),
+        )
     })
 }

@@ -1,7 +1,9 @@
 //! From what a test gives to the question that the engine puts to the policies.
 
-use domain::facts::{AssuranceFacts, Facts, TimeFacts};
+use domain::facts::{AssuranceFacts, Facts};
 use domain::{AccessRequest, Assurance, Level, RiskLevel, RiskScore, Timestamp};
+use policy::Directory;
+use policy::clock::Zones;
 use policy::plain::entity_named;
 use serde_json::{Value, json};
 
@@ -35,15 +37,19 @@ pub(super) struct Asked {
 }
 
 /// Builds the question of a test; in words when it makes no sense.
-pub(super) fn question(case: &Case, set: &Set<'_>) -> Result<Asked, String> {
+pub(super) fn question(case: &Case, set: &Set<'_>, directory: &Directory) -> Result<Asked, String> {
     let now = case.time.map_or(SOME_MONDAY, |Moment(at)| at);
     let mut request = request(case)?;
+    let zones = Zones {
+        attribute: &set.settings.time_zone_attribute,
+        otherwise: set.settings.time_zone.as_deref(),
+    };
     let mut facts = Facts {
         signals: case.signals.known().signals,
         device: case.device.known().device,
         network: case.network.known().network,
         session: case.session.known().session,
-        time: TimeFacts::at(now),
+        time: directory.clock(set.policies, &request.subject.entity, zones, now),
         unavailable: case
             .unavailable
             .iter()

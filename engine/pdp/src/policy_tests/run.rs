@@ -204,8 +204,8 @@ fn judge(
     let first = if test.plain {
         ask_cedar(case, &set, &entities, test)?
     } else {
-        let asked = given::question(case, &set)?;
         let directory = directories.load(&entities)?;
+        let asked = given::question(case, &set, directory)?;
         climb(&asked, &set, directory, test)
     };
     compare(case, &first, &set, test);

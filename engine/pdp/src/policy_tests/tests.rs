@@ -1,5 +1,7 @@
 //! Stories about tests: what is written, and what the report must say.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const SCHEMA: &str = r#"
@@ -219,6 +221,7 @@ fn plain_tests_of_cedar_run_unchanged() {
         (case("ann", ENTITIES, "allow", "\"robot\"", 1), false),
         (case("ann", ENTITIES, "deny", "", 1), false),
         (case("eve", ENTITIES, "deny", "", 1), true),
+        (case("o'brien", ENTITIES, "deny", "", 1), true),
     ] {
         let files = [
             SourceFile::new("tests/a.json", text.as_str()),
@@ -264,4 +267,19 @@ fn services_are_offered_no_step_and_coverage_counts_what_passes() {
     assert_eq!(whole.coverage.missing().count(), 8);
     let some = report(&files, Some("service"));
     assert_eq!((some.tests.len(), some.failed()), (1, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+
+    /// Whatever somebody puts into the folder, there is a report.
+    #[test]
+    fn any_text_has_a_report(text in "(?s).{0,200}", value in "[a-z{}\\[\\]:, '\"*&!0-9.-]{0,40}") {
+        let yaml = format!("- name: {value}\n  request: {{principal: {value}, action: {value}, \
+            resource: {value}, context: {value}}}\n  signals: {value}\n  outcome: allow\n  {text}");
+        for (name, text) in [("a.json", &text), ("a.yaml", &text), ("b.yaml", &yaml)] {
+            let report = report(&[SourceFile::new(name, text.as_str())], None);
+            prop_assert_eq!(report.passes(), report.reasons().is_empty());
+        }
+    }
 }

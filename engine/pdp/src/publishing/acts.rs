@@ -250,7 +250,7 @@ impl Registry {
                 entities,
                 stored,
             };
-            let set = snapshot::load_set(&texts, settings.risk.levels)?;
+            let set = snapshot::load_set(&texts, &settings.risk)?;
             let failures = own_tests::failures(&set, &upload.tests, &settings.risk);
             if failures.is_empty() {
                 Ok(set)

@@ -157,7 +157,7 @@ impl Registry {
         };
         let settings = Arc::clone(&self.settings);
         let loaded = tokio::task::spawn_blocking(move || {
-            let set = snapshot::load_set(&texts, settings.risk.levels)?;
+            let set = snapshot::load_set(&texts, &settings.risk)?;
             let failures = if try_tests {
                 own_tests::failures(&set, &tests, &settings.risk)
             } else {

@@ -110,6 +110,8 @@ section!(RawRisk {
     sensitivity_attribute: String = "sensitivity".to_owned(),
     size_attribute: String = "size_bytes".to_owned(),
     peer_attribute: String = "department".to_owned(),
+    time_zone_attribute: String = "time_zone".to_owned(),
+    time_zone: Option<String> = None,
     rules: BTreeMap<String, i64> = BTreeMap::new(),
 });
 section!(RawSessions {
@@ -387,6 +389,8 @@ fn check_risk(raw: &RawRisk, faults: &mut Vec<String>) -> risk::Settings {
         model_weight: raw.model_weight,
         rule_weight: raw.rule_weight,
         interactive_types: raw.interactive_types.clone(),
+        time_zone_attribute: raw.time_zone_attribute.clone(),
+        time_zone: raw.time_zone.clone(),
         ..risk::Settings::default()
     };
     let weights = [raw.model_weight, raw.rule_weight];
@@ -404,6 +408,14 @@ fn check_risk(raw: &RawRisk, faults: &mut Vec<String>) -> risk::Settings {
             settings.levels = [medium, high, critical];
         }
         _ => faults.push("`risk.levels` must rise from 1 to 100, for example [30, 60, 80]".into()),
+    }
+    if let Some(zone) = &raw.time_zone
+        && !policy::clock::is_zone(zone)
+    {
+        faults.push(format!(
+            "`risk.time_zone` is `{zone}`, and there is no such time zone: an IANA name, for \
+             example `Europe/Paris`"
+        ));
     }
     if let Err(wrong) = settings.set_rules(&raw.rules) {
         faults.extend(wrong);

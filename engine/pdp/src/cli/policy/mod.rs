@@ -33,6 +33,8 @@ pub(super) enum PolicyCommand {
     Rollback(live::WhyArgs),
     /// Who did what with policies, when and why
     Acts(live::ActsArgs),
+    /// Print the schema of every word that the engine offers to policies
+    Vocabulary,
 }
 
 pub(super) fn run(
@@ -50,5 +52,9 @@ pub(super) fn run(
         PolicyCommand::Drop(why) => live::run(Deed::Drop, why, settings, output),
         PolicyCommand::Rollback(why) => live::run(Deed::Rollback, why, settings, output),
         PolicyCommand::Acts(args) => live::acts(&args, settings, output),
+        PolicyCommand::Vocabulary => {
+            let schema = ::policy::vocabulary::schema();
+            output.print(&schema, schema.trim_end())
+        }
     }
 }
