@@ -204,7 +204,7 @@ fn session() -> impl Strategy<Value = SessionRecord> {
 
 /// Profiles as they come about: from requests, in whatever order their moments are.
 fn profile() -> impl Strategy<Value = Arc<Profile>> {
-    let event = (request(), spot(), moment(), 0..3_u8);
+    let event = (request(), spot(), moment(), 0..4_u8);
     proptest::collection::vec(event, 0..24).prop_map(|events| {
         let mut profile = Profile::default();
         for (number, (request, place, now, lesson)) in events.into_iter().enumerate() {
@@ -213,7 +213,12 @@ fn profile() -> impl Strategy<Value = Arc<Profile>> {
                 profile: Signal::Known(Arc::new(profile.clone())),
                 ..Signals::default()
             };
-            let lesson = [Lesson::Baselines, Lesson::Wait, Lesson::Counters][usize::from(lesson)];
+            let lesson = [
+                Lesson::Baselines,
+                Lesson::Reserved,
+                Lesson::Wait,
+                Lesson::Counters,
+            ][usize::from(lesson)];
             let delta = risk::extract(&request, &signals, &SNAPSHOT.settings, now)
                 .delta(Key::number(number as u64), lesson);
             profile.apply(&delta);
@@ -258,6 +263,7 @@ fn tallies() -> impl Strategy<Value = [Option<Tally>; 3]> {
                     sources: [None; 3],
                     subject: Key::number(subject),
                     failed,
+                    score: (subject * 10) as u8,
                 });
             }
             tally
@@ -275,7 +281,7 @@ fn signals() -> impl Strategy<Value = Signals> {
         (signal(profile()), crowds(), tallies()),
         signal(device()),
         signal(session()),
-        signal(-3..9_i64),
+        (signal(-3..9_i64), signal(-1..1_000_000_000_000_i64)),
         proptest::bool::weighted(0.05),
     )
         .prop_map(
@@ -287,7 +293,7 @@ fn signals() -> impl Strategy<Value = Signals> {
                 (profile, crowds, tallies),
                 device,
                 session,
-                sensitivity,
+                (sensitivity, size),
                 given_up,
             )| {
                 Signals {
@@ -301,6 +307,7 @@ fn signals() -> impl Strategy<Value = Signals> {
                     device,
                     session,
                     sensitivity,
+                    size,
                     given_up,
                 }
             },
@@ -328,7 +335,7 @@ proptest! {
             prop_assert!(matches!(decision.rung, Rung::Allow | Rung::Deny));
         }
         prop_assert!(risk.score.points() < 80 || decision.rung == Rung::Deny);
-        let learns = outcome.lesson == Lesson::Baselines;
+        let learns = matches!(outcome.lesson, Lesson::Baselines | Lesson::Reserved);
         prop_assert!(!learns || decision.rung == Rung::Allow && request.result != Some(ActionResult::Failure));
     }
 

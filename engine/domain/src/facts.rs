@@ -235,12 +235,26 @@ vocabulary! {
         objects_1d: i64 = Long;
         /// Those resources against how many they usually get, in per cent.
         object_rate_1d_percent: i64 = Long;
+        /// Bytes of what the subject asked for in about the last five minutes.
+        bytes_5m: i64 = Long;
+        /// Bytes of what the subject asked for in about the last hour.
+        bytes_1h: i64 = Long;
+        /// Bytes of what the subject asked for in about the last day.
+        bytes_1d: i64 = Long;
+        /// Those bytes against how many they usually get, in per cent, in the window in which
+        /// that is most.
+        byte_rate_percent: i64 = Long;
+        /// Those of an hour against how many they get in the subject's group, in per cent.
+        peer_byte_percent: i64 = Long;
         /// Failures of the subject in about the last fifteen minutes.
         recent_failures: i64 = Long;
         /// Challenges and second factors that the subject refused in about the last hour.
         refused_prompts: i64 = Long;
         /// The highest score of the subject lately, 0 to 100, fading over about an hour.
         recent_risk: i64 = Long;
+        /// The highest score of anybody from this address lately, 0 to 100, fading over about an
+        /// hour.
+        address_recent_risk: i64 = Long;
         /// How sensitive the resource is: 0 public, 1 internal, 2 confidential, 3 secret.
         resource_sensitivity: i64 = Long;
         /// The subject has not touched this resource before.

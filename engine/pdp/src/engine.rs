@@ -89,7 +89,7 @@ pub fn decide(
             },
         ),
     };
-    let lesson = lesson(climb.rung, request.result);
+    let lesson = lesson(climb.rung, risk.level, request.result);
     let reason = explain(&climb, &risk, &evidence.facts);
     let decision = Decision {
         rung: climb.rung,
@@ -134,11 +134,12 @@ fn refuse(
 }
 
 /// What a profile may learn from an answer.
-pub(crate) const fn lesson(rung: Rung, result: Option<ActionResult>) -> Lesson {
-    match (rung, result) {
-        (_, Some(ActionResult::Failure)) | (Rung::Deny, _) => Lesson::Counters,
-        (Rung::Allow, _) => Lesson::Baselines,
-        (Rung::Challenge | Rung::Mfa, _) => Lesson::Wait,
+pub(crate) const fn lesson(rung: Rung, level: RiskLevel, result: Option<ActionResult>) -> Lesson {
+    match (rung, level, result) {
+        (_, _, Some(ActionResult::Failure)) | (Rung::Deny, ..) => Lesson::Counters,
+        (Rung::Allow, RiskLevel::High, _) => Lesson::Reserved,
+        (Rung::Allow, ..) => Lesson::Baselines,
+        (Rung::Challenge | Rung::Mfa, ..) => Lesson::Wait,
     }
 }
 

@@ -86,7 +86,8 @@ pub async fn gather(
             Signal::Absent => Signal::Absent,
             Signal::Unavailable => Signal::Unavailable,
         },
-        sensitivity: sensitivity(request, snapshot, &app.settings.sensitivity_attribute),
+        sensitivity: of_resource(request, snapshot, &app.settings.sensitivity_attribute),
+        size: of_resource(request, snapshot, &app.settings.size_attribute),
         given_up: app.state.has_given_up(now),
     }
 }
@@ -117,15 +118,16 @@ pub(crate) fn crowds(app: &App, request: &AccessRequest, snapshot: &Snapshot) ->
     CrowdKeys::of(subject.entity.kind.as_str(), peers.as_deref())
 }
 
-/// The stored label; the caller's word fills in only what is not stored.
-fn sensitivity(request: &AccessRequest, snapshot: &Snapshot, attribute: &str) -> Signal<i64> {
+/// A whole number of the resource, its label or size: what is stored; the caller's word fills in
+/// only what is not.
+fn of_resource(request: &AccessRequest, snapshot: &Snapshot, attribute: &str) -> Signal<i64> {
     let resource = &request.resource;
     match snapshot
         .directory
         .stored_long(&snapshot.policies, &resource.entity, attribute)
     {
         Signal::Absent => match resource.properties.get(attribute) {
-            Some(Value::Long(label)) => Signal::Known(*label),
+            Some(Value::Long(number)) => Signal::Known(*number),
             _ => Signal::Absent,
         },
         stored => stored,

@@ -49,6 +49,8 @@ pub struct Settings {
     pub risk: risk::Settings,
     /// The stored attribute that says how sensitive a resource is.
     pub sensitivity_attribute: String,
+    /// The attribute of stored resources that says how large they are, bytes.
+    pub size_attribute: String,
     /// Attribute of a subject that says whose work is like its own: a department, a role.
     pub peer_attribute: String,
     /// Sessions.

@@ -25,6 +25,8 @@ pub struct Attempt {
     pub subject: Key,
     /// Whether it failed: a wrong password, a refused prompt, a subject that does not exist.
     pub failed: bool,
+    /// The score it had, 0 to 100; 0 for what was only told.
+    pub score: u8,
 }
 
 /// What one source has done lately.
@@ -33,12 +35,16 @@ pub struct Tally {
     attempts: Fading,
     failures: Fading,
     failed_subjects: Distinct<4>,
+    /// The highest score lately, fading.
+    risk: Fading,
 }
 
 impl Tally {
     /// Takes an attempt in.
     pub fn add(&mut self, attempt: &Attempt) {
         self.attempts.add(attempt.at, LIFE_SECONDS);
+        self.risk
+            .raise(f64::from(attempt.score), attempt.at, LIFE_SECONDS);
         if attempt.failed {
             self.failures.add(attempt.at, LIFE_SECONDS);
             self.failed_subjects
@@ -50,6 +56,12 @@ impl Tally {
     #[must_use]
     pub fn is_quiet(&self, now: Timestamp) -> bool {
         self.attempts.at(now, LIFE_SECONDS) < 0.01
+    }
+
+    /// The highest score of what came from it lately, 0 to 100, fading over about an hour.
+    #[must_use]
+    pub fn recent_risk(&self, now: Timestamp) -> f64 {
+        self.risk.at(now, LIFE_SECONDS)
     }
 
     /// Different subjects that failed within about an hour, beyond the two that mean nothing,
@@ -78,6 +90,7 @@ mod tests {
             sources: [None; 3],
             subject: Key::number(subject),
             failed,
+            score: if failed { 70 } else { 10 },
         }
     }
 
@@ -96,6 +109,7 @@ mod tests {
         }
         assert!(spray.abuse(now) > 50.0, "{}", spray.abuse(now));
         assert!(office.abuse(now) < 1.0, "{}", office.abuse(now));
+        assert!(spray.recent_risk(now) > 50.0);
         let later = Timestamp::from_seconds(1_800_000_000 + 3 * 3600);
         assert!(spray.abuse(later) < 1.0, "it is forgotten");
     }

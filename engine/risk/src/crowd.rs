@@ -45,6 +45,8 @@ pub struct Crowd {
     /// How high its members usually get, by window.
     requests: [f32; Window::ALL.len()],
     objects: [f32; Window::ALL.len()],
+    /// Form 1 ended before it.
+    bytes: [f32; Window::ALL.len()],
 }
 
 impl Default for Crowd {
@@ -61,12 +63,13 @@ impl Default for Crowd {
             hours: vec![0; WEEK_HOURS],
             requests: [0.0; Window::ALL.len()],
             objects: [0.0; Window::ALL.len()],
+            bytes: [0.0; Window::ALL.len()],
         }
     }
 }
 
 /// The form that crowds are written in: postcard of [`Crowd`].
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 
 impl Crowd {
     /// The crowd in today's form.
@@ -79,7 +82,12 @@ impl Crowd {
     /// Reads a crowd of a known form; none when the form is unknown or the bytes are damaged.
     #[must_use]
     pub fn from_bytes(form: u32, bytes: &[u8]) -> Option<Self> {
-        (form == FORM).then(|| postcard::from_bytes(bytes).ok())?
+        let nothing = [0; size_of::<[f32; Window::ALL.len()]>()];
+        match form {
+            1 => postcard::from_bytes(&[bytes, &nothing].concat()).ok(),
+            FORM => postcard::from_bytes(bytes).ok(),
+            _ => None,
+        }
     }
 
     /// Accesses learnt from.
@@ -134,6 +142,12 @@ impl Crowd {
         known(self.objects.get(window as usize))
     }
 
+    /// How many bytes its members usually get to within a window.
+    #[must_use]
+    pub fn usual_bytes(&self, window: Window) -> Option<f32> {
+        known(self.bytes.get(window as usize))
+    }
+
     /// Learns from a trusted access of a member, who stands as told.
     pub fn learn(&mut self, seen: &Observation, standing: &Standing) {
         self.learnt = self.learnt.saturating_add(1);
@@ -157,6 +171,9 @@ impl Crowd {
             blend(slot, usual);
         }
         for (slot, usual) in self.objects.iter_mut().zip(standing.objects) {
+            blend(slot, usual);
+        }
+        for (slot, usual) in self.bytes.iter_mut().zip(standing.bytes) {
             blend(slot, usual);
         }
     }
@@ -221,6 +238,7 @@ impl CrowdKeys {
 pub struct Standing {
     requests: [Option<f32>; Window::ALL.len()],
     objects: [Option<f32>; Window::ALL.len()],
+    bytes: [Option<f32>; Window::ALL.len()],
 }
 
 impl Standing {
@@ -233,6 +251,7 @@ impl Standing {
         Self {
             requests: Window::ALL.map(|window| profile.usual_requests(window)),
             objects: Window::ALL.map(|window| profile.usual_objects(window)),
+            bytes: Window::ALL.map(|window| profile.usual_bytes(window)),
         }
     }
 }

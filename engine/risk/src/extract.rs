@@ -53,6 +53,8 @@ pub struct Signals {
     pub session: Signal<SessionRecord>,
     /// The stored sensitivity of the resource, 0 to 3.
     pub sensitivity: Signal<i64>,
+    /// How large the resource is, bytes.
+    pub size: Signal<i64>,
     /// Sources have been failing for longer than decisions may go on without them.
     pub given_up: bool,
 }
@@ -147,6 +149,7 @@ pub fn extract(
         evidence.note_habits(profile, peers, now);
         evidence.note_travel(profile, signals, now);
         evidence.note_volume(profile, peers.group, now);
+        evidence.note_bytes(profile, peers.group, now);
         evidence.note_failures(profile, now);
     }
     evidence.note_request(signals, now);
@@ -178,12 +181,16 @@ impl Evidence {
     #[must_use]
     pub fn delta(&self, event: Key, lesson: Lesson) -> Delta {
         let score = self.facts.risk.score.unwrap_or_default();
+        let score = u8::try_from(score).unwrap_or(u8::MAX);
         Delta {
             event,
             observation: self.observation.clone(),
             lesson,
-            attempt: self.attempt,
-            score: u8::try_from(score).unwrap_or(u8::MAX),
+            attempt: Attempt {
+                score,
+                ..self.attempt
+            },
+            score,
         }
     }
 
@@ -352,7 +359,9 @@ impl Evidence {
             // the country.
             let seen = &self.observation;
             let drifted = [
-                is(words.session_network_changed) && !knows(profile, Habit::Asn, seen.asn),
+                is(words.session_network_changed)
+                    && !is(words.corporate_exit)
+                    && !knows(profile, Habit::Asn, seen.asn),
                 is(words.session_country_changed)
                     && !seen.hides_place
                     && !knows(profile, Habit::Country, seen.country),

@@ -37,6 +37,7 @@ pub enum Feature {
     ObjectRate,
     ObjectRateDay,
     ObjectRatePeers,
+    ByteRate,
     NewObjects,
     RecentFailures,
     RefusedPrompts,
@@ -50,7 +51,7 @@ pub enum Feature {
 }
 
 /// How many features there are.
-pub const FEATURES: usize = 34;
+pub const FEATURES: usize = 35;
 
 /// What a feature is.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +64,8 @@ pub struct Description {
     pub unit: &'static str,
     /// How it is computed.
     pub doc: &'static str,
-    /// What it is while nothing is known: always the population's median, and this is when.
+    /// When nothing is known of it: it then counts as the model's median, which of a log-ratio is
+    /// never below 0, as usual for one as for anybody.
     pub unknown: &'static str,
     /// The requirement it answers.
     pub requirement: &'static str,
@@ -95,7 +97,8 @@ impl Feature {
 }
 
 /// What says nothing of a program.
-const OF_PEOPLE: [Feature; 9] = [
+const OF_PEOPLE: [Feature; 11] = [
+    Feature::CountrySurprise,
     Feature::UsualDistanceKm,
     Feature::ImpliedSpeedKmh,
     Feature::Hosting,
@@ -104,6 +107,7 @@ const OF_PEOPLE: [Feature; 9] = [
     Feature::ObjectRate,
     Feature::ObjectRateDay,
     Feature::ObjectRatePeers,
+    Feature::ByteRate,
     Feature::NewObjects,
 ];
 
@@ -143,6 +147,12 @@ impl Features {
         }
     }
 
+    /// Sets a feature, unless it is higher already.
+    pub(crate) fn raise(&mut self, feature: Feature, value: f64) {
+        let standing = self.get(feature).unwrap_or(f64::NEG_INFINITY);
+        self.set(feature, value.max(standing));
+    }
+
     /// All values.
     #[must_use]
     pub const fn values(&self) -> &[f64; FEATURES] {
@@ -159,7 +169,7 @@ impl Features {
     }
 
     /// The row that the forest sees: logarithms where the catalogue says so, and never less than
-    /// `medians` (in the forest's own scale). What is unknown is the median, so that knowing
+    /// `medians` (in the forest's own scale; of log-ratios 0 at least). What is unknown is the median, so that knowing
     /// nothing is never better than being like everybody; and what is more ordinary than the
     /// median is not, in its own way, unusual: a forest by itself isolates both ends.
     #[must_use]

@@ -73,6 +73,9 @@ pub struct Observation {
     pub failed: bool,
     /// Whether it is a prompt that somebody refused.
     pub refused_prompt: bool,
+    /// Size of what was accessed, bytes. It counts at once, so what waits need not keep it.
+    #[serde(skip)]
+    pub bytes: Option<f32>,
 }
 
 impl Observation {
@@ -99,6 +102,10 @@ impl Observation {
 pub enum Lesson {
     /// Counters and baselines: it was allowed and did not fail.
     Baselines,
+    /// Counters, and baselines if it is the retry of one that waits: at high risk it was allowed
+    /// for a second factor that somebody had passed anyway. A code that was phished along with
+    /// the password would otherwise make its thief usual at once.
+    Reserved,
     /// Counters now, baselines if a step-up follows.
     Wait,
     /// Counters only: it was denied, or it failed.
@@ -232,6 +239,9 @@ pub struct Profile {
     round_trips: Vec<(Key, f32)>,
     recent_events: Vec<Key>,
     pending: Vec<Pending>,
+    /// Bytes of what was accessed, by window. Form 2 ended before them.
+    bytes: [Fading; Window::ALL.len()],
+    usual_bytes: [Peaks; Window::ALL.len()],
 }
 
 /// Different resources touched, by window.
@@ -276,6 +286,8 @@ impl Default for Profile {
             round_trips: Vec::new(),
             recent_events: Vec::new(),
             pending: Vec::new(),
+            bytes: Default::default(),
+            usual_bytes: Default::default(),
         }
     }
 }
@@ -480,6 +492,21 @@ impl Profile {
     #[must_use]
     pub fn usual_objects(&self, window: Window) -> Option<f32> {
         self.usual_objects
+            .get(window as usize)
+            .and_then(|peaks| peaks.usual())
+    }
+
+    /// Bytes of what was accessed in about a window's time.
+    #[must_use]
+    pub fn bytes(&self, window: Window, now: Timestamp) -> f64 {
+        let counted = self.bytes.get(window as usize);
+        counted.map_or(0.0, |count| count.at(now, f64::from(window.seconds())))
+    }
+
+    /// How high that number usually gets.
+    #[must_use]
+    pub fn usual_bytes(&self, window: Window) -> Option<f32> {
+        self.usual_bytes
             .get(window as usize)
             .and_then(|peaks| peaks.usual())
     }

@@ -77,15 +77,15 @@ pub const RULES: [Rule; 26] = [
         id: "new-country",
         points: 15,
         feature: Feature::CountrySurprise,
-        doc: "a country not seen before",
-        fires: |on| is(on.facts.signals.new_country),
+        doc: "a person's request from a country not seen before",
+        fires: |on| on.interactive && is(on.facts.signals.new_country),
     },
     Rule {
         id: "new-network",
         points: 5,
         feature: Feature::AsnSurprise,
-        doc: "a network (ASN) not seen before",
-        fires: |on| is(on.facts.signals.new_network),
+        doc: "a network (ASN) not seen before that is none of the organisation's own",
+        fires: |on| is_elsewhere(on),
     },
     Rule {
         id: "new-agent",
@@ -220,10 +220,8 @@ pub const RULES: [Rule; 26] = [
         id: "service-drift",
         points: 60,
         feature: Feature::AsnSurprise,
-        doc: "a service's request from a network or a client program not seen before",
-        fires: |on| {
-            !on.interactive && (is(on.facts.signals.new_network) || is(on.facts.signals.new_agent))
-        },
+        doc: "a service's request from a network that is new and none of the organisation's own, or from a client program not seen before",
+        fires: |on| !on.interactive && (is_elsewhere(on) || is(on.facts.signals.new_agent)),
     },
     Rule {
         id: "dormant",
@@ -268,6 +266,12 @@ pub const RULES: [Rule; 26] = [
         },
     },
 ];
+
+/// In a network that is new to the subject and none of the organisation's own.
+fn is_elsewhere(on: &Circumstances<'_>) -> bool {
+    let signals = &on.facts.signals;
+    is(signals.new_network) && !is(signals.corporate_exit)
+}
 
 /// The rule of this id.
 #[must_use]

@@ -128,6 +128,7 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             "different resources in an hour",
             words.peer_object_percent,
         ),
+        Feature::ByteRate => taken(words),
         Feature::NewObjects => volume(
             words.new_objects_1m,
             "resources in a minute that were not touched before",
@@ -238,6 +239,27 @@ fn busiest(words: &SignalFacts) -> String {
         ),
         Some((number, what, percent)) => volume(number, what, percent),
         None => volume(None, "requests", None),
+    }
+}
+
+/// How much was asked for in an hour, as people say it.
+fn taken(words: &SignalFacts) -> String {
+    let bytes = words.bytes_1h.unwrap_or_default() as f64;
+    let (number, unit) = match bytes {
+        b if b >= 1e9 => (b / 1e9, "GB"),
+        b if b >= 1e6 => (b / 1e6, "MB"),
+        b => (b / 1e3, "kB"),
+    };
+    let taken = format!("{number:.1} {unit} in an hour");
+    match (words.byte_rate_percent, words.peer_byte_percent) {
+        (own, Some(peers)) if peers >= 150 && own < Some(peers) => format!(
+            "{taken}, {:.1} times what colleagues get to.",
+            peers as f64 / 100.0
+        ),
+        (Some(own), _) if own >= 150 => {
+            format!("{taken}; up to {:.1} times the usual.", own as f64 / 100.0)
+        }
+        _ => format!("{taken}."),
     }
 }
 

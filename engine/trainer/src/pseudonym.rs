@@ -8,7 +8,7 @@
 //!
 //! What stays as it was: the times; types of subjects and resources, names of actions; the
 //! user agent; operating system, `managed` and `compliant` of the device; level, methods and time
-//! of the assurance; the resource's `sensitivity`; what was decided; results and labels. What has
+//! of the assurance; the resource's `sensitivity` and `size_bytes`; what was decided; results and labels. What has
 //! no place in that list, all other properties and members of the context, is left out.
 //!
 //! Addresses keep their network, or places and networks could not be learnt from: the first 24
@@ -70,7 +70,7 @@ impl Pseudonyms {
         request.subject.properties.clear();
         request.action.properties.clear();
         keep(&mut request.resource.properties, |name, value| {
-            name == "sensitivity" && matches!(value, Value::Long(_))
+            matches!(name, "sensitivity" | "size_bytes") && matches!(value, Value::Long(_))
         });
         let context = &mut request.context;
         context.ip = context.ip.map(|ip| self.address(ip));

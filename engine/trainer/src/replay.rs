@@ -138,10 +138,8 @@ impl<'a> Replay<'a> {
             profile: Signal::from(self.profiles.get(&request.subject.entity).cloned()),
             device: Signal::Absent,
             session: Signal::from(session.cloned()),
-            sensitivity: match request.resource.properties.get("sensitivity") {
-                Some(Value::Long(label)) => Signal::Known(*label),
-                _ => Signal::Absent,
-            },
+            sensitivity: of_resource(request, "sensitivity"),
+            size: of_resource(request, "size_bytes"),
             given_up: false,
         }
     }
@@ -237,5 +235,13 @@ fn believe(event: &mut Event) {
     if let Some(claim) = &event.assurance {
         let level = claim.level.and_then(Level::from_number).unwrap_or_default();
         event.request.context.assurance = Some(Assurance::of(level, claim.auth_time));
+    }
+}
+
+/// A whole number that an event tells of its resource.
+fn of_resource(request: &AccessRequest, property: &str) -> Signal<i64> {
+    match request.resource.properties.get(property) {
+        Some(Value::Long(number)) => Signal::Known(*number),
+        _ => Signal::Absent,
     }
 }

@@ -109,6 +109,8 @@ pub(super) struct GivenSignals {
     pub(super) failed_here: u64,
     /// 0 to 3, `absent` or `unavailable`.
     pub(super) sensitivity: Option<Value>,
+    /// Bytes, `absent` or `unavailable`.
+    pub(super) size: Option<Value>,
     /// The store has been failing for too long.
     pub(super) given_up: bool,
 }

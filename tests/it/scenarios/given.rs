@@ -76,6 +76,7 @@ pub(super) fn signals(
             sources: [None; 3],
             subject: Key::number(other),
             failed: true,
+            score: 0,
         });
     }
     Ok(Signals {
@@ -163,6 +164,9 @@ pub(super) fn signals(
         })?,
         sensitivity: known(given.sensitivity.as_ref(), Signal::Known(0), |value| {
             value.as_i64().ok_or_else(|| "no sensitivity".to_owned())
+        })?,
+        size: known(given.size.as_ref(), Signal::Absent, |value| {
+            value.as_i64().ok_or_else(|| "no size".to_owned())
         })?,
         given_up: given.given_up,
     })

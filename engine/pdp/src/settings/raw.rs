@@ -107,6 +107,7 @@ section!(RawRisk {
     levels: [i64; 3] = [30, 60, 80],
     interactive_types: Vec<String> = vec!["User".to_owned(), "user".to_owned()],
     sensitivity_attribute: String = "sensitivity".to_owned(),
+    size_attribute: String = "size_bytes".to_owned(),
     peer_attribute: String = "department".to_owned(),
     rules: BTreeMap<String, i64> = BTreeMap::new(),
 });
@@ -359,6 +360,7 @@ impl Raw {
             },
             risk,
             sensitivity_attribute: self.risk.sensitivity_attribute,
+            size_attribute: self.risk.size_attribute,
             peer_attribute: self.risk.peer_attribute,
             sessions,
             audience_attribute: self.tokens.audience_attribute,

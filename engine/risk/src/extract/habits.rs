@@ -13,6 +13,12 @@ use crate::key::Key;
 use crate::profile::{HISTORY_MIN, Habit, Profile, Window, hour_of_week};
 use crate::travel;
 
+/// What says nothing of who comes from one of the organisation's own exits.
+const OF_NETWORKS: [Feature; 3] = [
+    Feature::AsnSurprise,
+    Feature::AsnRarity,
+    Feature::AddressSurprise,
+];
 /// An hour whose log-ratio against an even week lies above this is unusual: some eight times
 /// rarer than chance.
 const UNUSUAL_HOUR_NATS: f64 = 2.0;
@@ -35,8 +41,16 @@ impl Evidence {
         let country = seen.country.filter(|_| !seen.hides_place);
         let in_country = chain.step(Belief::CERTAIN, Habit::Country, country);
         let in_asn = chain.step(in_country, Habit::Asn, seen.asn);
-        if seen.asn.is_some() && peers.everyone.history() >= HISTORY_MIN {
-            self.features.set(Feature::AsnRarity, in_asn.rarity());
+        if let Some(asn) = seen.asn
+            && peers.everyone.history() >= HISTORY_MIN
+        {
+            // What nobody else uses may be somebody's usual network.
+            let rarity = if profile.knows(Habit::Asn, asn) {
+                0.0
+            } else {
+                in_asn.rarity()
+            };
+            self.features.set(Feature::AsnRarity, rarity);
         }
         if !profile.is_settled() {
             return;
@@ -45,10 +59,14 @@ impl Evidence {
             self.features
                 .set(Feature::CountrySurprise, in_country.surprise());
         }
-        if seen.asn.is_some() {
+        // The organisation's own networks are usual for whoever is in it.
+        let at_own_exit = words.corporate_exit == Some(true);
+        if at_own_exit {
+            for feature in OF_NETWORKS {
+                self.features.set(feature, 0.0);
+            }
+        } else if seen.asn.is_some() {
             self.features.set(Feature::AsnSurprise, in_asn.surprise());
-        }
-        if seen.asn.is_some() {
             let in_prefix = chain.step(in_asn, Habit::Prefix, seen.prefix);
             let address = chain.step(in_prefix, Habit::Address, seen.address);
             self.features
@@ -211,10 +229,36 @@ impl Evidence {
             if let Some(usual) = usual {
                 let ratio = against(number, usual);
                 // Where windows share a feature, the busiest speaks.
-                let busiest = self.features.get(feature).unwrap_or(f64::NEG_INFINITY);
-                self.features.set(feature, ratio.ln().max(busiest));
+                self.features.raise(feature, ratio.ln());
                 *word = whole(ratio * 100.0);
             }
+        }
+    }
+
+    pub(super) fn note_bytes(&mut self, profile: &Profile, group: &Crowd, now: Timestamp) {
+        let asked = self.observation.bytes;
+        let counted = Window::ALL.map(|window| profile.bytes(window, now));
+        if asked.is_none() && counted.iter().all(|bytes| *bytes <= 0.0) {
+            return;
+        }
+        let bytes = counted.map(|bytes| bytes + f64::from(asked.unwrap_or_default()));
+        let [minutes, hour, day] = bytes.map(whole);
+        let words = &mut self.facts.signals;
+        (words.bytes_5m, words.bytes_1h, words.bytes_1d) = (minutes, hour, day);
+        let [_, bytes_1h, _] = bytes;
+        let peers = group
+            .usual_bytes(Window::Hour)
+            .map(|usual| against_bytes(bytes_1h, usual));
+        words.peer_byte_percent = peers.and_then(|ratio| whole(ratio * 100.0));
+        let own = Window::ALL
+            .into_iter()
+            .zip(bytes)
+            .filter(|_| profile.is_settled())
+            .filter_map(|(window, bytes)| Some(against_bytes(bytes, profile.usual_bytes(window)?)))
+            .max_by(f64::total_cmp);
+        words.byte_rate_percent = own.and_then(|ratio| whole(ratio * 100.0));
+        for ratio in peers.into_iter().chain(own) {
+            self.features.raise(Feature::ByteRate, ratio.ln());
         }
     }
 
@@ -249,6 +293,8 @@ impl Evidence {
         let at_home = knows(profile, Habit::Address, self.observation.address);
         let words = &mut self.facts.signals;
         let [address, prefix, asn] = tallies;
+        // For policies alone, as that of the subject.
+        words.address_recent_risk = address.and_then(|tally| whole(tally.recent_risk(now)));
         let [at_address, at_prefix, at_asn] = self.attempt.sources;
         for (feature, tally, source, word) in [
             (
@@ -281,6 +327,12 @@ impl Evidence {
 /// How often a number goes into what is usual; less than one of anything is taken as one.
 fn against(number: f64, usual: f32) -> f64 {
     number / f64::from(usual).max(1.0)
+}
+
+/// The same of bytes; less than this is not worth a word.
+fn against_bytes(number: f64, usual: f32) -> f64 {
+    const LITTLE: f64 = 1_048_576.0;
+    number.max(LITTLE) / f64::from(usual).max(LITTLE)
 }
 
 /// The way down from what is wide to what is narrow.

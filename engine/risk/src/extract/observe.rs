@@ -70,6 +70,7 @@ pub(super) fn observe(
         resource: Key::of_pair(resource.kind.as_str(), resource.id.as_str()),
         action: Key::of(request.action.name.as_str()),
         failed,
+        bytes: bytes_of(request, signals),
         refused_prompt: failed && matches!(request.action.name.as_str(), "challenge" | "mfa"),
     }
 }
@@ -95,6 +96,17 @@ fn round_trip(request: &AccessRequest) -> Option<f32> {
     }
 }
 
+/// The size of the resource; an access that failed by itself moved nothing.
+fn bytes_of(request: &AccessRequest, signals: &Signals) -> Option<f32> {
+    let size = signals.size.known().copied().filter(|size| *size >= 0)?;
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "statistics need no more than 24 bits"
+    )]
+    let bytes = size as f32;
+    (request.result != Some(ActionResult::Failure)).then_some(bytes)
+}
+
 /// What the sources of this request are to remember of it.
 pub(super) fn attempt_of(request: &AccessRequest, seen: &Observation) -> Attempt {
     let subject = &request.subject.entity;
@@ -105,5 +117,6 @@ pub(super) fn attempt_of(request: &AccessRequest, seen: &Observation) -> Attempt
         sources: sources.map(|source| source.filter(|key| *key != Key::NOTHING)),
         subject: Key::of_pair(subject.kind.as_str(), subject.id.as_str()),
         failed: seen.failed,
+        score: 0,
     }
 }

@@ -8,7 +8,7 @@ use crate::counts::{Fading, Peaks, Usual};
 use crate::stamp;
 
 /// The form that profiles are written in today: postcard of [`Profile`].
-pub const FORM: u32 = 2;
+pub const FORM: u32 = 3;
 
 /// Why a stored profile cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,10 +40,21 @@ impl Profile {
             1 => postcard::from_bytes::<First>(bytes)
                 .map(Self::from)
                 .map_err(damaged),
+            // It ended before the last two members.
+            2 => postcard::from_bytes(&[bytes, &last_members()].concat()).map_err(damaged),
             FORM => postcard::from_bytes(bytes).map_err(damaged),
             newer => Err(FormError::Unknown(newer)),
         }
     }
+}
+
+/// The members that form 2 lacked, as they are in a profile that has seen nothing.
+fn last_members() -> Vec<u8> {
+    let Profile {
+        bytes, usual_bytes, ..
+    } = Profile::default();
+    // INVARIANT: numbers cannot fail to serialise.
+    postcard::to_stdvec(&(bytes, usual_bytes)).unwrap_or_default()
 }
 
 /// Form 1. Its last members, recent resources, events and what waited, are left unread.
@@ -126,6 +137,18 @@ mod tests {
         assert!(profile.is_settled() && profile.last_fix().is_some());
         let again = Profile::from_bytes(FORM, &profile.to_bytes()).unwrap();
         assert_eq!(again, profile);
+    }
+
+    #[test]
+    fn a_profile_of_the_second_form_is_read() {
+        let bytes = hex::decode(WRITTEN.trim()).unwrap();
+        let profile = Profile::from_bytes(1, &bytes).unwrap();
+        // Form 2 is form 3 without its end.
+        let mut second = profile.to_bytes();
+        second.truncate(second.len() - last_members().len());
+        assert_eq!(Profile::from_bytes(2, &second).unwrap(), profile);
+        second.pop();
+        assert_eq!(Profile::from_bytes(2, &second), Err(FormError::Damaged(2)));
     }
 
     #[test]

@@ -39,13 +39,16 @@ impl Profile {
         self.pending
             .retain(|pending| now.whole_seconds_since(pending.observation.at) <= PENDING_SECONDS);
         match delta.lesson {
-            Lesson::Baselines => {
+            Lesson::Baselines | Lesson::Reserved => {
                 // The retry that was allowed stands for the attempt that was not.
+                let waited = self.pending.len();
                 self.pending.retain(|pending| {
                     let waiting = &pending.observation;
                     (waiting.resource, waiting.action) != (seen.resource, seen.action)
                 });
-                self.learn(seen);
+                if delta.lesson == Lesson::Baselines || self.pending.len() < waited {
+                    self.learn(seen);
+                }
             }
             Lesson::Wait => push_bounded(
                 &mut self.pending,
@@ -90,6 +93,11 @@ impl Profile {
         let now = seen.at;
         for (count, window) in self.requests.iter_mut().zip(Window::ALL) {
             count.add(now, f64::from(window.seconds()));
+        }
+        if let Some(bytes) = seen.bytes {
+            for (count, window) in self.bytes.iter_mut().zip(Window::ALL) {
+                count.add_some(f64::from(bytes), now, f64::from(window.seconds()));
+            }
         }
         if seen.failed {
             self.failures.add(now, FAILURES_SECONDS);
@@ -173,9 +181,15 @@ impl Profile {
                 Window::Hour => self.objects.hour.count(now, length),
                 Window::Day => self.objects.day.count(now, length),
             };
+            let bytes = self.bytes(window, now);
             for (peaks, count) in [
                 (self.usual_requests.get_mut(position), requests),
                 (self.usual_objects.get_mut(position), objects),
+                // Where nobody tells sizes, nothing is usual of them.
+                (
+                    self.usual_bytes.get_mut(position).filter(|_| bytes > 0.0),
+                    bytes,
+                ),
             ] {
                 if let Some(peaks) = peaks {
                     peaks.add(count, now, f64::from(length));

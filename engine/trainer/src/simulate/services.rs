@@ -101,9 +101,12 @@ impl Service {
     fn regions<'a>(&self, organisation: &'a Organisation) -> Option<[&'a Arc<Carrier>; 2]> {
         if self.in_cloud {
             let clouds = organisation.atlas.carriers(Ground::Hosting);
-            let choice = index(self.key, clouds.len());
-            let other = (choice + clouds.len() / 2).checked_rem(clouds.len())?;
-            return Some([clouds.get(choice)?, clouds.get(other)?]);
+            let usual = clouds.get(index(self.key, clouds.len()))?;
+            // Another region of the same provider, where it has one.
+            let other = clouds
+                .iter()
+                .find(|other| other.asn == usual.asn && other.place != usual.place);
+            return Some([usual, other.unwrap_or(usual)]);
         }
         let own = &organisation.regions;
         let choice = 1 + index(self.key, own.len().saturating_sub(1));

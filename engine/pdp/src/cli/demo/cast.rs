@@ -61,6 +61,7 @@ pub(super) fn handbook() -> Resource {
         kind: "Document".to_owned(),
         id: "handbook".to_owned(),
         sensitivity: 0,
+        bytes: 0,
     }
 }
 

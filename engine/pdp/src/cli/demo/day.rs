@@ -415,5 +415,6 @@ fn mail() -> Resource {
         kind: "Application".to_owned(),
         id: "mail".to_owned(),
         sensitivity: 1,
+        bytes: 0,
     }
 }
