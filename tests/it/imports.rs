@@ -287,6 +287,7 @@ fn cloudtrail_comes_as_its_own_json_too() {
         "a lasting key is no session"
     );
     assert_eq!(events[2]["context"]["session_id"], "ASIAEXAMPLE");
+    assert_eq!(events[2]["resource"]["properties"]["size_bytes"], 52_311);
 }
 
 #[test]

@@ -204,7 +204,7 @@ fn session() -> impl Strategy<Value = SessionRecord> {
 
 /// Profiles as they come about: from requests, in whatever order their moments are.
 fn profile() -> impl Strategy<Value = Arc<Profile>> {
-    let event = (request(), spot(), moment(), 0..3_u8);
+    let event = (request(), spot(), moment(), 0..4_u8);
     proptest::collection::vec(event, 0..24).prop_map(|events| {
         let mut profile = Profile::default();
         for (number, (request, place, now, lesson)) in events.into_iter().enumerate() {
@@ -213,7 +213,12 @@ fn profile() -> impl Strategy<Value = Arc<Profile>> {
                 profile: Signal::Known(Arc::new(profile.clone())),
                 ..Signals::default()
             };
-            let lesson = [Lesson::Baselines, Lesson::Wait, Lesson::Counters][usize::from(lesson)];
+            let lesson = [
+                Lesson::Baselines,
+                Lesson::Reserved,
+                Lesson::Wait,
+                Lesson::Counters,
+            ][usize::from(lesson)];
             let delta = risk::extract(&request, &signals, &SNAPSHOT.settings, now)
                 .delta(Key::number(number as u64), lesson);
             profile.apply(&delta);
@@ -333,7 +338,7 @@ proptest! {
             prop_assert!(matches!(decision.rung, Rung::Allow | Rung::Deny));
         }
         prop_assert!(risk.score.points() < 80 || decision.rung == Rung::Deny);
-        let learns = outcome.lesson == Lesson::Baselines;
+        let learns = matches!(outcome.lesson, Lesson::Baselines | Lesson::Reserved);
         prop_assert!(!learns || decision.rung == Rung::Allow && request.result != Some(ActionResult::Failure));
     }
 

@@ -95,7 +95,7 @@ pub fn decide(
         time,
     );
     Outcome {
-        lesson: lesson(decision.rung, request.result),
+        lesson: lesson(decision.rung, decision.risk.level, request.result),
         decision,
         evidence,
         time,
@@ -204,11 +204,12 @@ fn refuse(
 }
 
 /// What a profile may learn from an answer.
-pub(crate) const fn lesson(rung: Rung, result: Option<ActionResult>) -> Lesson {
-    match (rung, result) {
-        (_, Some(ActionResult::Failure)) | (Rung::Deny, _) => Lesson::Counters,
-        (Rung::Allow, _) => Lesson::Baselines,
-        (Rung::Challenge | Rung::Mfa, _) => Lesson::Wait,
+pub(crate) const fn lesson(rung: Rung, level: RiskLevel, result: Option<ActionResult>) -> Lesson {
+    match (rung, level, result) {
+        (_, _, Some(ActionResult::Failure)) | (Rung::Deny, ..) => Lesson::Counters,
+        (Rung::Allow, RiskLevel::High, _) => Lesson::Reserved,
+        (Rung::Allow, ..) => Lesson::Baselines,
+        (Rung::Challenge | Rung::Mfa, ..) => Lesson::Wait,
     }
 }
 

@@ -46,7 +46,8 @@ pub struct Manifest {
     pub trees: usize,
     /// Rows per tree.
     pub sample_size: usize,
-    /// Value of each feature, in the forest's scale, where it is unknown.
+    /// Value of each feature, in the forest's scale, where it is unknown, and below which it says
+    /// nothing: the median, of log-ratios 0 at least.
     pub medians: Vec<f64>,
     /// Shares that the calibration promises.
     pub budget: Budget,

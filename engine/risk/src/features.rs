@@ -97,7 +97,8 @@ impl Feature {
 }
 
 /// What says nothing of a program.
-const OF_PEOPLE: [Feature; 10] = [
+const OF_PEOPLE: [Feature; 11] = [
+    Feature::CountrySurprise,
     Feature::UsualDistanceKm,
     Feature::ImpliedSpeedKmh,
     Feature::Hosting,

@@ -42,6 +42,14 @@ impl Key {
         Self(xxh3_64(first.as_bytes()).rotate_left(1) ^ xxh3_64(second.as_bytes()))
     }
 
+    /// Where it falls between 0 and 1, for samples that are the same each time.
+    #[must_use]
+    pub fn unit(self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+        let unit = (self.0 >> 11) as f64 / (1_u64 << 53) as f64;
+        unit
+    }
+
     /// The key of an address itself.
     #[must_use]
     pub fn of_address(address: IpAddr) -> Self {

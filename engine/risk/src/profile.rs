@@ -102,6 +102,10 @@ impl Observation {
 pub enum Lesson {
     /// Counters and baselines: it was allowed and did not fail.
     Baselines,
+    /// Counters, and baselines if it is the retry of one that waits: at high risk it was allowed
+    /// for a second factor that somebody had passed anyway. A code that was phished along with
+    /// the password would otherwise make its thief usual at once.
+    Reserved,
     /// Counters now, baselines if a step-up follows.
     Wait,
     /// Counters only: it was denied, or it failed.

@@ -77,8 +77,8 @@ pub const RULES: [Rule; 26] = [
         id: "new-country",
         points: 15,
         feature: Feature::CountrySurprise,
-        doc: "a country not seen before",
-        fires: |on| is(on.facts.signals.new_country),
+        doc: "a person's request from a country not seen before",
+        fires: |on| on.interactive && is(on.facts.signals.new_country),
     },
     Rule {
         id: "new-network",

@@ -121,9 +121,13 @@ fn failing(report: &Report) -> String {
     }
     text.push_str(
         "- Who holds a second factor that is minutes old, by phishing or by wearing somebody out,\n  \
-           is let through below 80, and what is let through becomes usual.\n\
-         - A program that moves to a network where it never ran is denied, planned or not: lift\n  \
-           `service-from-usual-networks-only` for it while it moves.\n\
+           is let through below 80, and what is let through below 60 becomes usual.\n\
+         - A program that moves to a network where it never ran is denied, planned or not: tell\n  \
+           the address database of your standby regions (`corporate-exit`).\n\
+         - Events that were labelled as attacks were left out of the fit, the calibration and what\n  \
+           is usual. Your log has no such labels: what hides in it is learnt as usual.\n\
+         - Few subjects of the test slice are new; `model evaluate --cold 0.5` measures with half of\n  \
+           them unknown.\n\
          - It knows nothing yet of how your people work: retrain it on your own decision log\n  \
            before you rely on its budget, and look at `model drift`.\n\
          - An attacker in the victim's own city, on a usual network, with a copy of the device\n  \

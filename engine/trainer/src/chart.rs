@@ -1,6 +1,8 @@
 //! The pictures of a card, as SVG.
 
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::evaluate::Report;
@@ -158,21 +160,7 @@ fn lines(
         .x_desc(across)
         .y_desc(up)
         .draw()?;
-    for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let colour = *colour;
-        chart
-            .draw_series(LineSeries::new(
-                points.iter().copied(),
-                colour.stroke_width(2),
-            ))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .draw()
+    draw_each(&mut chart, series, SeriesLabelPosition::UpperRight)
 }
 
 /// ROC curves over a logarithm of the honest share: what counts is on the left.
@@ -190,6 +178,18 @@ fn curves(area: &Area<'_>, series: &[(String, Vec<(f64, f64)>)]) -> Drawn {
         .y_desc("% of the attack")
         .x_label_formatter(&|share| format!("{} %", share * 100.0))
         .draw()?;
+    draw_each(&mut chart, series, SeriesLabelPosition::LowerRight)
+}
+
+/// Each series in a colour of its own, and what it is called.
+fn draw_each<'a, X>(
+    chart: &mut ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, RangedCoordf64>>,
+    series: &[(String, Vec<(f64, f64)>)],
+    position: SeriesLabelPosition,
+) -> Drawn
+where
+    X: Ranged<ValueType = f64>,
+{
     for ((name, points), colour) in series.iter().zip(COLOURS.iter().cycle()) {
         let colour = *colour;
         chart
@@ -202,7 +202,7 @@ fn curves(area: &Area<'_>, series: &[(String, Vec<(f64, f64)>)]) -> Drawn {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(position)
         .background_style(WHITE.mix(0.8))
         .draw()
 }

@@ -395,6 +395,7 @@ fn compare(want: &Want, outcome: &Outcome, learnt: u32, record: &Value) -> Resul
     if let Some(lesson) = &want.lesson {
         let found = match outcome.lesson {
             Lesson::Baselines => "baselines",
+            Lesson::Reserved => "reserved",
             Lesson::Wait => "wait",
             Lesson::Counters => "counters",
         };

@@ -106,7 +106,7 @@ impl Judge for Engine {
                 score if score >= challenge => Rung::Challenge,
                 _ => Rung::Allow,
             };
-            outcome.lesson = crate::engine::lesson(rung, request.result);
+            outcome.lesson = crate::engine::lesson(rung, risk.level, request.result);
         }
         let kind = request.subject.entity.kind.as_str();
         Judged {

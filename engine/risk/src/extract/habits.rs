@@ -41,8 +41,16 @@ impl Evidence {
         let country = seen.country.filter(|_| !seen.hides_place);
         let in_country = chain.step(Belief::CERTAIN, Habit::Country, country);
         let in_asn = chain.step(in_country, Habit::Asn, seen.asn);
-        if seen.asn.is_some() && peers.everyone.history() >= HISTORY_MIN {
-            self.features.set(Feature::AsnRarity, in_asn.rarity());
+        if let Some(asn) = seen.asn
+            && peers.everyone.history() >= HISTORY_MIN
+        {
+            // What nobody else uses may be somebody's usual network.
+            let rarity = if profile.knows(Habit::Asn, asn) {
+                0.0
+            } else {
+                in_asn.rarity()
+            };
+            self.features.set(Feature::AsnRarity, rarity);
         }
         if !profile.is_settled() {
             return;

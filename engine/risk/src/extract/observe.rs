@@ -99,7 +99,10 @@ fn round_trip(request: &AccessRequest) -> Option<f32> {
 /// The size of the resource; an access that failed by itself moved nothing.
 fn bytes_of(request: &AccessRequest, signals: &Signals) -> Option<f32> {
     let size = signals.size.known().copied().filter(|size| *size >= 0)?;
-    #[expect(clippy::cast_precision_loss, reason = "statistics need no more than 24 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "statistics need no more than 24 bits"
+    )]
     let bytes = size as f32;
     (request.result != Some(ActionResult::Failure)).then_some(bytes)
 }

@@ -119,7 +119,7 @@ pub const CATALOGUE: [Description; FEATURES] = [
         name: "asn_rarity",
         unit: "nats",
         requirement: "R3",
-        doc: "how rare the autonomous system is for everybody",
+        doc: "how rare the autonomous system is for everybody; 0 for one that is usual for the subject",
         unknown: "database failed, or fewer than 10 accesses learnt by everybody",
         source: "Duo: ASN new to the organisation",
         memory: FADING,

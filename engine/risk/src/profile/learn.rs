@@ -39,13 +39,16 @@ impl Profile {
         self.pending
             .retain(|pending| now.whole_seconds_since(pending.observation.at) <= PENDING_SECONDS);
         match delta.lesson {
-            Lesson::Baselines => {
+            Lesson::Baselines | Lesson::Reserved => {
                 // The retry that was allowed stands for the attempt that was not.
+                let waited = self.pending.len();
                 self.pending.retain(|pending| {
                     let waiting = &pending.observation;
                     (waiting.resource, waiting.action) != (seen.resource, seen.action)
                 });
-                self.learn(seen);
+                if delta.lesson == Lesson::Baselines || self.pending.len() < waited {
+                    self.learn(seen);
+                }
             }
             Lesson::Wait => push_bounded(
                 &mut self.pending,

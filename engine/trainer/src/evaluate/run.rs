@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use geo::Geo;
 use risk::calibration::Budget;
-use risk::{Model, Settings};
+use risk::{Key, Model, Settings};
 use wire::Event;
 
 use super::{Bench, Evaluation, Report, is_attack};
@@ -30,6 +30,8 @@ pub struct Trial<'a> {
     pub budget: Budget,
     /// Share of the events' time that only teaches, 0 to less than 1.
     pub warm_up: f64,
+    /// Share of subjects that are met only after it, 0 to 1: nothing is known of them then.
+    pub cold: f64,
 }
 
 /// Judges a model by events.
@@ -58,6 +60,10 @@ where
             progress(Step::Learning(seen, survey.events));
         }
         if event.time < from {
+            let who = &event.request.subject.entity;
+            if Key::of_pair(who.kind.as_str(), who.id.as_str()).unit() < trial.cold {
+                continue;
+            }
             let features = replay.step(&mut event).features;
             if event.is_question() && !is_attack(&event) {
                 before.push(features);

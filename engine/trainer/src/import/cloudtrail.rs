@@ -10,7 +10,7 @@ use wire::{AssuranceClaim, Event};
 
 use serde_json::Value as Json;
 
-use super::json::{flag, text};
+use super::json::{flag, number, text};
 use super::{Read, Row};
 
 /// The columns that must be there.
@@ -52,6 +52,8 @@ pub(super) fn read_json(record: &Json) -> Read {
         (bucket, key) if !bucket.is_empty() && !key.is_empty() => format!("s3://{bucket}/{key}"),
         _ => String::new(),
     };
+    let bytes = number(record, "/additionalEventData/bytesTransferredOut");
+    let bytes = bytes.map_or_else(String::new, |bytes| bytes.to_string());
     let row: Row<'_> = [
         ("event_time", at("/eventTime")),
         ("event_name", at("/eventName")),
@@ -66,6 +68,7 @@ pub(super) fn read_json(record: &Json) -> Read {
         ("mfa", if mfa { "true" } else { "" }),
         ("session", session),
         ("object", &object),
+        ("bytes_out", &bytes),
     ]
     .into();
     read(&row)
@@ -102,6 +105,9 @@ pub(super) fn read(row: &Row<'_>) -> Read {
     let agent = get("user_agent").trim_matches(['[', ']', '"']).to_owned();
     let failed = !get("error_code").is_empty();
     let operation = Value::Text(operation.to_owned());
+    // What really left counts; a part of an object is less than all of it.
+    let size = get("bytes_out").parse().ok().map(Value::Long);
+    let size = size.map(|bytes| ("size_bytes".to_owned(), bytes));
     Read::Events(
         Box::new(Event {
             request: AccessRequest {
@@ -115,7 +121,7 @@ pub(super) fn read(row: &Row<'_>) -> Read {
                 },
                 resource: Party {
                     entity: resource,
-                    properties: BTreeMap::new(),
+                    properties: size.into_iter().collect(),
                 },
                 context: RequestContext {
                     ip,

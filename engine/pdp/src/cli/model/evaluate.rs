@@ -23,6 +23,9 @@ pub(in crate::cli) struct EvaluateArgs {
     /// Share of the events' time that only teaches, before decisions count
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
+    /// Share of subjects that are met only after the warm-up, as if they had just been hired
+    #[arg(long, default_value_t = 0.0)]
+    cold: f64,
     /// One database for places, networks and anonymisers instead of those in the settings
     #[arg(long, value_name = "FILE")]
     geo: Option<PathBuf>,
@@ -33,6 +36,12 @@ pub(super) fn run(args: EvaluateArgs, settings: &Settings, output: Output) -> Re
         return Err(Failure::Unable(format!(
             "`--warm-up` is {}: a share from 0 to less than 1",
             args.warm_up
+        )));
+    }
+    if !(0.0..=1.0).contains(&args.cold) {
+        return Err(Failure::Unable(format!(
+            "`--cold` is {}: a share from 0 to 1",
+            args.cold
         )));
     }
     let geo = open_geo(settings, args.geo)?;
@@ -47,6 +56,7 @@ pub(super) fn run(args: EvaluateArgs, settings: &Settings, output: Output) -> Re
             settings: &settings.risk,
             budget: manifest.budget,
             warm_up: args.warm_up,
+            cold: args.cold,
         },
         &|model, survey| bench::judge(settings, model, survey),
         |step| progress.show(step),
