@@ -16,6 +16,7 @@ pub mod evaluate;
 mod freshness;
 mod grants;
 pub mod ladder;
+mod links;
 pub mod load;
 mod mentions;
 pub mod problem;
