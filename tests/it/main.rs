@@ -28,4 +28,5 @@ mod reload;
 mod repo;
 mod scenarios;
 mod sessions;
+mod slicing;
 mod survival;
