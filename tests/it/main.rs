@@ -27,6 +27,7 @@ mod properties;
 mod reload;
 mod repo;
 mod scenarios;
+mod search;
 mod sessions;
 mod slicing;
 mod survival;

@@ -43,7 +43,7 @@ fn party(kinds: &'static [&'static str], ids: &'static str) -> impl Strategy<Val
     })
 }
 
-fn moment() -> impl Strategy<Value = Timestamp> {
+pub(crate) fn moment() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
         4 => (0..10_000_000_000_i64).prop_map(|later| Timestamp::from_millis(START + later)),
         1 => any::<i64>().prop_map(Timestamp::from_millis),
@@ -73,7 +73,7 @@ const ACTIONS: [&str; 7] = [
 
 const PLACES: [&str; 5] = ["paris", "versailles", "osaka", "new-york", "lagos"];
 
-fn request() -> impl Strategy<Value = AccessRequest> {
+pub(crate) fn request() -> impl Strategy<Value = AccessRequest> {
     let device =
         (option::of("[a-z]{1,8}"), option::of(any::<bool>())).prop_map(|(id, compliant)| {
             DeviceClaim {
@@ -266,7 +266,7 @@ fn tallies() -> impl Strategy<Value = [Option<Tally>; 3]> {
     [tally(), tally(), tally()]
 }
 
-fn signals() -> impl Strategy<Value = Signals> {
+pub(crate) fn signals() -> impl Strategy<Value = Signals> {
     (
         signal(spot()),
         signal(network()),

@@ -57,9 +57,42 @@ pub fn decide(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Outcome {
+    decide_at(request, signals, snapshot, now, Ask::EVERYTHING)
+}
+
+/// What is asked for, besides the plain answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The score is 0, whatever the signals say.
+    pub riskless: bool,
+    /// Whether it is an allow: no step-up is tried, and what is not an allow is a deny.
+    pub only_allow: bool,
+}
+
+impl Ask {
+    /// The real score, the whole ladder.
+    pub const EVERYTHING: Self = Self {
+        riskless: false,
+        only_allow: false,
+    };
+}
+
+/// Decides one request as [`decide`] does, under a supposition.
+#[must_use]
+pub fn decide_at(
+    request: &AccessRequest,
+    signals: &Signals,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    ask: Ask,
+) -> Outcome {
     let time = request.context.time.unwrap_or(now);
     let mut evidence = risk::extract(request, signals, &snapshot.settings, time);
-    let assessed = risk::assess(request, &evidence, &snapshot.model, &snapshot.settings);
+    let assessed = if ask.riskless {
+        Some(none(snapshot))
+    } else {
+        risk::assess(request, &evidence, &snapshot.model, &snapshot.settings)
+    };
     let (risk, scored) = match assessed {
         Some(risk) => (risk, true),
         None => (worst(snapshot), false),
@@ -83,9 +116,10 @@ pub fn decide(
                 facts: &evidence.facts,
                 assurance: evidence.assurance,
                 now: time,
-                interactive: snapshot
-                    .settings
-                    .is_interactive(request.subject.entity.kind.as_str()),
+                interactive: !ask.only_allow
+                    && snapshot
+                        .settings
+                        .is_interactive(request.subject.entity.kind.as_str()),
             },
         ),
     };
@@ -139,6 +173,21 @@ pub(crate) const fn lesson(rung: Rung, result: Option<ActionResult>) -> Lesson {
         (_, Some(ActionResult::Failure)) | (Rung::Deny, _) => Lesson::Counters,
         (Rung::Allow, _) => Lesson::Baselines,
         (Rung::Challenge | Rung::Mfa, _) => Lesson::Wait,
+    }
+}
+
+/// The assessment that a search for subjects supposes.
+fn none(snapshot: &Snapshot) -> RiskAssessment {
+    RiskAssessment {
+        score: RiskScore::MIN,
+        level: RiskLevel::Low,
+        model_score: RiskScore::MIN,
+        rule_score: RiskScore::MIN,
+        baseline: 0,
+        other: 0,
+        factors: Vec::new(),
+        rules: Vec::new(),
+        model: snapshot.model.name().clone(),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod models;
 pub mod observer;
 pub mod pip;
 pub mod recorder;
+pub mod search;
 pub mod serve;
 pub(crate) mod sessions;
 pub mod settings;

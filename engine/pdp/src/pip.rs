@@ -118,7 +118,11 @@ pub(crate) fn crowds(app: &App, request: &AccessRequest, snapshot: &Snapshot) ->
 }
 
 /// The stored label; the caller's word fills in only what is not stored.
-fn sensitivity(request: &AccessRequest, snapshot: &Snapshot, attribute: &str) -> Signal<i64> {
+pub(crate) fn sensitivity(
+    request: &AccessRequest,
+    snapshot: &Snapshot,
+    attribute: &str,
+) -> Signal<i64> {
     let resource = &request.resource;
     match snapshot
         .directory

@@ -4,6 +4,7 @@
 //! and the schema knows; nothing at all of a type that is annotated `@stored("alone")`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::OnceLock;
 
 use cedar_policy_core::ast::{self, EntityUID, PartialValue};
 use cedar_policy_core::entities::{Dereference, Entities, TCComputation};
@@ -15,6 +16,7 @@ use smol_str::SmolStr;
 
 use crate::load::Policies;
 use crate::problem::{Problem, Problems};
+use crate::search::Index;
 use crate::source::{self, SourceFile};
 use crate::value::{BadValue, convert};
 
@@ -28,6 +30,8 @@ pub struct Directory {
     entities: Entities,
     revision: String,
     stored: usize,
+    /// Made when the first search asks for it.
+    index: OnceLock<Index>,
 }
 
 /// Entities as one request sees them.
@@ -68,6 +72,7 @@ impl Directory {
             entities,
             revision: source::revision(std::slice::from_ref(file)),
             stored,
+            index: OnceLock::new(),
         })
     }
 
@@ -152,7 +157,16 @@ impl Directory {
         self.entities.iter()
     }
 
-    fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
+    /// The entities in order, and what is below each group.
+    pub(crate) fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(self.entities.iter()))
+    }
+
+    pub(crate) const fn as_cedar(&self) -> &Entities {
+        &self.entities
+    }
+
+    pub(crate) fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
         match self.entities.entity(uid) {
             Dereference::Data(entity) => Some(entity),
             Dereference::NoSuchEntity | Dereference::Residual(_) => None,

@@ -15,7 +15,7 @@ use smol_str::SmolStr;
 use crate::annotated::AnnotatedTypes;
 use crate::freshness;
 use crate::links;
-use crate::mentions::Mentions;
+use crate::mentions::{self, Mentions};
 use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
 use crate::slice::Slices;
@@ -45,6 +45,8 @@ pub(crate) struct Policy {
     pub(crate) effect: ast::Effect,
     /// What `when` and `unless` say, as one expression; the scope is left to the slices.
     pub(crate) condition: Option<Arc<ast::Expr>>,
+    /// Whether the condition looks at the context.
+    pub(crate) reads_context: bool,
     pub(crate) policy: ast::Policy,
 }
 
@@ -179,6 +181,10 @@ impl Policies {
 
     pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
         self.actions.get(action).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn action_names(&self) -> impl Iterator<Item = &str> {
+        self.actions.keys().map(SmolStr::as_str)
     }
 
     /// The Cedar name of an entity, if the schema knows its type.
@@ -420,14 +426,16 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
         .policies()
         .map(|policy| {
             let core: &ast::Policy = policy.as_ref();
+            let condition = core.non_scope_constraints_arc().cloned();
             Policy {
+                reads_context: condition.as_deref().is_some_and(mentions::reads_context),
                 told: Arc::new(DecidingPolicy {
                     id: Arc::from(policy.id().to_string()),
                     reason: policy.annotation("reason").map(Arc::from),
                     severity: policy.annotation("severity").map(Arc::from),
                 }),
                 effect: core.effect(),
-                condition: core.non_scope_constraints_arc().cloned(),
+                condition,
                 policy: core.clone(),
             }
         })

@@ -185,12 +185,24 @@ struct Tried<'a> {
 }
 
 #[derive(Serialize)]
-struct Revisions<'a> {
+pub(crate) struct Revisions<'a> {
     policies: &'a str,
     entities: &'a str,
     model: &'a str,
     model_hash: &'a str,
     settings: &'a str,
+}
+
+impl<'a> Revisions<'a> {
+    pub(crate) fn of(revisions: &'a domain::record::Revisions) -> Self {
+        Self {
+            policies: &revisions.policies,
+            entities: &revisions.entities,
+            model: &revisions.model,
+            model_hash: &revisions.model_hash,
+            settings: &revisions.settings,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -242,13 +254,7 @@ impl Serialize for WrittenRecord<'_> {
                 })
                 .collect(),
             detail: decision.detail.as_deref(),
-            revisions: Revisions {
-                policies: &record.revisions.policies,
-                entities: &record.revisions.entities,
-                model: &record.revisions.model,
-                model_hash: &record.revisions.model_hash,
-                settings: &record.revisions.settings,
-            },
+            revisions: Revisions::of(record.revisions),
             token_id: record.token_id,
         }
         .serialize(to)

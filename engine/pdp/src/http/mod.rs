@@ -10,6 +10,7 @@ mod models;
 mod operations;
 mod path;
 mod problem;
+mod search;
 
 use std::sync::Arc;
 
@@ -27,6 +28,9 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .route("/access/v1/evaluations", post(authzen::evaluations))
+        .route("/access/v1/search/subject", post(search::subject))
+        .route("/access/v1/search/resource", post(search::resource))
+        .route("/access/v1/search/action", post(search::action))
         .route(
             "/.well-known/authzen-configuration",
             get(authzen::configuration),
