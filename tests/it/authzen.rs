@@ -342,13 +342,14 @@ fn metadata_says_what_is_there_and_nothing_else() {
         metadata["access_evaluations_endpoint"],
         format!("{url}/access/v1/evaluations")
     );
-    assert_eq!(metadata.as_object().unwrap().len(), 3, "{metadata}");
-    for unbuilt in [
-        "/access/v1/search/subject",
-        "/oauth2/token",
-        "/ssf/streams",
-        "/console",
-    ] {
+    for sought in ["subject", "resource", "action"] {
+        assert_eq!(
+            metadata[format!("search_{sought}_endpoint")],
+            format!("{url}/access/v1/search/{sought}")
+        );
+    }
+    assert_eq!(metadata.as_object().unwrap().len(), 6, "{metadata}");
+    for unbuilt in ["/oauth2/token", "/ssf/streams", "/console"] {
         assert_eq!(engine.client("").get(unbuilt).status, 404, "{unbuilt}");
     }
 }

@@ -31,5 +31,7 @@ mod publishing;
 mod reload;
 mod repo;
 mod scenarios;
+mod search;
 mod sessions;
+mod slicing;
 mod survival;

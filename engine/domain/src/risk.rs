@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub struct RiskScore(u8);
 
 impl RiskScore {
+    /// The lowest score.
+    pub const MIN: Self = Self(0);
     /// The highest score.
     pub const MAX: Self = Self(100);
 

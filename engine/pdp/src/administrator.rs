@@ -96,29 +96,14 @@ pub async fn answer(
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);
     let may_assert = permits(Permission::AssertAssurance);
-
-    let Incoming {
-        mut request,
-        time,
-        assurance,
-    } = incoming;
-    if permits(Permission::Replay) {
-        request.context.time = time.map_err(|Malformed(why)| Unanswered::Malformed(why))?;
-    }
-    let moment = request.context.time.unwrap_or(now);
-    // What is learnt there would be newer than everything that really happens for years.
-    if moment > now.plus_seconds(CLOCK_SKEW_SECONDS) {
-        return Err(Unanswered::Malformed(
-            "`context.time` lies in the future; what has not happened cannot be replayed"
-                .to_owned(),
-        ));
-    }
+    let Admitted {
+        request,
+        moment,
+        claims_assurance,
+    } = admit(app, caller, incoming, now)?;
     // An assurance that somebody only supposes must neither teach nor open anything.
-    let supposes = assurance.is_some() && !permits(Permission::MintTokens);
+    let supposes = claims_assurance && !permits(Permission::MintTokens);
     let counts = permits(Permission::Access) && (!supposes || request.context.time.is_some());
-    if let Some(claim) = assurance.filter(|_| may_assert) {
-        request.context.assurance = Some(believe(&claim, &app.settings.sessions, moment)?);
-    }
     let manner = match (in_batch, request.context.dry_run || !counts) {
         (true, _) => Manner::Batch,
         (false, true) => Manner::DryRun,
@@ -265,6 +250,52 @@ fn alert(app: &App, request: &AccessRequest, decision: &Decision, decision_id: &
             "{alert}"
         );
     }
+}
+
+/// A question without what its caller may not say.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// The question, with the moment and the assurance that the caller may give it.
+    pub(crate) request: AccessRequest,
+    /// The moment to decide for.
+    pub(crate) moment: Timestamp,
+    /// Whether an assurance was claimed, believed or not.
+    pub(crate) claims_assurance: bool,
+}
+
+/// Takes a question over, and leaves out what its caller may not say.
+pub(crate) fn admit(
+    app: &App,
+    caller: &Caller,
+    incoming: Incoming,
+    now: Timestamp,
+) -> Result<Admitted, Unanswered> {
+    let permits = |permission| app.keys.permits(caller, permission);
+    let Incoming {
+        mut request,
+        time,
+        assurance,
+    } = incoming;
+    if permits(Permission::Replay) {
+        request.context.time = time.map_err(|Malformed(why)| Unanswered::Malformed(why))?;
+    }
+    let moment = request.context.time.unwrap_or(now);
+    // What is learnt there would be newer than everything that really happens for years.
+    if moment > now.plus_seconds(CLOCK_SKEW_SECONDS) {
+        return Err(Unanswered::Malformed(
+            "`context.time` lies in the future; what has not happened cannot be replayed"
+                .to_owned(),
+        ));
+    }
+    let claims_assurance = assurance.is_some();
+    if let Some(claim) = assurance.filter(|_| permits(Permission::AssertAssurance)) {
+        request.context.assurance = Some(believe(&claim, &app.settings.sessions, moment)?);
+    }
+    Ok(Admitted {
+        request,
+        moment,
+        claims_assurance,
+    })
 }
 
 /// What a caller who may assert assurance says of it.

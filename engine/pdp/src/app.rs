@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::models::standing::Standing;
 use crate::models::{self, Models};
 use crate::publishing::{self, Publishing};
+use crate::search::Searches;
 use crate::settings::Settings;
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
@@ -104,6 +105,8 @@ pub struct App {
     pub(crate) words: Cache<String, Arc<Words>>,
     /// Client programs by their `User-Agent`.
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
+    /// What searches share.
+    pub(crate) searches: Searches,
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
     /// Whether decisions are replayed for somebody.
@@ -181,6 +184,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         facts_told: Cache::new(FACTS_REMEMBERED),
         words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
+        searches: Searches::new(&settings.limits, &*inputs.randomness),
         under_way: UnderWay::default(),
         replaying: Arc::new(Semaphore::new(1)),
         public_url: OnceLock::new(),

@@ -57,6 +57,8 @@ pub struct Basis<'a> {
     pub directory: &'a Directory,
     /// How the score is put together, and who can be asked for a step-up.
     pub settings: &'a risk::Settings,
+    /// No step-up is tried: what is not an allow is a deny.
+    pub only_allow: bool,
 }
 
 impl Snapshot {
@@ -67,6 +69,7 @@ impl Snapshot {
             policies: &self.policies,
             directory: &self.directory,
             settings: &self.settings,
+            only_allow: false,
         }
     }
 }
@@ -82,18 +85,48 @@ pub fn decide(
     snapshot: &Snapshot,
     now: Timestamp,
 ) -> Outcome {
+    decide_at(request, signals, snapshot, now, Ask::EVERYTHING)
+}
+
+/// What is asked for, besides the plain answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The score is 0, whatever the signals say.
+    pub riskless: bool,
+    /// Whether it is an allow: no step-up is tried, and what is not an allow is a deny.
+    pub only_allow: bool,
+}
+
+impl Ask {
+    /// The real score, the whole ladder.
+    pub const EVERYTHING: Self = Self {
+        riskless: false,
+        only_allow: false,
+    };
+}
+
+/// Decides one request as [`decide`] does, under a supposition.
+#[must_use]
+pub fn decide_at(
+    request: &AccessRequest,
+    signals: &Signals,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    ask: Ask,
+) -> Outcome {
     let time = request.context.time.unwrap_or(now);
     let mut evidence = risk::extract(request, signals, &snapshot.settings, time);
     let refused = refuse(request, signals, snapshot, now);
     let model = &snapshot.model;
-    let decision = judge(
-        request,
-        &mut evidence,
-        refused,
-        model,
-        snapshot.basis(),
-        time,
-    );
+    let basis = Basis {
+        only_allow: ask.only_allow,
+        ..snapshot.basis()
+    };
+    let decision = if ask.riskless {
+        settle(request, &mut evidence, none(model), refused, basis, time)
+    } else {
+        judge(request, &mut evidence, refused, model, basis, time)
+    };
     Outcome {
         lesson: lesson(decision.rung, decision.risk.level, request.result),
         decision,
@@ -149,9 +182,10 @@ pub fn settle(
                 facts: &evidence.facts,
                 assurance: evidence.assurance,
                 now: time,
-                interactive: basis
-                    .settings
-                    .is_interactive(request.subject.entity.kind.as_str()),
+                interactive: !basis.only_allow
+                    && basis
+                        .settings
+                        .is_interactive(request.subject.entity.kind.as_str()),
             },
         ),
     };
@@ -210,6 +244,21 @@ pub(crate) const fn lesson(rung: Rung, level: RiskLevel, result: Option<ActionRe
         (Rung::Allow, RiskLevel::High, _) => Lesson::Reserved,
         (Rung::Allow, ..) => Lesson::Baselines,
         (Rung::Challenge | Rung::Mfa, ..) => Lesson::Wait,
+    }
+}
+
+/// The assessment that a search for subjects supposes.
+fn none(model: &Model) -> RiskAssessment {
+    RiskAssessment {
+        score: RiskScore::MIN,
+        level: RiskLevel::Low,
+        model_score: RiskScore::MIN,
+        rule_score: RiskScore::MIN,
+        baseline: 0,
+        other: 0,
+        factors: Vec::new(),
+        rules: Vec::new(),
+        model: model.name().clone(),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod policy_tests;
 pub mod publishing;
 pub mod recorder;
 pub mod replay;
+pub mod search;
 pub mod serve;
 pub(crate) mod sessions;
 pub mod settings;

@@ -109,6 +109,12 @@ pub struct Limits {
     pub concurrency_per_caller: usize,
     /// Open connections.
     pub connections: usize,
+    /// Most results in a page of a search.
+    pub search_results: usize,
+    /// Most decisions for a page of a search.
+    pub search_evaluations: usize,
+    /// Searches at work at once (503).
+    pub searches: usize,
     /// Time for a whole request (503).
     pub request_timeout: Duration,
     /// Time for each signal that is not in memory.

@@ -7,7 +7,7 @@ mod changes;
 mod entry;
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::ast::{self, EntityUID, PartialValue};
 use cedar_policy_core::entities::{Dereference, Entities, TCComputation};
@@ -20,6 +20,7 @@ use smol_str::SmolStr;
 use crate::load::Policies;
 use crate::plain::told;
 use crate::problem::{Problem, Problems};
+use crate::search::Index;
 use crate::source::{self, SourceFile};
 use crate::value::{BadValue, convert};
 
@@ -52,6 +53,8 @@ pub struct Directory {
     file_revision: Arc<str>,
     revision: String,
     stored: usize,
+    /// Made when the first search asks for it.
+    index: OnceLock<Index>,
 }
 
 /// Where a stored entity comes from.
@@ -133,6 +136,7 @@ impl Directory {
             hidden: Arc::default(),
             revision: file_revision.clone(),
             file_revision: Arc::from(file_revision),
+            index: OnceLock::new(),
         })
     }
 
@@ -301,7 +305,16 @@ impl Directory {
         self.entities.iter()
     }
 
-    fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
+    /// The entities in order, and what is below each group.
+    pub(crate) fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::new(self.entities.iter()))
+    }
+
+    pub(crate) const fn as_cedar(&self) -> &Entities {
+        &self.entities
+    }
+
+    pub(crate) fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
         match self.entities.entity(uid) {
             Dereference::Data(entity) => Some(entity),
             Dereference::NoSuchEntity | Dereference::Residual(_) => None,

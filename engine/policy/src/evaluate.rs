@@ -6,6 +6,7 @@ use cedar_policy_core::ast::{self, Effect, EntityUID};
 use cedar_policy_core::entities::{Dereference, Entities};
 use cedar_policy_core::evaluator::Evaluator;
 use cedar_policy_core::extensions::Extensions;
+use domain::facts::AssuranceFacts;
 use domain::{Cause, DecidingPolicy, Facts};
 
 use crate::directory::{Directory, View};
@@ -208,6 +209,22 @@ impl<'a> Prepared<'a> {
             }
         }
         verdict
+    }
+}
+
+impl Policies {
+    /// What the policies say of one question on its first rung, unfolded into permits, forbids
+    /// and errors.
+    ///
+    /// # Errors
+    /// When the question cannot be put to the policies at all.
+    pub fn ask(&self, directory: &Directory, question: &Question<'_>) -> Result<Verdict, Refusal> {
+        let mut prepared = Prepared::new(self, directory, question)?;
+        let words = Facts {
+            assurance: AssuranceFacts::of(&question.assurance, question.now),
+            ..Facts::default()
+        };
+        Ok(prepared.evaluate(&words))
     }
 }
 

@@ -19,11 +19,18 @@ const AGES: [&str; 3] = ["age_seconds", "challenge_age_seconds", "mfa_age_second
 
 /// Refuses policies with windows that are too short.
 pub(crate) fn refuse(set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    for policy in set.policies() {
+    // A link's condition is that of its template, which is looked at once.
+    let policies = set.policies().filter(|policy| policy.is_static());
+    let policies = policies.map(|policy| {
         let core: &ast::Policy = policy.as_ref();
-        let (Some(condition), Some((file, start))) =
-            (core.non_scope_constraints_arc(), places.get(policy.id()))
-        else {
+        (policy.id(), core.non_scope_constraints_arc())
+    });
+    let templates = set.templates().map(|template| {
+        let core: &ast::Template = template.as_ref();
+        (template.id(), core.non_scope_constraints_arc())
+    });
+    for (id, condition) in policies.chain(templates) {
+        let (Some(condition), Some((file, start))) = (condition, places.get(id)) else {
             continue;
         };
         problems.extend(too_short(condition).map(|found| {

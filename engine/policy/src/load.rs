@@ -14,7 +14,8 @@ use smol_str::SmolStr;
 
 use crate::annotated::AnnotatedTypes;
 use crate::freshness;
-use crate::mentions::Mentions;
+use crate::links;
+use crate::mentions::{self, Mentions};
 use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
 use crate::slice::Slices;
@@ -47,6 +48,8 @@ pub(crate) struct Policy {
     pub(crate) effect: ast::Effect,
     /// What `when` and `unless` say, as one expression; the scope is left to the slices.
     pub(crate) condition: Option<Arc<ast::Expr>>,
+    /// Whether the condition looks at the context.
+    pub(crate) reads_context: bool,
     pub(crate) policy: ast::Policy,
 }
 
@@ -74,7 +77,8 @@ impl Policies {
     pub fn load(files: &[SourceFile]) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let fragments = parse_schemas(files, &mut problems);
-        let (set, places) = parse_policies(files, &mut problems);
+        let (mut set, mut places) = parse_policies(files, &mut problems);
+        links::link(files, &mut set, &mut places, &mut problems);
         let Some(schema) = merge_schemas(files, &fragments, &mut problems) else {
             return Err(Problems(problems));
         };
@@ -214,6 +218,10 @@ impl Policies {
         self.actions.get(action).map_or(&[], Vec::as_slice)
     }
 
+    pub(crate) fn action_names(&self) -> impl Iterator<Item = &str> {
+        self.actions.keys().map(SmolStr::as_str)
+    }
+
     /// The Cedar name of an entity, if the schema knows its type.
     pub(crate) fn uid_of(&self, entity: &EntityRef) -> Option<EntityUID> {
         let kind = self.types.get(entity.kind.as_str())?.clone();
@@ -340,7 +348,7 @@ fn parse_policies<'a>(
 ) -> (PolicySet, Places<'a>) {
     let mut merged = PolicySet::new();
     let mut places = Places::new();
-    for file in files.iter().filter(|file| !file.is_schema()) {
+    for file in files.iter().filter(|file| file.is_policies()) {
         let set = match PolicySet::from_str(&file.text) {
             Ok(set) => set,
             Err(errors) => {
@@ -348,24 +356,20 @@ fn parse_policies<'a>(
                 continue;
             }
         };
-        for template in set.templates() {
-            let offset = offset_of(template.as_ref().loc());
-            problems.push(
-                Problem::error(
-                    &file.name,
-                    "templates have no links in a folder of policies",
-                )
-                .at(file, offset)
-                .with_help("write the principal or resource in place of the slot"),
-            );
-        }
-        for policy in set.policies() {
+        let templates = set.templates().map(|template| {
+            let given = template.annotation("id");
+            (given, template.id(), links::place_of(template), None)
+        });
+        let policies = set.policies().map(|policy| {
             let core: &ast::Policy = policy.as_ref();
             let offset = offset_of(core.template().loc());
-            let id = match policy.annotation("id") {
+            (policy.annotation("id"), policy.id(), offset, Some(policy))
+        });
+        for (given, own, offset, policy) in templates.chain(policies) {
+            let id = match given {
                 Some(id) if !id.trim().is_empty() => PolicyId::new(id),
                 _ => {
-                    let id = format!("{}#{}", base_name(&file.name), policy.id());
+                    let id = format!("{}#{own}", base_name(&file.name));
                     problems.push(
                         Problem::error(&file.name, "the policy has no `@id`")
                             .at(file, offset)
@@ -375,19 +379,20 @@ fn parse_policies<'a>(
                     PolicyId::new(id)
                 }
             };
-            if let Some((other, at)) = places.get(&id) {
-                let first = Problem::error("", "")
-                    .at(other, *at)
-                    .place
-                    .unwrap_or_default();
+            if places.contains_key(&id) {
                 problems.push(
                     Problem::error(&file.name, format!("`@id(\"{id}\")` is taken"))
                         .at(file, offset)
-                        .with_help(format!("it stands at {}:{} already", other.name, first.0)),
+                        .with_help(links::stands(&id, &places)),
                 );
                 continue;
             }
-            if merged.add(policy.new_id(id.clone())).is_ok() {
+            let added = match (policy, set.template(own)) {
+                (Some(policy), _) => merged.add(policy.new_id(id.clone())),
+                (None, Some(template)) => merged.add_template(template.new_id(id.clone())),
+                (None, None) => continue,
+            };
+            if added.is_ok() {
                 places.insert(id, (file, offset));
             }
         }
@@ -398,26 +403,25 @@ fn parse_policies<'a>(
 fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
     let validator = Validator::new(schema.clone());
     let result = validator.validate(set, ValidationMode::Strict);
-    for error in result.validation_errors() {
-        if let Some((file, offset)) = places.get(error.policy_id()) {
-            let problem = Problem::from_cedar(file, error);
-            problems.push(if problem.place.is_none() {
-                problem.at(file, *offset)
-            } else {
-                problem
-            });
-        }
-    }
-    for warning in result.validation_warnings() {
-        if let Some((file, offset)) = places.get(warning.policy_id()) {
-            let problem = Problem::from_cedar(file, warning).as_warning();
-            problems.push(if problem.place.is_none() {
-                problem.at(file, *offset)
-            } else {
-                problem
-            });
-        }
-    }
+    let placed = |id: &PolicyId, found: &dyn miette::Diagnostic| {
+        let (file, offset) = places.get(id)?;
+        let problem = Problem::from_cedar(file, found);
+        // What is wrong with a link points into its template, which is in another file.
+        let elsewhere = file.is_links() || problem.place.is_none();
+        Some(if elsewhere {
+            problem.at(file, *offset)
+        } else {
+            problem
+        })
+    };
+    let errors = result.validation_errors();
+    problems.extend(errors.filter_map(|error| placed(error.policy_id(), error)));
+    let warnings = result.validation_warnings();
+    problems.extend(
+        warnings
+            .filter_map(|warning| placed(warning.policy_id(), warning))
+            .map(Problem::as_warning),
+    );
 }
 
 fn plan_actions(
@@ -457,7 +461,9 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
         .policies()
         .map(|policy| {
             let core: &ast::Policy = policy.as_ref();
+            let condition = core.non_scope_constraints_arc().cloned();
             Policy {
+                reads_context: condition.as_deref().is_some_and(mentions::reads_context),
                 told: Arc::new(DecidingPolicy {
                     id: Arc::from(policy.id().to_string()),
                     reason: policy.annotation("reason").map(Arc::from),
@@ -465,7 +471,7 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
                     alert: policy.annotation("alert").map(Arc::from),
                 }),
                 effect: core.effect(),
-                condition: core.non_scope_constraints_arc().cloned(),
+                condition,
                 policy: core.clone(),
             }
         })
@@ -505,7 +511,7 @@ pub(crate) fn whole_number(expr: &ast::Expr) -> Option<i64> {
     }
 }
 
-fn offset_of(loc: Option<&cedar_policy_core::parser::Loc>) -> usize {
+pub(crate) fn offset_of(loc: Option<&cedar_policy_core::parser::Loc>) -> usize {
     loc.map_or(0, |loc| loc.span.offset())
 }
 

@@ -66,6 +66,11 @@ impl Mentions {
     }
 }
 
+/// Whether a condition looks at the context at all.
+pub(crate) fn reads_context(condition: &Expr) -> bool {
+    condition.subexpressions().any(is_context)
+}
+
 fn is_context(expr: &Expr) -> bool {
     matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
 }

@@ -13,9 +13,18 @@ use cedar_policy_core::ast::{
     PrincipalOrResourceConstraint as Constraint,
 };
 
+/// One of the two parties of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The subject.
+    Principal,
+    /// What it wants to act on.
+    Resource,
+}
+
 /// What a scope says of a principal or a resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Scope {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Scope {
     Any,
     Is(EntityType),
     Equal(EntityUID),
@@ -143,6 +152,24 @@ impl Shelf {
         self.filed.entry(keys).or_default().push(policy);
     }
 
+    /// As [`Self::find`], with one party open: whatever stands in its place.
+    fn find_facing(&self, given: &Party<'_>, sought: Side, found: &mut Vec<usize>) {
+        let keys = match sought {
+            Side::Principal => &self.resources,
+            Side::Resource => &self.principals,
+        };
+        let numbers: Vec<u32> = keys.of(given).collect();
+        for ((principal, resource), policies) in &self.filed {
+            let number = match sought {
+                Side::Principal => resource,
+                Side::Resource => principal,
+            };
+            if numbers.contains(number) {
+                found.extend_from_slice(policies);
+            }
+        }
+    }
+
     fn find(&self, principal: &Party<'_>, resource: &Party<'_>, found: &mut Vec<usize>) {
         let resources: Vec<u32> = self.resources.of(resource).collect();
         for principal in self.principals.of(principal) {
@@ -188,6 +215,30 @@ impl Slices {
             slices.scopes.push((principal, resource));
         }
         slices
+    }
+
+    /// The policies whose scope the other party and the action meet, each with what its scope
+    /// says of the party that is sought.
+    pub(crate) fn facing(
+        &self,
+        given: &Party<'_>,
+        action: &EntityUID,
+        sought: Side,
+    ) -> impl Iterator<Item = (usize, &Scope)> {
+        let mut found = Vec::new();
+        let shelves = [Some(&self.any_action), self.by_action.get(action)];
+        for shelf in shelves.into_iter().flatten() {
+            shelf.find_facing(given, sought, &mut found);
+        }
+        found.sort_unstable();
+        found.into_iter().filter_map(move |position| {
+            let (principal, resource) = self.scopes.get(position)?;
+            let (of_given, of_sought) = match sought {
+                Side::Principal => (resource, principal),
+                Side::Resource => (principal, resource),
+            };
+            of_given.admits(given).then_some((position, of_sought))
+        })
     }
 
     /// The policies whose scope this request meets, in the order in which they were filed.

@@ -35,9 +35,22 @@ impl SourceFile {
     pub fn is_schema(&self) -> bool {
         self.name.ends_with(".cedarschema")
     }
+
+    /// Whether it links templates (`*.links.json`).
+    #[must_use]
+    pub fn is_links(&self) -> bool {
+        self.name.ends_with(".links.json")
+    }
+
+    /// Whether it holds policies: anything else.
+    #[must_use]
+    pub fn is_policies(&self) -> bool {
+        !self.is_schema() && !self.is_links()
+    }
 }
 
-/// Reads the `*.cedarschema` and `*.cedar` files of a folder, in the order of their names.
+/// Reads the `*.cedarschema`, `*.cedar` and `*.links.json` files of a folder, in the order of
+/// their names.
 /// Folders inside it (`examples`, `tests`) are not part of the set.
 ///
 /// # Errors
@@ -46,9 +59,10 @@ pub fn read_folder(folder: &Path) -> io::Result<Vec<SourceFile>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let is_source = path
-            .extension()
-            .is_some_and(|extension| extension == "cedar" || extension == "cedarschema");
+        let name = path.to_string_lossy();
+        let is_source = [".cedar", ".cedarschema", ".links.json"]
+            .iter()
+            .any(|end| name.ends_with(end));
         if is_source && path.is_file() {
             let text = fs::read_to_string(&path).map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", path.display()))

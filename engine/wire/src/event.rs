@@ -172,7 +172,7 @@ impl Serialize for WrittenParty<'_> {
     }
 }
 
-struct WrittenAction<'a>(&'a AccessRequest);
+pub(crate) struct WrittenAction<'a>(pub(crate) &'a AccessRequest);
 
 impl Serialize for WrittenAction<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -186,10 +186,10 @@ impl Serialize for WrittenAction<'_> {
     }
 }
 
-struct WrittenContext<'a> {
-    context: &'a RequestContext,
-    assurance: Option<&'a AssuranceClaim>,
-    time: Option<Timestamp>,
+pub(crate) struct WrittenContext<'a> {
+    pub(crate) context: &'a RequestContext,
+    pub(crate) assurance: Option<&'a AssuranceClaim>,
+    pub(crate) time: Option<Timestamp>,
 }
 
 impl Serialize for WrittenContext<'_> {

@@ -10,10 +10,12 @@
 pub mod answer;
 pub mod batch;
 pub mod event;
+pub mod found;
 pub mod json;
 pub mod record;
 pub mod request;
 pub mod row;
+pub mod search;
 pub mod time;
 pub mod told;
 

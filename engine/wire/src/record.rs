@@ -194,7 +194,7 @@ struct Tried<'a> {
 }
 
 #[derive(Serialize)]
-struct Revisions<'a> {
+pub(crate) struct Revisions<'a> {
     policies: &'a str,
     entities: &'a str,
     model: &'a str,
@@ -207,6 +207,18 @@ struct Revisions<'a> {
 struct Shadow<'a> {
     revision: &'a str,
     outcome: &'a str,
+}
+
+impl<'a> Revisions<'a> {
+    pub(crate) fn of(revisions: &'a domain::record::Revisions) -> Self {
+        Self {
+            policies: &revisions.policies,
+            entities: &revisions.entities,
+            model: &revisions.model,
+            model_hash: &revisions.model_hash,
+            settings: &revisions.settings,
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -262,13 +274,7 @@ impl Serialize for WrittenRecord<'_> {
                 })
                 .collect(),
             detail: decision.detail.as_deref(),
-            revisions: Revisions {
-                policies: &record.revisions.policies,
-                entities: &record.revisions.entities,
-                model: &record.revisions.model,
-                model_hash: &record.revisions.model_hash,
-                settings: &record.revisions.settings,
-            },
+            revisions: Revisions::of(record.revisions),
             shadow: record.shadow.map(|shadow| Shadow {
                 revision: shadow.revision,
                 outcome: shadow.rung.as_str(),

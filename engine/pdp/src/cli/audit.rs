@@ -229,6 +229,15 @@ fn show(body: &[u8], output: Output) -> Result<(), Failure> {
             }
         ));
     }
+    if get("/kind") == "search" {
+        return line(&format!(
+            "{}  search for {}s: {} found, {} decided",
+            get("/at"),
+            get("/sought"),
+            get("/page/count"),
+            get("/evaluated")
+        ));
+    }
     if get("/kind") == "model" {
         let model = match get("/model") {
             none if none == "null" => "none".to_owned(),

@@ -157,6 +157,9 @@ pub(super) async fn configuration(State(app): State<Arc<App>>) -> Response {
         "policy_decision_point": url,
         "access_evaluation_endpoint": format!("{url}/access/v1/evaluation"),
         "access_evaluations_endpoint": format!("{url}/access/v1/evaluations"),
+        "search_subject_endpoint": format!("{url}/access/v1/search/subject"),
+        "search_resource_endpoint": format!("{url}/access/v1/search/resource"),
+        "search_action_endpoint": format!("{url}/access/v1/search/action"),
     });
     let headers = [
         (CONTENT_TYPE, "application/json"),
@@ -166,7 +169,10 @@ pub(super) async fn configuration(State(app): State<Arc<App>>) -> Response {
 }
 
 /// The body of a request that must be JSON. AuthZEN wants 400 where axum would say 415 or 422.
-async fn read_json(app: &App, request: Request<Body>) -> Result<axum::body::Bytes, Problem> {
+pub(super) async fn read_json(
+    app: &App,
+    request: Request<Body>,
+) -> Result<axum::body::Bytes, Problem> {
     read_json_up_to(app.settings.limits.body_bytes, request).await
 }
 

@@ -14,6 +14,7 @@ mod policies;
 mod problem;
 mod replays;
 mod revisions;
+mod search;
 
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .route("/access/v1/evaluations", post(authzen::evaluations))
+        .route("/access/v1/search/subject", post(search::subject))
+        .route("/access/v1/search/resource", post(search::resource))
+        .route("/access/v1/search/action", post(search::action))
         .route(
             "/.well-known/authzen-configuration",
             get(authzen::configuration),
