@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use domain::Timestamp;
 use domain::record::Revisions;
+use policy::lint::Against;
 use policy::{Directory, Policies, SourceFile};
 use risk::Model;
 
@@ -42,7 +43,8 @@ pub fn load(
     had_entities: bool,
 ) -> Result<Loaded, LoadError> {
     let mut faults = Vec::new();
-    let policies = load_policies(&settings.policies, &mut faults);
+    let loaded = load_policies(&settings.policies, &mut faults);
+    let (policies, files) = loaded.unzip();
     let entities = settings.entities_file();
     let entities = entities.or_else(|| had_entities.then(|| settings.entities_beside()));
     let directory = policies
@@ -52,14 +54,12 @@ pub fn load(
     let (Some(policies), Some(directory), Some(champion)) = (policies, directory, champion) else {
         return Err(LoadError(faults));
     };
-    let mut warnings: Vec<String> = policies
-        .warnings()
-        .0
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    warnings.extend(directory.open_grants(&policies));
-    warnings.extend(differing_thresholds(&policies, settings.risk.levels));
+    let against = Against {
+        levels: Some(settings.risk.levels),
+        directory: Some(&directory),
+    };
+    let odd = policies.hold_against(&files.unwrap_or_default(), against);
+    let warnings = odd.0.iter().map(ToString::to_string).collect();
     let revisions = Revisions {
         policies: Arc::from(policies.revision()),
         entities: Arc::from(directory.revision()),
@@ -82,7 +82,10 @@ pub fn load(
     })
 }
 
-fn load_policies(folder: &Path, faults: &mut Vec<String>) -> Option<Policies> {
+fn load_policies(
+    folder: &Path,
+    faults: &mut Vec<String>,
+) -> Option<(Policies, Vec<SourceFile>)> {
     let files = policy::source::read_folder(folder)
         .map_err(|error| {
             faults.push(format!(
@@ -91,9 +94,10 @@ fn load_policies(folder: &Path, faults: &mut Vec<String>) -> Option<Policies> {
             ));
         })
         .ok()?;
-    Policies::load(&files)
+    let policies = Policies::load(&files)
         .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
-        .ok()
+        .ok()?;
+    Some((policies, files))
 }
 
 fn load_directory(
@@ -119,38 +123,6 @@ fn load_directory(
     loaded
         .map_err(|problems| faults.extend(problems.0.iter().map(ToString::to_string)))
         .ok()
-}
-
-/// Policies that compare the score with something that is no level of the settings, and levels
-/// that no policy compares with: one of the two is not what somebody thinks it is.
-fn differing_thresholds(policies: &Policies, levels: [u8; 3]) -> Vec<String> {
-    let thresholds = policies.score_thresholds();
-    if thresholds.is_empty() {
-        return Vec::new();
-    }
-    let mut warnings: Vec<String> = thresholds
-        .iter()
-        .filter(|(_, threshold)| !levels.iter().any(|level| i64::from(*level) == *threshold))
-        .map(|(id, threshold)| {
-            format!(
-                "warning: policy `{id}` compares the score with {threshold}, which is none of \
-                 `risk.levels` {levels:?}: reported levels and session tiers will not follow it"
-            )
-        })
-        .collect();
-    warnings.extend(
-        levels
-            .iter()
-            .filter(|level| {
-                !thresholds
-                    .iter()
-                    .any(|(_, found)| *found == i64::from(**level))
-            })
-            .map(|level| {
-                format!("warning: no policy compares the score with {level} of `risk.levels`")
-            }),
-    );
-    warnings
 }
 
 /// The snapshot that decides now, and what became of the attempts to renew it.

@@ -55,7 +55,7 @@ impl Directory {
     pub fn load(file: &SourceFile, policies: &Policies) -> Result<Self, Problems> {
         let entities = cedar_policy::Entities::from_json_str(&file.text, Some(policies.schema()))
             .map_err(|error| {
-                Problems(vec![Problem::error(&file.name, chain(&error)).with_help(
+                Problems(vec![Problem::error(&file.name, chain(&error)).of_kind("entities::refused").with_help(
                     "entities are a JSON array of {\"uid\":{\"type\",\"id\"},\"attrs\":{},\"parents\":[]}",
                 )])
             })?;
@@ -152,7 +152,7 @@ impl Directory {
         self.entities.iter()
     }
 
-    fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
+    pub(crate) fn get(&self, uid: &EntityUID) -> Option<&ast::Entity> {
         match self.entities.entity(uid) {
             Dereference::Data(entity) => Some(entity),
             Dereference::NoSuchEntity | Dereference::Residual(_) => None,

@@ -13,19 +13,24 @@
 mod annotated;
 pub mod directory;
 pub mod evaluate;
+pub mod format;
 mod freshness;
 mod grants;
 pub mod ladder;
+pub mod lint;
 pub mod load;
 mod mentions;
 pub mod problem;
+mod reach;
 mod shape;
 mod slice;
 pub mod source;
+mod validate;
 mod value;
 
 pub use directory::Directory;
 pub use ladder::{Climb, Question};
 pub use load::Policies;
+pub use reach::{Reach, RequestKind};
 pub use problem::{Problem, Problems, Severity};
 pub use source::SourceFile;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator};
+use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment};
 use cedar_policy_core::ast::{self, EntityType, EntityUID};
 use cedar_policy_core::validator::ValidatorSchema;
 use cedar_policy_core::validator::types::Attributes as AttributeTypes;
@@ -19,6 +19,7 @@ use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
 use crate::slice::Slices;
 use crate::source::{self, SourceFile};
+use crate::validate::validate;
 
 /// A policy set with its schema: immutable, whole, of one revision.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Policies {
     schema: Schema,
     /// By the action's id; several when namespaces share one.
     actions: HashMap<SmolStr, Vec<ActionPlan>>,
-    annotated: AnnotatedTypes,
+    pub(crate) annotated: AnnotatedTypes,
     pub(crate) policies: Vec<Policy>,
     pub(crate) slices: Slices,
     /// Types of principals and resources by name: to parse one for each request would cost more
@@ -45,6 +46,8 @@ pub(crate) struct Policy {
     /// What `when` and `unless` say, as one expression; the scope is left to the slices.
     pub(crate) condition: Option<Arc<ast::Expr>>,
     pub(crate) policy: ast::Policy,
+    /// The name of the file that it stands in.
+    pub(crate) file: Arc<str>,
 }
 
 /// What the schema says of one action.
@@ -95,11 +98,8 @@ impl Policies {
             .entity_type_names()
             .map(|kind| (SmolStr::from(kind.to_string()), kind.clone()))
             .collect();
-        problems.sort_by(|a, b| {
-            (b.severity, &a.file, a.place, &a.message)
-                .cmp(&(a.severity, &b.file, b.place, &b.message))
-        });
-        let problems = Problems(problems);
+        let mut problems = Problems(problems);
+        problems.sort();
         if problems.has_errors() {
             return Err(problems);
         }
@@ -150,29 +150,6 @@ impl Policies {
     #[must_use]
     pub const fn schema(&self) -> &Schema {
         &self.schema
-    }
-
-    /// The whole numbers that policies compare `context.risk.score` with, by policy.
-    #[must_use]
-    pub fn score_thresholds(&self) -> Vec<(Arc<str>, i64)> {
-        let mut found = Vec::new();
-        for policy in &self.policies {
-            let condition = policy.condition.iter();
-            for part in condition.flat_map(|condition| condition.subexpressions()) {
-                if let ast::ExprKind::BinaryApp { op, arg1, arg2 } = part.expr_kind()
-                    && matches!(op, ast::BinaryOp::Less | ast::BinaryOp::LessEq)
-                {
-                    let pair = [(arg1, arg2), (arg2, arg1)];
-                    found.extend(
-                        pair.into_iter()
-                            .filter(|(score, _)| is_score(score))
-                            .filter_map(|(_, limit)| whole_number(limit))
-                            .map(|limit| (Arc::clone(&policy.told.id), limit)),
-                    );
-                }
-            }
-        }
-        found
     }
 
     pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
@@ -235,13 +212,16 @@ impl Policies {
 }
 
 /// The actions that an action group holds, itself among them.
-fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
+pub(crate) fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
     let below = schema
         .get_action_id(group)
         .into_iter()
         .flat_map(|group| group.descendants());
     below.chain([group]).cloned().collect()
 }
+
+/// The kind of what is wrong with a schema.
+const SCHEMA: &str = "cedar::schema";
 
 /// Where each policy stands: file and byte offset.
 pub(crate) type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
@@ -252,11 +232,13 @@ fn parse_schemas(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Schem
         match SchemaFragment::from_cedarschema_str(&file.text) {
             Ok((fragment, warnings)) => {
                 problems.extend(
-                    warnings.map(|warning| Problem::from_cedar(file, &warning).as_warning()),
+                    warnings.map(|warning| {
+                        Problem::from_cedar(file, &warning).as_warning().of_kind(SCHEMA)
+                    }),
                 );
                 fragments.push(fragment);
             }
-            Err(error) => problems.push(Problem::from_cedar(file, &error)),
+            Err(error) => problems.push(Problem::from_cedar(file, &error).of_kind(SCHEMA)),
         }
     }
     fragments
@@ -271,6 +253,7 @@ fn merge_schemas(
     if schemas.is_empty() {
         problems.push(
             Problem::error("policies", "there is no schema")
+                .of_kind(SCHEMA)
                 .with_help("put a `*.cedarschema` file beside the policies"),
         );
         return None;
@@ -293,7 +276,7 @@ fn merge_schemas(
                     }
                 }
             };
-            problems.push(problem);
+            problems.push(problem.of_kind(SCHEMA));
             None
         }
     }
@@ -309,7 +292,10 @@ fn parse_policies<'a>(
         let set = match PolicySet::from_str(&file.text) {
             Ok(set) => set,
             Err(errors) => {
-                problems.extend(errors.iter().map(|error| Problem::from_cedar(file, error)));
+                let errors = errors.iter();
+                problems.extend(
+                    errors.map(|error| Problem::from_cedar(file, error).of_kind("cedar::syntax")),
+                );
                 continue;
             }
         };
@@ -321,6 +307,7 @@ fn parse_policies<'a>(
                     "templates have no links in a folder of policies",
                 )
                 .at(file, offset)
+                .of_kind("policy::template")
                 .with_help("write the principal or resource in place of the slot"),
             );
         }
@@ -334,6 +321,7 @@ fn parse_policies<'a>(
                     problems.push(
                         Problem::error(&file.name, "the policy has no `@id`")
                             .at(file, offset)
+                            .of_kind("policy::no-id")
                             .with_help("begin it with `@id(\"what-it-is-for\")`: answers and records name it")
                             .as_warning(),
                     );
@@ -348,6 +336,7 @@ fn parse_policies<'a>(
                 problems.push(
                     Problem::error(&file.name, format!("`@id(\"{id}\")` is taken"))
                         .at(file, offset)
+                        .of_kind("policy::duplicate-id")
                         .with_help(format!("it stands at {}:{} already", other.name, first.0)),
                 );
                 continue;
@@ -358,31 +347,6 @@ fn parse_policies<'a>(
         }
     }
     (merged, places)
-}
-
-fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    let validator = Validator::new(schema.clone());
-    let result = validator.validate(set, ValidationMode::Strict);
-    for error in result.validation_errors() {
-        if let Some((file, offset)) = places.get(error.policy_id()) {
-            let problem = Problem::from_cedar(file, error);
-            problems.push(if problem.place.is_none() {
-                problem.at(file, *offset)
-            } else {
-                problem
-            });
-        }
-    }
-    for warning in result.validation_warnings() {
-        if let Some((file, offset)) = places.get(warning.policy_id()) {
-            let problem = Problem::from_cedar(file, warning).as_warning();
-            problems.push(if problem.place.is_none() {
-                problem.at(file, *offset)
-            } else {
-                problem
-            });
-        }
-    }
 }
 
 fn plan_actions(
@@ -408,9 +372,11 @@ fn plan_actions(
             }
             Err(messages) => problems.extend(messages.into_iter().map(|message| {
                 let name = file.map_or("schema", |file| &file.name);
-                Problem::error(name, format!("action {}: {message}", action.name())).with_help(
-                    "reserved names of `context` have the types that the engine gives them",
-                )
+                Problem::error(name, format!("action {}: {message}", action.name()))
+                    .of_kind("policy::reserved-name")
+                    .with_help(
+                        "reserved names of `context` have the types that the engine gives them",
+                    )
             })),
         }
     }
@@ -418,6 +384,7 @@ fn plan_actions(
 }
 
 fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
+    let mut names: HashMap<&str, Arc<str>> = HashMap::new();
     let mut policies: Vec<Policy> = set
         .policies()
         .map(|policy| {
@@ -431,35 +398,23 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
                 effect: core.effect(),
                 condition: core.non_scope_constraints_arc().cloned(),
                 policy: core.clone(),
+                file: places
+                    .get(policy.id())
+                    .map(|(file, _)| {
+                        let name = names.entry(&file.name);
+                        Arc::clone(name.or_insert_with(|| Arc::from(&*file.name)))
+                    })
+                    .unwrap_or_default(),
             }
         })
         .collect();
     // In the order in which they stand in the files, so that answers list them the same way
     // each time.
-    policies.sort_by_key(|policy| {
-        let id = PolicyId::new(&*policy.told.id);
-        places
-            .get(&id)
-            .map(|(file, offset)| (file.name.clone(), *offset))
+    policies.sort_by_cached_key(|policy| {
+        let offset = offset_of(policy.policy.template().loc());
+        (Arc::clone(&policy.file), offset)
     });
     policies
-}
-
-/// Whether an expression is `context.risk.score`.
-fn is_score(expr: &ast::Expr) -> bool {
-    let ast::ExprKind::GetAttr { expr: risk, attr } = expr.expr_kind() else {
-        return false;
-    };
-    let ast::ExprKind::GetAttr {
-        expr: context,
-        attr: group,
-    } = risk.expr_kind()
-    else {
-        return false;
-    };
-    attr == "score"
-        && group == "risk"
-        && matches!(context.expr_kind(), ast::ExprKind::Var(ast::Var::Context))
 }
 
 pub(crate) fn whole_number(expr: &ast::Expr) -> Option<i64> {

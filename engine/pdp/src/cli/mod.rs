@@ -13,6 +13,7 @@ mod geo;
 mod keys;
 mod model;
 mod output;
+mod policy;
 mod serve;
 mod strangers;
 
@@ -57,6 +58,9 @@ enum Command {
     /// Keys of callers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Policies: check them, format them, see what applies to what
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Models: train, compare, shadow, promote, roll back, watch for drift
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -116,6 +120,9 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| keys::run(command, &s, output)),
+        Command::Policy(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| policy::run(command, &s, output)),
         Command::Model(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| model::run(command, &s, output)),

@@ -1,0 +1,75 @@
+//! Cedar's strict validation, with each finding at its place and of a kind that stays the same.
+
+use cedar_policy::{
+    PolicySet, Schema, ValidationError, ValidationMode, ValidationWarning, Validator,
+};
+
+use miette::Diagnostic;
+
+use crate::load::Places;
+use crate::problem::{Problem, Severity};
+
+/// The kind of a policy that no request can meet.
+pub(crate) const NEVER_MATCHES: &str = "policy::never-matches";
+
+/// Validates strictly; what Cedar finds goes to the problems.
+pub(crate) fn validate(
+    schema: &Schema,
+    set: &PolicySet,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let validator = Validator::new(schema.clone());
+    let result = validator.validate(set, ValidationMode::Strict);
+    let errors = result.validation_errors().map(|error| {
+        let found: &dyn Diagnostic = error;
+        (error.policy_id(), Severity::Error, kind_of(error), found)
+    });
+    let warnings = result.validation_warnings().map(|warning| {
+        let kind = kind_of_warning(warning);
+        let found: &dyn Diagnostic = warning;
+        (warning.policy_id(), Severity::Warning, kind, found)
+    });
+    for (id, severity, kind, found) in errors.chain(warnings) {
+        if let Some((file, offset)) = places.get(id) {
+            let problem = Problem::from_cedar(file, found).of_kind(kind);
+            let problem = problem.as_bad_as(severity);
+            problems.push(if problem.place.is_none() {
+                problem.at(file, *offset)
+            } else {
+                problem
+            });
+        }
+    }
+}
+
+const fn kind_of(error: &ValidationError) -> &'static str {
+    match error {
+        ValidationError::UnrecognizedEntityType(_) => "cedar::unknown-entity-type",
+        ValidationError::UnrecognizedActionId(_) => "cedar::unknown-action",
+        ValidationError::InvalidActionApplication(_) => NEVER_MATCHES,
+        ValidationError::UnexpectedType(_) | ValidationError::IncompatibleTypes(_) => {
+            "cedar::wrong-type"
+        }
+        ValidationError::UnsafeAttributeAccess(_) => "cedar::unknown-attribute",
+        ValidationError::UnsafeOptionalAttributeAccess(_) => "cedar::unguarded-attribute",
+        ValidationError::UnsafeTagAccess(_) => "cedar::unguarded-tag",
+        ValidationError::NoTagsAllowed(_) => "cedar::no-tags",
+        ValidationError::UndefinedFunction(_) => "cedar::unknown-function",
+        ValidationError::WrongNumberArguments(_) => "cedar::wrong-arguments",
+        ValidationError::FunctionArgumentValidation(_) => "cedar::bad-literal",
+        ValidationError::EmptySetForbidden(_) => "cedar::empty-set",
+        ValidationError::NonLitExtConstructor(_) => "cedar::constructor-on-text",
+        ValidationError::InvalidEnumEntity(_) => "cedar::unknown-entity",
+        _ => "cedar::invalid",
+    }
+}
+
+const fn kind_of_warning(warning: &ValidationWarning) -> &'static str {
+    match warning {
+        ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_) => {
+            NEVER_MATCHES
+        }
+        _ => "cedar::confusable-text",
+    }
+}
