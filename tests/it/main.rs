@@ -22,6 +22,7 @@ mod harness;
 mod imports;
 mod limits;
 mod models;
+mod policy_check;
 mod profiles;
 mod properties;
 mod reload;

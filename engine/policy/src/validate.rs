@@ -1,7 +1,9 @@
 //! Cedar's strict validation, with each finding at its place and of a kind that stays the same.
 
+use std::collections::{BTreeMap, HashSet};
+
 use cedar_policy::{
-    PolicySet, Schema, ValidationError, ValidationMode, ValidationWarning, Validator,
+    PolicyId, PolicySet, Schema, ValidationError, ValidationMode, ValidationWarning, Validator,
 };
 
 use miette::Diagnostic;
@@ -30,16 +32,46 @@ pub(crate) fn validate(
         let found: &dyn Diagnostic = warning;
         (warning.policy_id(), Severity::Warning, kind, found)
     });
+    let mut invalid: HashSet<&PolicyId> = HashSet::new();
+    let mut told: BTreeMap<_, Problem> = BTreeMap::new();
     for (id, severity, kind, found) in errors.chain(warnings) {
-        if let Some((file, offset)) = places.get(id) {
-            let problem = Problem::from_cedar(file, found).of_kind(kind);
-            let problem = problem.as_bad_as(severity);
-            problems.push(if problem.place.is_none() {
-                problem.at(file, *offset)
-            } else {
-                problem
-            });
+        let Some((file, offset)) = places.get(id) else {
+            continue;
+        };
+        if severity == Severity::Error {
+            invalid.insert(id);
+        } else if kind == NEVER_MATCHES && invalid.contains(id) {
+            // That follows from what is wrong with it.
+            continue;
         }
+        let mut problem = Problem::from_cedar(file, found).of_kind(kind);
+        problem = problem.as_bad_as(severity);
+        if problem.place.is_none() {
+            problem = problem.at(file, *offset);
+        }
+        if let Some(advice) = advice(kind) {
+            problem = problem.with_help(advice);
+        }
+        // Cedar looks at each action by itself: what is wrong at one place for all of them is
+        // said once.
+        let key = (&file.name, problem.place, kind);
+        let first = told.get(&key).is_none_or(|other| problem.message < other.message);
+        if first {
+            told.insert(key, problem);
+        }
+    }
+    problems.extend(told.into_values());
+}
+
+/// What to do, where Portreeve knows it better than Cedar.
+fn advice(kind: &str) -> Option<&'static str> {
+    match kind {
+        "cedar::constructor-on-text" => Some(
+            "declare the attribute with this type in the schema: the engine reads what callers \
+             send as such, and denies what is none",
+        ),
+        "cedar::wrong-type" => Some("compare values of one type; the schema says which it is"),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use cedar_policy_core::validator::typecheck::{PolicyCheck, Typechecker};
 use smol_str::SmolStr;
 
 use super::failures::Failure;
-use super::reason::{Place, Reasoner, Seen};
+use super::reason::{Place, Reasoner, Seen, place_of};
 use super::world::{Typed, World};
 use super::{Desk, meant, ranges};
 use crate::load::Policy;
@@ -32,6 +32,9 @@ pub(super) fn check(desk: &mut Desk<'_>) -> Held {
     let mut found = Vec::new();
     for (position, policy) in policies.iter().enumerate() {
         let mut reasoner = Reasoner::new(&desk.policies.annotated);
+        if let Some(condition) = &policy.condition {
+            reasoner.watch(condition);
+        }
         let mut may_hold = Vec::new();
         let kinds = desk.policies.kinds_of(position, policy, &desk.kinds);
         for alike in desk.alike(policy, &kinds) {
@@ -246,7 +249,7 @@ fn idle_parts(
             other.0 >= place.0 && other.0 + other.1 <= end && seen.fails
         });
         let culprit = inside.map(|(place, _)| *place).min_by_key(|place| place.1);
-        let (code, message, place) = match culprit {
+            let (code, message, place) = match culprit {
             Some(place) => (
                 "policy::never-holds",
                 format!("`{}` never holds here", desk.text(policy, place)),
@@ -279,12 +282,9 @@ fn misspelt(
     kinds: &[usize],
 ) -> Option<String> {
     let condition = policy.condition.as_deref()?;
-    let here = |part: &&Expr| {
-        part.source_loc()
-            .is_some_and(|loc| (loc.start(), loc.end() - loc.start()) == place)
-    };
-    let parts = condition.subexpressions().filter(here);
-    parts.into_iter().find_map(|part| match part.expr_kind() {
+    let here = |part: &&Expr| place_of(part) == Some(place);
+    let mut parts = condition.subexpressions().filter(here);
+    parts.find_map(|part| match part.expr_kind() {
         ExprKind::HasAttr { expr, attr } => unknown_attribute(desk, kinds, expr, attr),
         ExprKind::BinaryApp { arg1, arg2, .. } => {
             let (group, word) = word(arg1).or_else(|| word(arg2))?;
@@ -384,8 +384,11 @@ fn failures(
             ),
             Failure::NotStored(kind, attr) => (
                 "policy::may-not-be-stored",
-                format!("policy `{id}` fails when the {kind} of `{text}` is not stored"),
-                format!("ask first `… has {attr} &&`, or annotate {kind} with `@stored`, which helps for subject and resource"),
+                format!("policy `{id}` reads `{text}`, which fails when that {kind} is not stored"),
+                format!(
+                    "ask first `… has {attr} &&`; or annotate {kind} with `@stored`, so that a \
+                     subject or resource that is not stored is denied by itself"
+                ),
                 Severity::Warning,
             ),
             Failure::TooFar => (

@@ -133,7 +133,8 @@ fn turns(desk: &Desk<'_>, policy: &Policy, kinds: &[usize]) -> Turned {
                 if closed.is_empty() {
                     continue;
                 }
-                if !reasoner.clouded && !reasoner.gave_up && closed.iter().any(exists) {
+                let exact = !reasoner.clouded && !reasoner.gave_up && !reasoner.loose;
+                if exact && closed.iter().any(exists) {
                     return Turned::Between(Box::new((less.clone(), more.clone())));
                 }
                 decided = false;

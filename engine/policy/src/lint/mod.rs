@@ -16,6 +16,8 @@ mod polarity;
 mod ranges;
 mod reason;
 mod shadows;
+#[cfg(test)]
+mod tests;
 mod thresholds;
 mod world;
 
@@ -170,7 +172,7 @@ impl<'a> Desk<'a> {
         };
         match (place, policy.policy.template().loc()) {
             (Some((offset, length)), _) => problem.over(file, offset, length),
-            (None, Some(loc)) => problem.at(file, loc.start()),
+            (None, Some(loc)) => problem.over(file, loc.start(), loc.end() - loc.start()),
             (None, None) => problem,
         }
     }

@@ -11,7 +11,7 @@ use super::{Desk, meant};
 use crate::directory::Directory;
 use crate::load::Policy;
 use crate::problem::Severity;
-use super::reason::Place;
+use super::reason::{Place, place_of};
 
 pub(super) fn check(desk: &mut Desk<'_>, directory: &Directory) {
     let mut found = Vec::new();
@@ -74,9 +74,7 @@ fn named(policy: &Policy) -> Vec<(EntityUID, Option<Place>)> {
     let parts = condition.into_iter().flat_map(Expr::subexpressions);
     let of_condition = parts.filter_map(|part| match part.expr_kind() {
         ExprKind::Lit(Literal::EntityUID(uid)) => {
-            let loc = part.source_loc();
-            let place = loc.map(|loc| (loc.start(), loc.end() - loc.start()));
-            Some(((**uid).clone(), place))
+            Some(((**uid).clone(), place_of(part)))
         }
         _ => None,
     });

@@ -4,7 +4,7 @@
 
 use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, UnaryOp, Var};
 
-use super::reason::{ASSURANCE, Place, mentions_assurance};
+use super::reason::{ASSURANCE, Place, mentions_assurance, place_of};
 
 /// Which way something goes when the assurance grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn walk(expr: &Expr, turned: bool, found: &mut Vec<(Way, Option<Place>)>) {
                 (Some(true), _) | (_, Some(false)) => walk(test_expr, turned, found),
                 (Some(false), _) | (_, Some(true)) => walk(test_expr, !turned, found),
                 (None, None) if mentions_assurance(test_expr) => {
-                    found.push((Way::Either, place(test_expr)));
+                    found.push((Way::Either, place_of(test_expr)));
                 }
                 (None, None) => {}
             }
@@ -76,7 +76,7 @@ fn walk(expr: &Expr, turned: bool, found: &mut Vec<(Way, Option<Place>)>) {
         _ => {
             let way = of_atom(expr);
             if way != Way::Neither {
-                found.push((if turned { way.turned() } else { way }, place(expr)));
+                found.push((if turned { way.turned() } else { way }, place_of(expr)));
             }
         }
     }
@@ -144,11 +144,6 @@ fn truth(expr: &Expr) -> Option<bool> {
         ExprKind::Lit(Literal::Bool(truth)) => Some(*truth),
         _ => None,
     }
-}
-
-fn place(expr: &Expr) -> Option<Place> {
-    let loc = expr.source_loc()?;
-    Some((loc.start(), loc.end() - loc.start()))
 }
 
 /// The whole numbers that a condition holds ages of proofs against.

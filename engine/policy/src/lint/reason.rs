@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy_core::ast::{BinaryOp, ExprKind, Literal, PatternElem, UnaryOp, Var};
+use cedar_policy_core::ast::{BinaryOp, EntityType, Expr, ExprKind, Literal, PatternElem, UnaryOp, Var};
 use cedar_policy_core::validator::types::{BoolType, Type};
 use domain::facts::AssuranceFacts;
 
@@ -50,9 +50,13 @@ pub(super) struct Reasoner<'a> {
     assurance: Option<AssuranceFacts>,
     /// Operands of `&&` and `||`, tests of `if`, and whole conditions.
     pub(super) seen: HashMap<Place, Seen>,
+    /// Where each `&&` (true) and `||` of the condition has its left side.
+    lefts: HashMap<Place, (bool, Place)>,
     pub(super) failures: Failures,
     /// Whether facts were dropped, or an expression was too deep.
     pub(super) gave_up: bool,
+    /// Whether a fact was too fine for a world to hold, so that what is left in it may be none.
+    pub(super) loose: bool,
     /// Whether something asked of the assurance is not known although the assurance is.
     pub(super) clouded: bool,
     depth: usize,
@@ -65,10 +69,26 @@ impl<'a> Reasoner<'a> {
             annotated,
             assurance: None,
             seen: HashMap::new(),
+            lefts: HashMap::new(),
             failures: Failures::default(),
             gave_up: false,
+            loose: false,
             clouded: false,
             depth: 0,
+        }
+    }
+
+    /// From here on, operands of this condition are looked at.
+    pub(super) fn watch(&mut self, condition: &Expr) {
+        for part in condition.subexpressions() {
+            let (is_and, left) = match part.expr_kind() {
+                ExprKind::And { left, .. } => (true, left),
+                ExprKind::Or { left, .. } => (false, left),
+                _ => continue,
+            };
+            if let (Some(place), Some(left)) = (place_of(part), place_of(left)) {
+                self.lefts.insert(place, (is_and, left));
+            }
         }
     }
 
@@ -87,13 +107,17 @@ impl<'a> Reasoner<'a> {
             };
         }
         self.depth += 1;
+        let reached = !worlds.is_empty();
         let mut parted = self.part_by_kind(condition, worlds);
         self.depth -= 1;
         // What the type checker knows: types that do not fit, attributes that cannot be there.
         match condition.data() {
             Some(Type::Bool(BoolType::True)) => parted.no.clear(),
             Some(Type::Bool(BoolType::False)) => parted.yes.clear(),
-            _ => {}
+            _ => return parted,
+        }
+        if let Some(place) = place_of(condition).filter(|_| reached) {
+            self.see_left(place, parted.no.is_empty());
         }
         parted
     }
@@ -153,9 +177,8 @@ impl<'a> Reasoner<'a> {
     pub(super) fn operand(&mut self, operand: &Typed, worlds: Vec<World>) -> Parted {
         let reached = !worlds.is_empty();
         let parted = self.part(operand, worlds);
-        if let Some(loc) = operand.source_loc().filter(|_| reached) {
-            let seen = self.seen.entry((loc.start(), loc.end() - loc.start()));
-            let seen = seen.or_default();
+        if let Some(place) = place_of(operand).filter(|_| reached) {
+            let seen = self.seen.entry(place).or_default();
             seen.holds |= !parted.yes.is_empty();
             seen.fails |= !parted.no.is_empty();
             seen.guard = matches!(
@@ -169,6 +192,22 @@ impl<'a> Reasoner<'a> {
             );
         }
         parted
+    }
+
+    /// Where the left side of an `&&` cannot hold, the type checker puts it in the place of the
+    /// whole, and the same for an `||` whose left side always holds. So what became of the whole
+    /// became of it.
+    fn see_left(&mut self, whole: Place, held: bool) {
+        let mut place = whole;
+        while let Some((is_and, left)) = self.lefts.get(&place).copied() {
+            if is_and == held {
+                return;
+            }
+            let seen = self.seen.entry(left).or_default();
+            seen.holds |= held;
+            seen.fails |= !held;
+            place = left;
+        }
     }
 
     fn either(&mut self, mut some: Vec<World>, more: Vec<World>) -> Vec<World> {
@@ -228,6 +267,7 @@ impl<'a> Reasoner<'a> {
                     there = there.with(has, Known::Bool(true));
                     of = self.terms.number(Term::Attribute(of, attr.clone()));
                 }
+                self.loose |= !sure && attrs.len() > 1;
                 (Some(there), (!sure).then(|| world.clone()))
             }
             _ => self.yes_or_no(expr, world),
@@ -303,10 +343,12 @@ impl<'a> Reasoner<'a> {
                     (BinaryOp::Add, _, Some(by)) => self.narrow(arg1, shifted(by, 1), world),
                     (BinaryOp::Add, Some(by), _) => self.narrow(arg2, shifted(by, 1), world),
                     (BinaryOp::Sub, _, Some(by)) => self.narrow(arg1, shifted(by, -1), world),
-                    _ => Some(world),
+                    _ => Some(self.kept(expr, within, world)),
                 }
             }
-            ExprKind::If { .. } | ExprKind::UnaryApp { .. } | ExprKind::Lit(_) => Some(world),
+            ExprKind::If { .. } | ExprKind::UnaryApp { .. } | ExprKind::Lit(_) => {
+                Some(self.kept(expr, within, world))
+            }
             _ => {
                 let before = self.range(expr, &world);
                 let after = before.and(within)?;
@@ -319,6 +361,13 @@ impl<'a> Reasoner<'a> {
         }
     }
 
+    /// The world as it was, with a note when it should have become smaller.
+    fn kept(&mut self, expr: &Typed, within: Range, world: World) -> World {
+        let range = self.range(expr, &world);
+        self.loose |= range.and(within) != Some(range);
+        world
+    }
+
     fn equal(
         &mut self,
         one: &Typed,
@@ -329,6 +378,7 @@ impl<'a> Reasoner<'a> {
             match literal.expr_kind() {
                 ExprKind::Lit(Literal::Bool(wanted)) if is_bool(side) => {
                     let parted = self.part(side, vec![world.clone()]);
+                    self.loose |= parted.yes.len() > 1 || parted.no.len() > 1;
                     let mut both = [parted.yes, parted.no].map(|worlds| {
                         worlds.into_iter().reduce(|one, other| one.or(&other))
                     });
@@ -341,6 +391,7 @@ impl<'a> Reasoner<'a> {
                 ExprKind::Lit(Literal::Long(number)) if is_long(side) => {
                     let range = self.range(side, world);
                     let only = Range::only(*number);
+                    self.loose |= range.low < only.low && only.low < range.high;
                     let yes = range
                         .and(only)
                         .and_then(|_| self.narrow(side, only, world.clone()));
@@ -504,23 +555,28 @@ impl<'a> Reasoner<'a> {
         }
     }
 
-    pub(super) fn is_stored(&self, kind: &cedar_policy_core::ast::EntityType) -> bool {
+    pub(super) fn is_stored(&self, kind: &EntityType) -> bool {
         self.annotated.stored.contains(kind)
     }
 
     pub(super) fn fails(&mut self, expr: &Typed, failure: Failure) {
-        if let Some(loc) = expr.source_loc() {
-            self.failures
-                .note((loc.start(), loc.end() - loc.start()), failure);
+        if let Some(place) = place_of(expr) {
+            self.failures.note(place, failure);
         }
     }
+}
+
+/// Where an expression stands in its file.
+pub(super) fn place_of<T>(expr: &Expr<T>) -> Option<Place> {
+    let loc = expr.source_loc()?;
+    Some((loc.start(), loc.end() - loc.start()))
 }
 
 /// The group that alone changes from rung to rung.
 pub(super) const ASSURANCE: &str = "assurance";
 
 /// Whether an expression looks at the assurance, or at the context as a whole.
-pub(super) fn mentions_assurance<T>(expr: &cedar_policy_core::ast::Expr<T>) -> bool {
+pub(super) fn mentions_assurance<T>(expr: &Expr<T>) -> bool {
     let (mut contexts, mut read) = (0, 0);
     for part in expr.subexpressions() {
         match part.expr_kind() {

@@ -3,7 +3,7 @@
 use cedar_policy_core::ast::{BinaryOp, Effect, Expr, ExprKind, Var};
 
 use super::Desk;
-use super::reason::Place;
+use super::reason::{Place, place_of};
 use crate::load::whole_number;
 use crate::problem::{Problem, Severity};
 
@@ -26,7 +26,7 @@ pub(super) fn check(desk: &mut Desk<'_>, levels: [u8; 3]) {
     for policy in &desk.policies.policies {
         let condition = policy.condition.as_deref();
         for threshold in condition.map(thresholds).unwrap_or_default() {
-            compared.push((threshold.from, policy.effect));
+            compared.push(([threshold.from, threshold.written], policy.effect));
             if is_level(threshold.from) {
                 continue;
             }
@@ -56,16 +56,24 @@ pub(super) fn check(desk: &mut Desk<'_>, levels: [u8; 3]) {
         }
     }
     let ladder = compared.iter().any(|(_, effect)| *effect == Effect::Forbid);
-    for level in levels.into_iter().filter(|_| ladder) {
-        if !compared.iter().any(|(score, _)| *score == i64::from(level)) {
-            let message =
-                format!("no policy compares the score with {level} of `risk.levels` {levels:?}");
-            found.push(
-                Problem::error("risk.levels", message)
-                    .of_kind("policy::threshold-missing")
-                    .with_help("write a policy for it, or set `risk.levels` to what policies use"),
-            );
-        }
+    let missing: Vec<String> = levels
+        .into_iter()
+        .filter(|level| {
+            let level = i64::from(*level);
+            ladder && !compared.iter().any(|(scores, _)| scores.contains(&level))
+        })
+        .map(|level| level.to_string())
+        .collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "no policy compares the score with {} of `risk.levels` {levels:?}",
+            missing.join(", ")
+        );
+        found.push(
+            Problem::error("risk.levels", message)
+                .of_kind("policy::threshold-missing")
+                .with_help("write a policy for it, or set `risk.levels` to what policies use"),
+        );
     }
     for problem in found {
         desk.note(problem, Severity::Warning);
@@ -99,11 +107,10 @@ pub(super) fn thresholds(condition: &Expr) -> Vec<Threshold> {
             }
             _ => return None,
         };
-        let loc = part.source_loc();
         Some(Threshold {
             written,
             from,
-            place: loc.map(|loc| (loc.start(), loc.end() - loc.start())),
+            place: place_of(part),
         })
     });
     found.collect()

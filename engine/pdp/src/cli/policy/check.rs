@@ -59,21 +59,29 @@ fn in_words(args: &CheckArgs, settings: &Settings, checked: &Checked) -> String 
         .collect();
     let folder = args.place.folder(settings).display();
     let what = match (&checked.policies, &checked.directory) {
-        (Some(policies), Some(directory)) => {
-            format!("{} policies in {folder}, {} entities", policies.len(), directory.len())
+        (Some(policies), Some(directory)) => format!(
+            "{} in {folder}, {}",
+            counted(policies.len(), "policy", "policies"),
+            counted(directory.len(), "entity", "entities")
+        ),
+        (Some(policies), None) => {
+            let policies = counted(policies.len(), "policy", "policies");
+            format!("{policies} in {folder}")
         }
-        (Some(policies), None) => format!("{} policies in {folder}", policies.len()),
         (None, _) => format!("the policies in {folder} do not load"),
     };
     lines.push(format!("{what}: {}", counts(&checked.findings, args.notes)));
     lines.join("\n")
 }
 
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn counts(findings: &Problems, shown: bool) -> String {
     let count = |severity: Severity| {
-        let count = findings.count(severity);
-        let ending = if count == 1 { "" } else { "s" };
-        format!("{count} {}{ending}", severity.word())
+        let word = severity.word();
+        counted(findings.count(severity), word, &format!("{word}s"))
     };
     let hint = if shown || findings.count(Severity::Note) == 0 {
         ""
