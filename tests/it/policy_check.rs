@@ -90,7 +90,9 @@ fn each_mistake_is_told_with_its_place_and_what_to_write_instead() {
 #[test]
 fn the_shipped_policies_have_nothing_to_be_told_of() {
     let site = Site::new();
-    let ran = run(site.command().args(["policy", "check", "--strict", "--json"]));
+    let ran = run(site
+        .command()
+        .args(["policy", "check", "--strict", "--json"]));
     assert_eq!(ran.status, Some(0), "{}", ran.out);
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(report["errors"], 0);
@@ -148,7 +150,11 @@ fn fmt_keeps_comments_and_says_what_would_change() {
 
     let checked = policy(folder.path(), &["fmt", "--dir", ".", "--check"]);
     assert_eq!(checked.status, Some(1), "{checked:?}");
-    assert!(checked.out.contains("-permit(principal,action,resource) // all"));
+    assert!(
+        checked
+            .out
+            .contains("-permit(principal,action,resource) // all")
+    );
     assert!(checked.out.contains("@@"), "{}", checked.out);
     assert_eq!(fs::read_to_string(&file).unwrap(), UNTIDY);
 
@@ -191,7 +197,7 @@ fn fmt_leaves_what_does_not_parse_and_writes_the_rest() {
     fs::write(folder.path().join("b.cedar"), UNTIDY).unwrap();
     let ran = policy(folder.path(), &["fmt", "--dir", "."]);
     assert_eq!(ran.status, Some(1));
-    assert!(ran.out.contains("a.cedar:1:1: error"), "{}", ran.out);
+    assert!(ran.out.contains("a.cedar:1:25: error"), "{}", ran.out);
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(read("a.cedar"), broken);
     assert_ne!(read("b.cedar"), UNTIDY);

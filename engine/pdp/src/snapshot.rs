@@ -82,10 +82,7 @@ pub fn load(
     })
 }
 
-fn load_policies(
-    folder: &Path,
-    faults: &mut Vec<String>,
-) -> Option<(Policies, Vec<SourceFile>)> {
+fn load_policies(folder: &Path, faults: &mut Vec<String>) -> Option<(Policies, Vec<SourceFile>)> {
     let files = policy::source::read_folder(folder)
         .map_err(|error| {
             faults.push(format!(

@@ -31,6 +31,6 @@ mod value;
 pub use directory::Directory;
 pub use ladder::{Climb, Question};
 pub use load::Policies;
-pub use reach::{Reach, RequestKind};
 pub use problem::{Problem, Problems, Severity};
+pub use reach::{Reach, RequestKind};
 pub use source::SourceFile;

@@ -1,13 +1,13 @@
 //! From a folder of text to a policy set that may decide: parsed, merged, validated strictly.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr as _;
 use std::sync::Arc;
 
 use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment};
 use cedar_policy_core::ast::{self, EntityType, EntityUID};
-use cedar_policy_core::validator::ValidatorSchema;
 use cedar_policy_core::validator::types::Attributes as AttributeTypes;
+use cedar_policy_core::validator::{ValidatorActionId, ValidatorSchema};
 use domain::{DecidingPolicy, EntityRef};
 use miette::Diagnostic as _;
 use smol_str::SmolStr;
@@ -231,11 +231,11 @@ fn parse_schemas(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Schem
     for file in files.iter().filter(|file| file.is_schema()) {
         match SchemaFragment::from_cedarschema_str(&file.text) {
             Ok((fragment, warnings)) => {
-                problems.extend(
-                    warnings.map(|warning| {
-                        Problem::from_cedar(file, &warning).as_warning().of_kind(SCHEMA)
-                    }),
-                );
+                problems.extend(warnings.map(|warning| {
+                    Problem::from_cedar(file, &warning)
+                        .as_warning()
+                        .of_kind(SCHEMA)
+                }));
                 fragments.push(fragment);
             }
             Err(error) => problems.push(Problem::from_cedar(file, &error).of_kind(SCHEMA)),
@@ -356,7 +356,8 @@ fn plan_actions(
     problems: &mut Vec<Problem>,
 ) -> HashMap<SmolStr, Vec<ActionPlan>> {
     let mut plans: HashMap<SmolStr, Vec<ActionPlan>> = HashMap::new();
-    let file = files.iter().find(|file| file.is_schema());
+    // Actions share their contexts: what is wrong with one is said once, at the first of them.
+    let mut wrong: BTreeMap<String, BTreeMap<String, &ValidatorActionId>> = BTreeMap::new();
     for action in schema.action_ids() {
         match ContextShape::new(action.context_type(), mentions) {
             Ok(context) => {
@@ -370,17 +371,51 @@ fn plan_actions(
                         resources: action.applies_to_resources().cloned().collect(),
                     });
             }
-            Err(messages) => problems.extend(messages.into_iter().map(|message| {
-                let name = file.map_or("schema", |file| &file.name);
-                Problem::error(name, format!("action {}: {message}", action.name()))
-                    .of_kind("policy::reserved-name")
-                    .with_help(
-                        "reserved names of `context` have the types that the engine gives them",
-                    )
-            })),
+            Err(messages) => {
+                for message in messages {
+                    let actions = wrong.entry(message).or_default();
+                    actions.insert(action.name().to_string(), action);
+                }
+            }
         }
     }
+    for (message, actions) in wrong {
+        let Some((name, first)) = actions.first_key_value() else {
+            continue;
+        };
+        let others = match actions.len() - 1 {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let message = format!("action {name}{others}: {message}");
+        problems.push(
+            at_action(files.iter(), first, message)
+                .of_kind("policy::reserved-name")
+                .with_help("reserved names of `context` have the types that the engine gives them"),
+        );
+    }
     plans
+}
+
+/// A problem where a schema declares an action.
+pub(crate) fn at_action<'a>(
+    files: impl Iterator<Item = &'a SourceFile> + Clone,
+    action: &ValidatorActionId,
+    message: String,
+) -> Problem {
+    let mut schemas = files.filter(|file| file.is_schema());
+    let loc = action.loc();
+    let declared = loc.and_then(|loc| {
+        let file = schemas.clone().find(|file| file.text == *loc.src)?;
+        Some((file, loc))
+    });
+    match declared {
+        Some((file, loc)) => {
+            let length = loc.end() - loc.start();
+            Problem::error(&file.name, message).over(file, loc.start(), length)
+        }
+        None => Problem::error(schemas.next().map_or("schema", |file| &file.name), message),
+    }
 }
 
 fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {

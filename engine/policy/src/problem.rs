@@ -181,7 +181,9 @@ impl Problems {
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         let problems = self.0.iter();
-        problems.filter(|problem| problem.severity == severity).count()
+        problems
+            .filter(|problem| problem.severity == severity)
+            .count()
     }
 
     /// The worst first, then by file and place.

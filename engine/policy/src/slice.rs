@@ -65,9 +65,8 @@ impl Scope {
         kind: &EntityType,
         below: impl Fn(&EntityType, &EntityType) -> bool,
     ) -> bool {
-        let within = |group: &EntityUID| {
-            group.entity_type() == kind || below(group.entity_type(), kind)
-        };
+        let within =
+            |group: &EntityUID| group.entity_type() == kind || below(group.entity_type(), kind);
         match self {
             Self::Any => true,
             Self::Is(only) => only == kind,

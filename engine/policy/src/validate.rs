@@ -55,7 +55,9 @@ pub(crate) fn validate(
         // Cedar looks at each action by itself: what is wrong at one place for all of them is
         // said once.
         let key = (&file.name, problem.place, kind);
-        let first = told.get(&key).is_none_or(|other| problem.message < other.message);
+        let first = told
+            .get(&key)
+            .is_none_or(|other| problem.message < other.message);
         if first {
             told.insert(key, problem);
         }

@@ -6,6 +6,7 @@ use cedar_policy_core::ast::Effect;
 
 use super::Desk;
 use super::conditions::Held;
+use crate::load::at_action;
 use crate::problem::{Problem, Severity};
 
 pub(super) fn check(desk: &mut Desk<'_>, held: &Held) {
@@ -42,7 +43,14 @@ pub(super) fn check(desk: &mut Desk<'_>, held: &Held) {
         } else {
             "that is denied, whatever else holds; nothing is to be done if it should be".to_owned()
         };
-        let problem = at_action(desk, &action, message).of_kind("policy::nobody-may");
+        let files = desk.files.values().copied();
+        let mut actions = desk.schema.action_ids();
+        let declared = actions.find(|known| known.name().to_string() == action);
+        let problem = match declared {
+            Some(declared) => at_action(files, declared, message),
+            None => Problem::error("schema", message),
+        };
+        let problem = problem.of_kind("policy::nobody-may");
         let severity = if whole {
             Severity::Warning
         } else {
@@ -52,27 +60,5 @@ pub(super) fn check(desk: &mut Desk<'_>, held: &Held) {
     }
     for (problem, severity) in found {
         desk.note(problem, severity);
-    }
-}
-
-/// A finding where the schema declares an action.
-fn at_action(desk: &Desk<'_>, name: &str, message: String) -> Problem {
-    let mut actions = desk.schema.action_ids();
-    let loc = actions
-        .find(|action| action.name().to_string() == name)
-        .and_then(|action| action.loc());
-    let schemas = || desk.files.values().filter(|file| file.is_schema());
-    let declared = loc.and_then(|loc| {
-        let file = schemas().find(|file| file.text == *loc.src)?;
-        Some((file, loc.start(), loc.end() - loc.start()))
-    });
-    match declared {
-        Some((file, offset, length)) => {
-            Problem::error(&file.name, message).over(file, offset, length)
-        }
-        None => {
-            let file = schemas().map(|file| file.name.as_str()).min();
-            Problem::error(file.unwrap_or("schema"), message)
-        }
     }
 }

@@ -6,7 +6,7 @@ use super::{Desk, meant};
 use crate::problem::Severity;
 
 /// What Portreeve reads of a policy.
-const KNOWN: [&str; 3] = ["id", "reason", "severity"];
+const KNOWN: [&str; 4] = ["alert", "id", "reason", "severity"];
 
 /// What `@severity` can be.
 const SEVERITIES: [&str; 3] = ["low", "medium", "high"];

@@ -4,7 +4,7 @@ use domain::facts::AssuranceFacts;
 use domain::{Assurance, Level, Timestamp};
 
 /// More constants than these are not all tried.
-const CONSTANTS_MAX: usize = 6;
+const CONSTANTS_MAX: usize = 4;
 
 /// The moment at which assurances are looked at. What matters are ages.
 const NOW_SECONDS: i64 = 100_000_000_000;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use cedar_policy_core::ast::{Effect, Expr, ExprKind, Var};
 use cedar_policy_core::validator::ValidationMode;
-use cedar_policy_core::validator::types::{EntityKind, RequestEnv, Type};
 use cedar_policy_core::validator::typecheck::{PolicyCheck, Typechecker};
+use cedar_policy_core::validator::types::{EntityKind, RequestEnv, Type};
 use smol_str::SmolStr;
 
 use super::failures::Failure;
@@ -146,13 +146,15 @@ const fn weight(policy: &Policy) -> Severity {
 
 fn out_of_scope(desk: &Desk<'_>, policy: &Policy) -> (Problem, Severity) {
     let id = &policy.told.id;
-    let message = format!(
-        "policy `{id}` never matches: no action of the schema is for what its scope says"
-    );
+    let message =
+        format!("policy `{id}` never matches: no action of the schema is for what its scope says");
     let core = &policy.policy;
     let mut actions: HashMap<String, (Vec<String>, Vec<String>)> = HashMap::new();
     for kind in &desk.kinds {
-        let named = core.action_constraint().iter_euids().any(|uid| uid == kind.action);
+        let named = core
+            .action_constraint()
+            .iter_euids()
+            .any(|uid| uid == kind.action);
         if named {
             let of = actions.entry(kind.action.to_string()).or_default();
             of.0.push(kind.principal.to_string());
@@ -245,11 +247,11 @@ fn idle_parts(
         }
         covered = end;
         // What is wrong is the smallest part of it that never holds, if there is one.
-        let inside = idle.iter().filter(|(other, seen)| {
-            other.0 >= place.0 && other.0 + other.1 <= end && seen.fails
-        });
+        let inside = idle
+            .iter()
+            .filter(|(other, seen)| other.0 >= place.0 && other.0 + other.1 <= end && seen.fails);
         let culprit = inside.map(|(place, _)| *place).min_by_key(|place| place.1);
-            let (code, message, place) = match culprit {
+        let (code, message, place) = match culprit {
             Some(place) => (
                 "policy::never-holds",
                 format!("`{}` never holds here", desk.text(policy, place)),
@@ -264,9 +266,8 @@ fn idle_parts(
                 *place,
             ),
         };
-        let help = misspelt(desk, policy, place, kinds).unwrap_or_else(|| {
-            "write what you mean, or leave this part out".to_owned()
-        });
+        let help = misspelt(desk, policy, place, kinds)
+            .unwrap_or_else(|| "write what you mean, or leave this part out".to_owned());
         let problem = desk.problem(policy, code, Some(place), message);
         found.push((problem.with_help(help), Severity::Warning));
     }
@@ -275,12 +276,7 @@ fn idle_parts(
 
 /// What somebody will have meant who asks for an attribute that the schema does not know, or
 /// compares a word with a text that it never is.
-fn misspelt(
-    desk: &Desk<'_>,
-    policy: &Policy,
-    place: Place,
-    kinds: &[usize],
-) -> Option<String> {
+fn misspelt(desk: &Desk<'_>, policy: &Policy, place: Place, kinds: &[usize]) -> Option<String> {
     let condition = policy.condition.as_deref()?;
     let here = |part: &&Expr| place_of(part) == Some(place);
     let mut parts = condition.subexpressions().filter(here);
@@ -289,7 +285,10 @@ fn misspelt(
         ExprKind::BinaryApp { arg1, arg2, .. } => {
             let (group, word) = word(arg1).or_else(|| word(arg2))?;
             let texts = ranges::texts(group, word)?;
-            Some(format!("`context.{group}.{word}` is one of {}", texts.join(", ")))
+            Some(format!(
+                "`context.{group}.{word}` is one of {}",
+                texts.join(", ")
+            ))
         }
         _ => None,
     })
@@ -310,11 +309,15 @@ fn unknown_attribute(
         return None;
     }
     if let Some(meant) = meant(attr, known.iter().map(SmolStr::as_str)) {
-        return Some(format!("the schema knows no `{path}.{attr}`; write `{meant}`"));
+        return Some(format!(
+            "the schema knows no `{path}.{attr}`; write `{meant}`"
+        ));
     }
     let group = word_of_context(of)?;
     Some(match ranges::words(group).find(|word| word == attr) {
-        Some(word) => format!("the engine has it, but the schema does not declare it: add `{word}?`"),
+        Some(word) => {
+            format!("the engine has it, but the schema does not declare it: add `{word}?`")
+        }
         None => format!("the schema knows no `{path}.{attr}`: declare it, or take this out"),
     })
 }
@@ -367,11 +370,7 @@ fn word(expr: &Expr) -> Option<(&str, &str)> {
     }
 }
 
-fn failures(
-    desk: &Desk<'_>,
-    policy: &Policy,
-    reasoner: &Reasoner<'_>,
-) -> Vec<(Problem, Severity)> {
+fn failures(desk: &Desk<'_>, policy: &Policy, reasoner: &Reasoner<'_>) -> Vec<(Problem, Severity)> {
     let id = &policy.told.id;
     let told = |(place, failure): (&Place, &Failure)| {
         let text = desk.text(policy, *place);
@@ -379,27 +378,41 @@ fn failures(
             Failure::Overflow => (
                 "policy::may-overflow",
                 format!("policy `{id}` fails when `{text}` is more than a Long can hold"),
-                "ask first that its parts are small enough: `… < 1000000 &&`".to_owned(),
+                "hold its parts between limits first: `… > 0 && … < 1000000 &&`".to_owned(),
                 Severity::Warning,
             ),
-            Failure::NotStored(kind, attr) => (
-                "policy::may-not-be-stored",
-                format!("policy `{id}` reads `{text}`, which fails when that {kind} is not stored"),
-                format!(
-                    "ask first `… has {attr} &&`; or annotate {kind} with `@stored`, so that a \
-                     subject or resource that is not stored is denied by itself"
-                ),
-                Severity::Warning,
-            ),
+            Failure::NotStored(kind, attr) => {
+                let of = text.strip_suffix(&format!(".{attr}")).unwrap_or("…");
+                let guard = format!("ask first `{of} has {attr} &&`");
+                let help = if desk.policies.annotated.stored.contains(kind) {
+                    guard
+                } else {
+                    format!(
+                        "{guard}, or annotate {kind} with `@stored`, so that a subject or \
+                         resource that is not stored is denied by itself"
+                    )
+                };
+                (
+                    "policy::may-not-be-stored",
+                    format!(
+                        "policy `{id}` reads `{text}`, which fails when that {kind} is not stored"
+                    ),
+                    help,
+                    Severity::Warning,
+                )
+            }
             Failure::TooFar => (
                 "policy::not-decided",
-                format!("not decided whether policy `{id}` can fail: `{text}` does for moments too far away"),
+                format!(
+                    "not decided whether policy `{id}` can fail: `{text}` does for moments too far away"
+                ),
                 "nothing is to be done where both are near now".to_owned(),
                 Severity::Note,
             ),
         };
         let problem = desk.problem(policy, code, Some(*place), message);
-        let problem = problem.with_help(format!("{help}; a policy that fails denies what it covers"));
+        let problem =
+            problem.with_help(format!("{help}; a policy that fails denies what it covers"));
         (problem, severity)
     };
     reasoner.failures.iter().map(told).collect()

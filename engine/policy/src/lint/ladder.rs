@@ -6,12 +6,12 @@
 use cedar_policy_core::ast::Effect;
 use domain::facts::AssuranceFacts;
 
+use super::Desk;
 use super::assurances::{in_words, is_more, telling};
 use super::conditions::Held;
 use super::polarity::{self, Way};
 use super::reason::{Place, Reasoner, mentions_assurance};
 use super::world::{Term, Terms, World};
-use super::Desk;
 use crate::load::Policy;
 use crate::problem::{Problem, Severity};
 

@@ -21,7 +21,7 @@ mod tests;
 mod thresholds;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use cedar_policy_core::validator::ValidatorSchema;
 
@@ -73,9 +73,7 @@ pub fn check(
     let mut refused = Vec::new();
     let directory = entities.and_then(|file| {
         let loaded = Directory::load(file, &policies);
-        loaded
-            .map_err(|problems| refused.extend(problems.0))
-            .ok()
+        loaded.map_err(|problems| refused.extend(problems.0)).ok()
     });
     let against = Against {
         levels,
@@ -127,7 +125,7 @@ struct Desk<'a> {
     policies: &'a Policies,
     schema: &'a ValidatorSchema,
     kinds: Vec<Kind<'a>>,
-    files: HashMap<&'a str, &'a SourceFile>,
+    files: BTreeMap<&'a str, &'a SourceFile>,
     found: Vec<Problem>,
 }
 

@@ -7,17 +7,20 @@ use cedar_policy_core::ast::{
     EntityReference, EntityType, EntityUID, Expr, ExprKind, Literal, PrincipalOrResourceConstraint,
 };
 
+use super::reason::{Place, place_of};
 use super::{Desk, meant};
 use crate::directory::Directory;
 use crate::load::Policy;
 use crate::problem::Severity;
-use super::reason::{Place, place_of};
 
 pub(super) fn check(desk: &mut Desk<'_>, directory: &Directory) {
     let mut found = Vec::new();
     let mut stored: HashMap<&EntityType, BTreeSet<&str>> = HashMap::new();
     let mut known: HashSet<&EntityUID> = HashSet::new();
-    for entity in directory.entities().filter(|entity| !entity.uid().is_action()) {
+    for entity in directory
+        .entities()
+        .filter(|entity| !entity.uid().is_action())
+    {
         // A group exists when somebody is in it, stored or not.
         for uid in entity.ancestors().chain([entity.uid()]) {
             known.insert(uid);
@@ -73,9 +76,7 @@ fn named(policy: &Policy) -> Vec<(EntityUID, Option<Place>)> {
     let condition = policy.condition.as_deref();
     let parts = condition.into_iter().flat_map(Expr::subexpressions);
     let of_condition = parts.filter_map(|part| match part.expr_kind() {
-        ExprKind::Lit(Literal::EntityUID(uid)) => {
-            Some(((**uid).clone(), place_of(part)))
-        }
+        ExprKind::Lit(Literal::EntityUID(uid)) => Some(((**uid).clone(), place_of(part))),
         _ => None,
     });
     of_scope.chain(of_condition).collect()

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy_core::ast::{BinaryOp, EntityType, Expr, ExprKind, Literal, PatternElem, UnaryOp, Var};
+use cedar_policy_core::ast::{
+    BinaryOp, EntityType, Expr, ExprKind, Literal, PatternElem, UnaryOp, Var,
+};
 use cedar_policy_core::validator::types::{BoolType, Type};
 use domain::facts::AssuranceFacts;
 
@@ -379,9 +381,8 @@ impl<'a> Reasoner<'a> {
                 ExprKind::Lit(Literal::Bool(wanted)) if is_bool(side) => {
                     let parted = self.part(side, vec![world.clone()]);
                     self.loose |= parted.yes.len() > 1 || parted.no.len() > 1;
-                    let mut both = [parted.yes, parted.no].map(|worlds| {
-                        worlds.into_iter().reduce(|one, other| one.or(&other))
-                    });
+                    let mut both = [parted.yes, parted.no]
+                        .map(|worlds| worlds.into_iter().reduce(|one, other| one.or(&other)));
                     if !wanted {
                         both.reverse();
                     }
@@ -403,10 +404,7 @@ impl<'a> Reasoner<'a> {
                 ExprKind::Lit(wanted @ (Literal::String(_) | Literal::EntityUID(_))) => {
                     if let ExprKind::Lit(literal) = side.expr_kind() {
                         let same = literal == wanted;
-                        return (
-                            same.then(|| world.clone()),
-                            (!same).then(|| world.clone()),
-                        );
+                        return (same.then(|| world.clone()), (!same).then(|| world.clone()));
                     }
                     let term = self.terms.of(side);
                     return self.among(term, &BTreeSet::from([wanted.clone()]), world);

@@ -53,9 +53,7 @@ pub(super) fn check(desk: &mut Desk<'_>, held: &Held) {
     for (position, rung) in rungs.iter().enumerate() {
         let by = rungs.iter().enumerate().position(|(other, by)| {
             // Of two that say the same, one stays.
-            other != position
-                && !shadowed.contains(&(other, position))
-                && covers(desk, by, rung)
+            other != position && !shadowed.contains(&(other, position)) && covers(desk, by, rung)
         });
         shadowed.extend(by.map(|by| (position, by)));
     }

@@ -128,9 +128,7 @@ fn is_score(expr: &Expr) -> bool {
     else {
         return false;
     };
-    attr == "score"
-        && group == "risk"
-        && matches!(context.expr_kind(), ExprKind::Var(Var::Context))
+    attr == "score" && group == "risk" && matches!(context.expr_kind(), ExprKind::Var(Var::Context))
 }
 
 #[cfg(test)]

@@ -27,8 +27,7 @@ pub(super) fn run(args: &CheckArgs, settings: &Settings, output: Output) -> Resu
     let entities = args.place.entities(settings)?;
     let checked = lint::check(&files, entities.as_ref(), Some(settings.risk.levels));
     let findings = &checked.findings;
-    let bad = findings.has_errors()
-        || (args.strict && findings.count(Severity::Warning) > 0);
+    let bad = findings.has_errors() || (args.strict && findings.count(Severity::Warning) > 0);
     let report = json!({
         "ok": !bad,
         "policies": checked.policies.as_ref().map(::policy::Policies::len),

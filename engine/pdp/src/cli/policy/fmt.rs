@@ -116,9 +116,8 @@ fn files(
     } else {
         &args.paths
     };
-    let unable = |path: &Path, error: io::Error| {
-        Failure::Unable(format!("{}: {error}", path.display()))
-    };
+    let unable =
+        |path: &Path, error: io::Error| Failure::Unable(format!("{}: {error}", path.display()));
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -154,9 +153,8 @@ fn written(text: &str) -> Result<(), Failure> {
 
 /// Puts a text in the place of a file, whole or not at all: an engine may watch the folder.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let unable = |error: &dyn std::fmt::Display| {
-        Failure::Unable(format!("{}: {error}", path.display()))
-    };
+    let unable =
+        |error: &dyn std::fmt::Display| Failure::Unable(format!("{}: {error}", path.display()));
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -62,11 +62,7 @@ pub(super) fn run(args: &GraphArgs, settings: &Settings, output: Output) -> Resu
     output.print(&in_json(&graph), text.trim_end())
 }
 
-fn select(
-    args: &GraphArgs,
-    policies: &Policies,
-    directory: &Directory,
-) -> Result<Graph, Failure> {
+fn select(args: &GraphArgs, policies: &Policies, directory: &Directory) -> Result<Graph, Failure> {
     let (kinds, mut reach) = policies.reach();
     let mut shown: BTreeSet<usize> = (0..kinds.len()).collect();
     let keep = |shown: &mut BTreeSet<usize>, test: &dyn Fn(&RequestKind) -> bool| {
@@ -107,7 +103,9 @@ fn select(
     let numbers: BTreeMap<usize, usize> = shown.iter().copied().zip(0..).collect();
     for policy in &mut reach {
         let kinds = policy.kinds.iter();
-        policy.kinds = kinds.filter_map(|kind| numbers.get(kind).copied()).collect();
+        policy.kinds = kinds
+            .filter_map(|kind| numbers.get(kind).copied())
+            .collect();
     }
     let kinds = kinds.into_iter().enumerate();
     let kinds = kinds.filter(|(position, _)| shown.contains(position));
@@ -220,7 +218,11 @@ fn edges(graph: &Graph) -> Vec<(usize, String, String)> {
     let mut edges = Vec::new();
     for (position, policy) in graph.reach.iter().enumerate() {
         let mut actions: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
-        for kind in policy.kinds.iter().filter_map(|kind| graph.kinds.get(*kind)) {
+        for kind in policy
+            .kinds
+            .iter()
+            .filter_map(|kind| graph.kinds.get(*kind))
+        {
             let (principals, resources) = actions.entry(&kind.action).or_default();
             principals.insert(&kind.principal);
             resources.insert(&kind.resource);
