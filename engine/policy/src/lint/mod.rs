@@ -8,10 +8,12 @@
 mod actions;
 mod annotations;
 mod assurances;
+mod atoms;
 mod conditions;
 mod failures;
 mod ladder;
 mod names;
+mod numbers;
 mod polarity;
 mod ranges;
 mod reason;
