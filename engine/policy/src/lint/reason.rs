@@ -164,7 +164,12 @@ impl<'a> Reasoner<'a> {
                 let mut parted = Parted::default();
                 for world in worlds {
                     self.inspect(condition, &world);
-                    let (yes, no) = self.atom(condition, &world);
+                    let (yes, no) = match condition.data() {
+                        // Nothing is to be learnt from what holds by its type.
+                        Some(Type::Bool(BoolType::True)) => (Some(world), None),
+                        Some(Type::Bool(BoolType::False)) => (None, Some(world)),
+                        _ => self.atom(condition, &world),
+                    };
                     parted.yes.extend(yes);
                     parted.no.extend(no);
                 }
