@@ -208,9 +208,7 @@ fn clock(request: &AccessRequest, basis: Basis<'_>, time: Timestamp) -> TimeFact
         otherwise: basis.settings.time_zone.as_deref(),
     };
     let subject = &request.subject.entity;
-    basis
-        .directory
-        .clock(basis.policies, subject, zones, time)
+    basis.directory.clock(basis.policies, subject, zones, time)
 }
 
 /// What is a deny before any policy is asked, whatever the score.

@@ -120,7 +120,11 @@ pub(crate) fn crowds(app: &App, request: &AccessRequest, snapshot: &Snapshot) ->
 
 /// A whole number of the resource, its label or size: what is stored; the caller's word fills in
 /// only what is not.
-pub(crate) fn of_resource(request: &AccessRequest, snapshot: &Snapshot, attribute: &str) -> Signal<i64> {
+pub(crate) fn of_resource(
+    request: &AccessRequest,
+    snapshot: &Snapshot,
+    attribute: &str,
+) -> Signal<i64> {
     let resource = &request.resource;
     match snapshot
         .directory

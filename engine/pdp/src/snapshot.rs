@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use domain::record::Revisions;
 use domain::{EntityRef, Timestamp};
+use policy::lint::Against;
 use policy::{Directory, Entry, Policies, Problem, SourceFile};
 use risk::Model;
 use store::sqlite::StoredEntities;
@@ -131,15 +132,13 @@ pub fn load_set(texts: &Texts, risk: &risk::Settings) -> Result<Set, Vec<Fault>>
     let policies = Policies::load(&texts.policies).map_err(in_files)?;
     let directory = Directory::load(&texts.entities, &policies).map_err(in_files)?;
     let directory = with_stored(directory, &texts.stored, &policies)?;
-    let mut warnings: Vec<String> = policies
-        .warnings()
-        .0
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    warnings.extend(directory.open_grants(&policies));
+    let against = Against {
+        levels: Some(risk.levels),
+        directory: Some(&directory),
+    };
+    let odd = policies.hold_against(&texts.policies, against);
+    let mut warnings: Vec<String> = odd.0.iter().map(ToString::to_string).collect();
     warnings.extend(directory.unknown_zones(&policies, &risk.time_zone_attribute));
-    warnings.extend(differing_thresholds(&policies, risk.levels));
     Ok(Set {
         policies: Arc::new(policies),
         directory: Arc::new(directory),
@@ -262,38 +261,6 @@ pub fn load_folder(settings: &Settings) -> Result<Set, Vec<Fault>> {
         }
     };
     load_set(&texts, &settings.risk)
-}
-
-/// Policies that compare the score with something that is no level of the settings, and levels
-/// that no policy compares with: one of the two is not what somebody thinks it is.
-fn differing_thresholds(policies: &Policies, levels: [u8; 3]) -> Vec<String> {
-    let thresholds = policies.score_thresholds();
-    if thresholds.is_empty() {
-        return Vec::new();
-    }
-    let mut warnings: Vec<String> = thresholds
-        .iter()
-        .filter(|(_, threshold)| !levels.iter().any(|level| i64::from(*level) == *threshold))
-        .map(|(id, threshold)| {
-            format!(
-                "warning: policy `{id}` compares the score with {threshold}, which is none of \
-                 `risk.levels` {levels:?}: reported levels and session tiers will not follow it"
-            )
-        })
-        .collect();
-    warnings.extend(
-        levels
-            .iter()
-            .filter(|level| {
-                !thresholds
-                    .iter()
-                    .any(|(_, found)| *found == i64::from(**level))
-            })
-            .map(|level| {
-                format!("warning: no policy compares the score with {level} of `risk.levels`")
-            }),
-    );
-    warnings
 }
 
 /// The snapshot that decides now, and what became of the attempts to renew it.

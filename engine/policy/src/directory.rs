@@ -117,7 +117,7 @@ impl Directory {
     pub fn load(file: &SourceFile, policies: &Policies) -> Result<Self, Problems> {
         let entities = cedar_policy::Entities::from_json_str(&file.text, Some(policies.schema()))
             .map_err(|error| {
-                Problems(vec![Problem::error(&file.name, told(&error)).with_help(
+                Problems(vec![Problem::error(&file.name, told(&error)).of_kind("entities::refused").with_help(
                     "entities are a JSON array of {\"uid\":{\"type\",\"id\"},\"attrs\":{},\"parents\":[]}",
                 )])
             })?;

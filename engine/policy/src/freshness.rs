@@ -41,7 +41,8 @@ pub(crate) fn refuse(set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Pr
                     found.age, found.seconds
                 ),
             )
-            .at(file, found.offset.unwrap_or(*start))
+            .over(file, found.offset.unwrap_or(*start), found.length)
+            .of_kind("policy::window-too-short")
             .with_help(format!("ask for {} seconds or more", WINDOW_MIN))
         }));
     }
@@ -56,6 +57,8 @@ struct TooShort<'a> {
     seconds: i64,
     /// Where it stands: bytes from the beginning of its file, if that is known.
     offset: Option<usize>,
+    /// How long the comparison is, bytes.
+    length: usize,
 }
 
 /// Windows of a condition that are too short. Whatever way round an age is compared with a number,
@@ -77,6 +80,7 @@ fn too_short(condition: &Arc<Expr>) -> impl Iterator<Item = TooShort<'_>> {
             age,
             seconds,
             offset: part.source_loc().map(|loc| loc.span.offset()),
+            length: part.source_loc().map_or(1, |loc| loc.span.len()),
         })
     })
 }

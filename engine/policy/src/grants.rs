@@ -1,7 +1,7 @@
 //! Permits that a caller's word can open: they read an attribute that stored entities lack, and
 //! what is not stored is filled in from the `properties` of the request.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use cedar_policy_core::ast::{
     Effect, EntityReference, EntityType, Expr, ExprKind, PrincipalOrResourceConstraint, Var,
@@ -11,47 +11,72 @@ use smol_str::SmolStr;
 use crate::directory::Directory;
 use crate::load::{Policies, Policy};
 
+/// A permit that a caller's word can open.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenGrant {
+    /// The position of the policy.
+    pub(crate) policy: usize,
+    /// Where it reads the attribute: offset and length, bytes.
+    pub(crate) place: Option<(usize, usize)>,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
 impl Directory {
-    /// What permits read of `@stored` entities that some of them lack, each as a sentence that
-    /// says what to do.
-    #[must_use]
-    pub fn open_grants(&self, policies: &Policies) -> Vec<String> {
-        let mut told = Vec::new();
-        let permits = policies.policies.iter();
-        for policy in permits.filter(|policy| policy.effect == Effect::Permit) {
-            let read: BTreeSet<(Var, SmolStr)> = policy
-                .condition
-                .iter()
-                .flat_map(|condition| condition.subexpressions())
-                .filter_map(party_attribute)
-                .collect();
-            for (party, attribute) in read {
+    /// What permits read of `@stored` entities that some of them lack, each once.
+    pub(crate) fn open_grants(&self, policies: &Policies) -> Vec<OpenGrant> {
+        let mut found = Vec::new();
+        // Looked up once for an attribute of a type, however many permits read it.
+        let mut lacking: BTreeMap<(EntityType, SmolStr), (usize, usize)> = BTreeMap::new();
+        let permits = policies.policies.iter().enumerate();
+        for (position, policy) in permits.filter(|(_, policy)| policy.effect == Effect::Permit) {
+            let mut read = BTreeMap::new();
+            let condition = policy.condition.iter();
+            for part in condition.flat_map(|condition| condition.subexpressions()) {
+                if let Some(pair) = party_attribute(part) {
+                    let loc = part.source_loc();
+                    let place = loc.map(|loc| (loc.start(), loc.end() - loc.start()));
+                    read.entry(pair).or_insert(place);
+                }
+            }
+            for ((party, attribute), place) in read {
                 for kind in policies.filled_types(party, &attribute) {
-                    if could_be(policy, party, kind) {
-                        told.extend(self.lacking(&policy.told.id, party, &attribute, kind));
+                    if !could_be(policy, party, kind) {
+                        continue;
+                    }
+                    let (lack, all) = *lacking
+                        .entry((kind.clone(), attribute.clone()))
+                        .or_insert_with(|| self.lacking(kind, &attribute));
+                    if lack > 0 {
+                        let id = &policy.told.id;
+                        found.push(OpenGrant {
+                            policy: position,
+                            place,
+                            message: format!(
+                                "policy `{id}` permits by `{party}.{attribute}`, which {lack} of \
+                                 {all} stored {kind} entities lack: there the caller's \
+                                 `properties` say what it is"
+                            ),
+                            help: format!(
+                                "store it, or annotate {kind} with `@stored(\"alone\")`, so that \
+                                 only what is stored counts"
+                            ),
+                        });
                     }
                 }
             }
         }
-        told
+        found
     }
 
-    fn lacking(&self, id: &str, party: Var, attribute: &str, kind: &EntityType) -> Option<String> {
-        let stored = || {
-            self.entities()
-                .filter(|entity| entity.uid().entity_type() == kind)
-        };
-        let lacking = stored()
-            .filter(|entity| entity.get(attribute).is_none())
-            .count();
-        (lacking > 0).then(|| {
-            format!(
-                "warning: policy `{id}` permits by `{party}.{attribute}`, which {lacking} of {} \
-                 stored {kind} entities lack: there the caller's `properties` say what it is. \
-                 Store it, or annotate {kind} with `@stored(\"alone\")`, so that only what is \
-                 stored counts",
-                stored().count()
-            )
+    /// How many stored entities of a type lack an attribute, and how many there are.
+    fn lacking(&self, kind: &EntityType, attribute: &str) -> (usize, usize) {
+        let stored = self
+            .entities()
+            .filter(|entity| entity.uid().entity_type() == kind);
+        stored.fold((0, 0), |(lack, all), entity| {
+            let lacks = usize::from(entity.get(attribute).is_none());
+            (lack + lacks, all + 1)
         })
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn link<'a>(
                 problems.push(
                     Problem::error(&file.name, without_place(&error.to_string()))
                         .at(file, offset)
+                        .of_kind("policy::links")
                         .with_help(FORM),
                 );
                 wrong = true;
@@ -76,7 +77,9 @@ pub(crate) fn link<'a>(
             linked.insert(PolicyId::new(&link.template_id));
             let id = PolicyId::new(&link.link_id);
             if let Err((message, help)) = add(link, &id, set, places) {
-                let problem = Problem::error(&file.name, message).with_help(help);
+                let problem = Problem::error(&file.name, message)
+                    .of_kind("policy::links")
+                    .with_help(help);
                 problems.push(problem.at(file, offset));
                 wrong = true;
             } else {
@@ -97,11 +100,16 @@ pub(crate) fn link<'a>(
                     template.id()
                 ),
             );
-            Some(problem.at(file, *offset).with_help(format!(
-                "write the principal or resource in place of the slot, or put \
+            Some(
+                problem
+                    .at(file, *offset)
+                    .of_kind("policy::template")
+                    .with_help(format!(
+                        "write the principal or resource in place of the slot, or put \
                  [{{\"template_id\":{:?},\"link_id\":\"…\",\"args\":{{…}}}}] into a `*.links.json`",
-                template.id().to_string()
-            )))
+                        template.id().to_string()
+                    )),
+            )
         })
         .collect();
     problems.append(&mut lonely);

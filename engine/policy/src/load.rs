@@ -1,13 +1,13 @@
 //! From a folder of text to a policy set that may decide: parsed, merged, validated strictly.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator};
+use cedar_policy::{PolicyId, PolicySet, Schema, SchemaFragment};
 use cedar_policy_core::ast::{self, EntityType, EntityUID};
-use cedar_policy_core::validator::ValidatorSchema;
 use cedar_policy_core::validator::types::Attributes as AttributeTypes;
+use cedar_policy_core::validator::{ValidatorActionId, ValidatorSchema};
 use domain::{DecidingPolicy, EntityRef};
 use miette::Diagnostic as _;
 use smol_str::SmolStr;
@@ -20,6 +20,7 @@ use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
 use crate::slice::Slices;
 use crate::source::{self, SourceFile};
+use crate::validate::validate;
 
 /// A policy set with its schema: immutable, whole, of one revision.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub struct Policies {
     schema: Schema,
     /// By the action's id; several when namespaces share one.
     actions: HashMap<SmolStr, Vec<ActionPlan>>,
-    annotated: AnnotatedTypes,
+    pub(crate) annotated: AnnotatedTypes,
     pub(crate) policies: Vec<Policy>,
     pub(crate) slices: Slices,
     /// Types of principals and resources by name: to parse one for each request would cost more
@@ -51,6 +52,8 @@ pub(crate) struct Policy {
     /// Whether the condition looks at the context.
     pub(crate) reads_context: bool,
     pub(crate) policy: ast::Policy,
+    /// The name of the file that it stands in.
+    pub(crate) file: Arc<str>,
 }
 
 /// What the schema says of one action.
@@ -102,11 +105,8 @@ impl Policies {
             .entity_type_names()
             .map(|kind| (SmolStr::from(kind.to_string()), kind.clone()))
             .collect();
-        problems.sort_by(|a, b| {
-            (b.severity, &a.file, a.place, &a.message)
-                .cmp(&(a.severity, &b.file, b.place, &b.message))
-        });
-        let problems = Problems(problems);
+        let mut problems = Problems(problems);
+        problems.sort();
         if problems.has_errors() {
             return Err(problems);
         }
@@ -191,29 +191,6 @@ impl Policies {
         &self.schema
     }
 
-    /// The whole numbers that policies compare `context.risk.score` with, by policy.
-    #[must_use]
-    pub fn score_thresholds(&self) -> Vec<(Arc<str>, i64)> {
-        let mut found = Vec::new();
-        for policy in &self.policies {
-            let condition = policy.condition.iter();
-            for part in condition.flat_map(|condition| condition.subexpressions()) {
-                if let ast::ExprKind::BinaryApp { op, arg1, arg2 } = part.expr_kind()
-                    && matches!(op, ast::BinaryOp::Less | ast::BinaryOp::LessEq)
-                {
-                    let pair = [(arg1, arg2), (arg2, arg1)];
-                    found.extend(
-                        pair.into_iter()
-                            .filter(|(score, _)| is_score(score))
-                            .filter_map(|(_, limit)| whole_number(limit))
-                            .map(|limit| (Arc::clone(&policy.told.id), limit)),
-                    );
-                }
-            }
-        }
-        found
-    }
-
     pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
         self.actions.get(action).map_or(&[], Vec::as_slice)
     }
@@ -278,13 +255,16 @@ impl Policies {
 }
 
 /// The actions that an action group holds, itself among them.
-fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
+pub(crate) fn members(schema: &ValidatorSchema, group: &EntityUID) -> Vec<EntityUID> {
     let below = schema
         .get_action_id(group)
         .into_iter()
         .flat_map(|group| group.descendants());
     below.chain([group]).cloned().collect()
 }
+
+/// The kind of what is wrong with a schema.
+const SCHEMA: &str = "cedar::schema";
 
 /// Where each policy stands: file and byte offset.
 pub(crate) type Places<'a> = HashMap<PolicyId, (&'a SourceFile, usize)>;
@@ -294,12 +274,14 @@ fn parse_schemas(files: &[SourceFile], problems: &mut Vec<Problem>) -> Vec<Schem
     for file in files.iter().filter(|file| file.is_schema()) {
         match SchemaFragment::from_cedarschema_str(&file.text) {
             Ok((fragment, warnings)) => {
-                problems.extend(
-                    warnings.map(|warning| Problem::from_cedar(file, &warning).as_warning()),
-                );
+                problems.extend(warnings.map(|warning| {
+                    Problem::from_cedar(file, &warning)
+                        .as_warning()
+                        .of_kind(SCHEMA)
+                }));
                 fragments.push(fragment);
             }
-            Err(error) => problems.push(Problem::from_cedar(file, &error)),
+            Err(error) => problems.push(Problem::from_cedar(file, &error).of_kind(SCHEMA)),
         }
     }
     fragments
@@ -314,6 +296,7 @@ fn merge_schemas(
     if schemas.is_empty() {
         problems.push(
             Problem::error("policies", "there is no schema")
+                .of_kind(SCHEMA)
                 .with_help("put a `*.cedarschema` file beside the policies"),
         );
         return None;
@@ -336,7 +319,7 @@ fn merge_schemas(
                     }
                 }
             };
-            problems.push(problem);
+            problems.push(problem.of_kind(SCHEMA));
             None
         }
     }
@@ -352,7 +335,10 @@ fn parse_policies<'a>(
         let set = match PolicySet::from_str(&file.text) {
             Ok(set) => set,
             Err(errors) => {
-                problems.extend(errors.iter().map(|error| Problem::from_cedar(file, error)));
+                let errors = errors.iter();
+                problems.extend(
+                    errors.map(|error| Problem::from_cedar(file, error).of_kind("cedar::syntax")),
+                );
                 continue;
             }
         };
@@ -373,6 +359,7 @@ fn parse_policies<'a>(
                     problems.push(
                         Problem::error(&file.name, "the policy has no `@id`")
                             .at(file, offset)
+                            .of_kind("policy::no-id")
                             .with_help("begin it with `@id(\"what-it-is-for\")`: answers and records name it")
                             .as_warning(),
                     );
@@ -383,6 +370,7 @@ fn parse_policies<'a>(
                 problems.push(
                     Problem::error(&file.name, format!("`@id(\"{id}\")` is taken"))
                         .at(file, offset)
+                        .of_kind("policy::duplicate-id")
                         .with_help(links::stands(&id, &places)),
                 );
                 continue;
@@ -400,30 +388,6 @@ fn parse_policies<'a>(
     (merged, places)
 }
 
-fn validate(schema: &Schema, set: &PolicySet, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    let validator = Validator::new(schema.clone());
-    let result = validator.validate(set, ValidationMode::Strict);
-    let placed = |id: &PolicyId, found: &dyn miette::Diagnostic| {
-        let (file, offset) = places.get(id)?;
-        let problem = Problem::from_cedar(file, found);
-        // What is wrong with a link points into its template, which is in another file.
-        let elsewhere = file.is_links() || problem.place.is_none();
-        Some(if elsewhere {
-            problem.at(file, *offset)
-        } else {
-            problem
-        })
-    };
-    let errors = result.validation_errors();
-    problems.extend(errors.filter_map(|error| placed(error.policy_id(), error)));
-    let warnings = result.validation_warnings();
-    problems.extend(
-        warnings
-            .filter_map(|warning| placed(warning.policy_id(), warning))
-            .map(Problem::as_warning),
-    );
-}
-
 fn plan_actions(
     schema: &ValidatorSchema,
     files: &[SourceFile],
@@ -431,7 +395,8 @@ fn plan_actions(
     problems: &mut Vec<Problem>,
 ) -> HashMap<SmolStr, Vec<ActionPlan>> {
     let mut plans: HashMap<SmolStr, Vec<ActionPlan>> = HashMap::new();
-    let file = files.iter().find(|file| file.is_schema());
+    // Actions share their contexts: what is wrong with one is said once, at the first of them.
+    let mut wrong: BTreeMap<String, BTreeMap<String, &ValidatorActionId>> = BTreeMap::new();
     for action in schema.action_ids() {
         match ContextShape::new(action.context_type(), mentions) {
             Ok(context) => {
@@ -445,18 +410,55 @@ fn plan_actions(
                         resources: action.applies_to_resources().cloned().collect(),
                     });
             }
-            Err(messages) => problems.extend(messages.into_iter().map(|message| {
-                let name = file.map_or("schema", |file| &file.name);
-                Problem::error(name, format!("action {}: {message}", action.name())).with_help(
-                    "reserved names of `context` have the types that the engine gives them",
-                )
-            })),
+            Err(messages) => {
+                for message in messages {
+                    let actions = wrong.entry(message).or_default();
+                    actions.insert(action.name().to_string(), action);
+                }
+            }
         }
+    }
+    for (message, actions) in wrong {
+        let Some((name, first)) = actions.first_key_value() else {
+            continue;
+        };
+        let others = match actions.len() - 1 {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        let message = format!("action {name}{others}: {message}");
+        problems.push(
+            at_action(files.iter(), first, message)
+                .of_kind("policy::reserved-name")
+                .with_help("reserved names of `context` have the types that the engine gives them"),
+        );
     }
     plans
 }
 
+/// A problem where a schema declares an action.
+pub(crate) fn at_action<'a>(
+    files: impl Iterator<Item = &'a SourceFile> + Clone,
+    action: &ValidatorActionId,
+    message: String,
+) -> Problem {
+    let mut schemas = files.filter(|file| file.is_schema());
+    let loc = action.loc();
+    let declared = loc.and_then(|loc| {
+        let file = schemas.clone().find(|file| file.text == *loc.src)?;
+        Some((file, loc))
+    });
+    match declared {
+        Some((file, loc)) => {
+            let length = loc.end() - loc.start();
+            Problem::error(&file.name, message).over(file, loc.start(), length)
+        }
+        None => Problem::error(schemas.next().map_or("schema", |file| &file.name), message),
+    }
+}
+
 fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
+    let mut names: HashMap<&str, Arc<str>> = HashMap::new();
     let mut policies: Vec<Policy> = set
         .policies()
         .map(|policy| {
@@ -473,35 +475,24 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
                 effect: core.effect(),
                 condition,
                 policy: core.clone(),
+                file: places
+                    // What is said of a link is said of its template.
+                    .get(policy.template_id().unwrap_or(policy.id()))
+                    .map(|(file, _)| {
+                        let name = names.entry(&file.name);
+                        Arc::clone(name.or_insert_with(|| Arc::from(&*file.name)))
+                    })
+                    .unwrap_or_default(),
             }
         })
         .collect();
     // In the order in which they stand in the files, so that answers list them the same way
     // each time.
-    policies.sort_by_key(|policy| {
-        let id = PolicyId::new(&*policy.told.id);
-        places
-            .get(&id)
-            .map(|(file, offset)| (file.name.clone(), *offset))
+    policies.sort_by_cached_key(|policy| {
+        let offset = offset_of(policy.policy.template().loc());
+        (Arc::clone(&policy.file), offset)
     });
     policies
-}
-
-/// Whether an expression is `context.risk.score`.
-fn is_score(expr: &ast::Expr) -> bool {
-    let ast::ExprKind::GetAttr { expr: risk, attr } = expr.expr_kind() else {
-        return false;
-    };
-    let ast::ExprKind::GetAttr {
-        expr: context,
-        attr: group,
-    } = risk.expr_kind()
-    else {
-        return false;
-    };
-    attr == "score"
-        && group == "risk"
-        && matches!(context.expr_kind(), ast::ExprKind::Var(ast::Var::Context))
 }
 
 pub(crate) fn whole_number(expr: &ast::Expr) -> Option<i64> {

@@ -7,10 +7,24 @@ use crate::source::SourceFile;
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Something that could not be decided, or is only worth knowing.
+    Note,
     /// The set works, but somebody will be surprised.
     Warning,
-    /// The set is not loaded.
+    /// The set is not what its author means; most of these keep it from loading.
     Error,
+}
+
+impl Severity {
+    /// `error`, `warning` or `note`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// One finding, with its place.
@@ -18,12 +32,17 @@ pub enum Severity {
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
+    /// What kind of problem it is, for machines: `policy::never-matches`. It stays the same when
+    /// the words change.
+    pub code: &'static str,
     /// The file.
     pub file: String,
     /// Line and column, from 1, where they are known.
     pub place: Option<(usize, usize)>,
     /// The line itself.
     pub line: Option<String>,
+    /// How many characters of the line it is about, from the column on; at least 1.
+    pub width: usize,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
@@ -35,9 +54,11 @@ impl Problem {
     pub fn error(file: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
+            code: "policy::refused",
             file: file.into(),
             place: None,
             line: None,
+            width: 1,
             message: message.into(),
             help: None,
         }
@@ -46,10 +67,25 @@ impl Problem {
     /// The same as a warning.
     #[must_use]
     pub fn as_warning(self) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..self
-        }
+        self.as_bad_as(Severity::Warning)
+    }
+
+    /// The same as a note.
+    #[must_use]
+    pub fn as_note(self) -> Self {
+        self.as_bad_as(Severity::Note)
+    }
+
+    /// The same, this bad.
+    #[must_use]
+    pub fn as_bad_as(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// The same of this kind.
+    #[must_use]
+    pub fn of_kind(self, code: &'static str) -> Self {
+        Self { code, ..self }
     }
 
     /// The same with advice.
@@ -64,25 +100,24 @@ impl Problem {
     /// The same at a byte offset of its file.
     #[must_use]
     pub fn at(self, source: &SourceFile, offset: usize) -> Self {
-        let before = source.text.get(..offset).unwrap_or(&source.text);
-        let row = before.matches('\n').count();
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
-        let line = source
-            .text
-            .lines()
-            .nth(row)
-            .map(|line| line.trim_end().to_owned());
+        let (row, column) = source.row_and_column(offset);
         Self {
             file: source.name.clone(),
-            place: Some((row + 1, column)),
-            line,
+            place: Some((row + 1, column + 1)),
+            line: source.row(row).map(|line| line.trim_end().to_owned()),
             ..self
+        }
+    }
+
+    /// The same about so many bytes of its file, from this offset on; what is on further lines is
+    /// not shown.
+    #[must_use]
+    pub(crate) fn over(self, source: &SourceFile, offset: usize, length: usize) -> Self {
+        let text = source.text.get(offset..offset.saturating_add(length));
+        let first = text.and_then(|text| text.lines().next());
+        Self {
+            width: first.map_or(1, |text| text.trim_end().chars().count().max(1)),
+            ..self.at(source, offset)
         }
     }
 
@@ -96,7 +131,7 @@ impl Problem {
         match found.labels().and_then(|mut labels| labels.next()) {
             Some(label) => {
                 let hint = label.label().map(str::to_owned);
-                let problem = problem.at(source, label.offset());
+                let problem = problem.over(source, label.offset(), label.len());
                 match hint {
                     Some(hint) if problem.help.is_none() => problem.with_help(hint),
                     _ => problem,
@@ -113,14 +148,16 @@ impl fmt::Display for Problem {
         if let Some((line, column)) = self.place {
             write!(f, ":{line}:{column}")?;
         }
-        let word = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        write!(f, ": {word}: {}", self.message)?;
+        write!(f, ": {}: {}", self.severity.word(), self.message)?;
         if let (Some((number, column)), Some(line)) = (self.place, &self.line) {
-            let mark = " ".repeat(column.saturating_sub(1));
-            write!(f, "\n  {number:>4} | {line}\n       | {mark}^")?;
+            // The same tabs under the same tabs, so that the mark stands where it should.
+            let before = line.chars().take(column.saturating_sub(1));
+            let indent: String = before
+                .map(|letter| if letter == '\t' { '\t' } else { ' ' })
+                .collect();
+            let room = line.chars().count().saturating_sub(column - 1).max(1);
+            let mark = "^".repeat(self.width.min(room));
+            write!(f, "\n  {number:>4} | {line}\n       | {indent}{mark}")?;
         }
         if let Some(help) = &self.help {
             write!(f, "\n       = help: {help}")?;
@@ -137,9 +174,24 @@ impl Problems {
     /// Whether any of them keeps the set from loading.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.0
-            .iter()
-            .any(|problem| problem.severity == Severity::Error)
+        self.count(Severity::Error) > 0
+    }
+
+    /// How many there are of a severity.
+    #[must_use]
+    pub fn count(&self, severity: Severity) -> usize {
+        let problems = self.0.iter();
+        problems
+            .filter(|problem| problem.severity == severity)
+            .count()
+    }
+
+    /// The worst first, then by file and place.
+    pub fn sort(&mut self) {
+        self.0.sort_by(|a, b| {
+            (b.severity, &a.file, a.place, &a.message)
+                .cmp(&(a.severity, &b.file, b.place, &b.message))
+        });
     }
 }
 

@@ -67,8 +67,26 @@ impl Scope {
         }
     }
 
+    /// Whether some party of a type could meet this scope. `below` says whether entities of its
+    /// second type can be members of entities of its first.
+    pub(crate) fn has_room_for(
+        &self,
+        kind: &EntityType,
+        below: impl Fn(&EntityType, &EntityType) -> bool,
+    ) -> bool {
+        let within =
+            |group: &EntityUID| group.entity_type() == kind || below(group.entity_type(), kind);
+        match self {
+            Self::Any => true,
+            Self::Is(only) => only == kind,
+            Self::Equal(uid) => uid.entity_type() == kind,
+            Self::In(group) => within(group),
+            Self::IsIn(only, group) => only == kind && within(group),
+        }
+    }
+
     /// Whether a party meets this scope: what Cedar would say, and as exactly.
-    fn admits(&self, party: &Party<'_>) -> bool {
+    pub(crate) fn admits(&self, party: &Party<'_>) -> bool {
         match self {
             Self::Any => true,
             Self::Is(kind) => party.uid.entity_type() == kind,
@@ -239,6 +257,11 @@ impl Slices {
             };
             of_given.admits(given).then_some((position, of_sought))
         })
+    }
+
+    /// What the scope of a policy says of principal and resource, by its position.
+    pub(crate) fn scope(&self, policy: usize) -> Option<&(Scope, Scope)> {
+        self.scopes.get(policy)
     }
 
     /// The policies whose scope this request meets, in the order in which they were filed.

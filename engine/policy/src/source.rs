@@ -12,14 +12,20 @@ pub struct SourceFile {
     pub name: String,
     /// Its text.
     pub text: String,
+    /// Where its lines begin: looked for once, as a set may have a message for each of its
+    /// thousands of policies.
+    rows: Vec<usize>,
 }
 
 impl SourceFile {
     /// A file that exists only in memory.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
         Self {
             name: name.into(),
-            text: text.into(),
+            rows: [0].into_iter().chain(ends).collect(),
+            text,
         }
     }
 
@@ -28,6 +34,26 @@ impl SourceFile {
     pub fn base_name(&self) -> &str {
         let base = Path::new(&self.name).file_name();
         base.and_then(|base| base.to_str()).unwrap_or(&self.name)
+    }
+
+    /// The row and the column, in characters and both from 0, of a byte offset; the end of the
+    /// text for what lies behind it.
+    pub(crate) fn row_and_column(&self, offset: usize) -> (usize, usize) {
+        let offset = if self.text.is_char_boundary(offset) {
+            offset
+        } else {
+            self.text.len()
+        };
+        let row = self.rows.partition_point(|start| *start <= offset) - 1;
+        let start = self.rows.get(row).copied().unwrap_or_default();
+        let before = self.text.get(start..offset).unwrap_or_default();
+        (row, before.chars().count())
+    }
+
+    /// The text of a row, from 0.
+    pub(crate) fn row(&self, row: usize) -> Option<&str> {
+        let start = *self.rows.get(row)?;
+        self.text.get(start..)?.lines().next()
     }
 
     /// Whether it is a schema (`*.cedarschema`).

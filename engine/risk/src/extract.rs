@@ -199,12 +199,14 @@ impl Evidence {
             action: Key::NOTHING,
             failed: false,
             refused_prompt: false,
+            bytes: None,
         };
         let attempt = Attempt {
             at: Timestamp::MIN,
             sources: [None; 3],
             subject: Key::NOTHING,
             failed: false,
+            score: 0,
         };
         Self {
             facts,

@@ -6,30 +6,21 @@ use std::process::Command;
 
 use crate::harness::{BINARY, Engine, alice_reads, eventually, root, run};
 
-/// A fenced `sh` block, and the subcommand of `policy` that it needs, if it says so:
-/// ```` ```sh needs=replay ````.
-#[derive(Debug)]
-struct Block {
-    needs: Option<String>,
-    text: String,
-}
-
-fn blocks(page: &str) -> Vec<Block> {
-    let mut found: Vec<Block> = Vec::new();
+/// The texts of the fenced `sh` blocks.
+fn blocks(page: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
     let mut inside = false;
     for line in page.lines() {
         match (inside, line.strip_prefix("```")) {
-            (false, Some(info)) if info.split(' ').next() == Some("sh") => {
-                let needs = info.split_once("needs=").map(|(_, needs)| needs.to_owned());
-                let text = String::new();
-                found.push(Block { needs, text });
+            (false, Some("sh")) => {
+                found.push(String::new());
                 inside = true;
             }
             (true, Some(_)) => inside = false,
             (true, None) => {
                 let block = found.last_mut().unwrap();
-                block.text.push_str(line);
-                block.text.push('\n');
+                block.push_str(line);
+                block.push('\n');
             }
             _ => {}
         }
@@ -48,18 +39,6 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(&path, &target).unwrap();
         }
     }
-}
-
-/// Blocks that need a subcommand that is not there are skipped, and said to be.
-fn is_there(block: &Block) -> bool {
-    let Some(needs) = &block.needs else {
-        return true;
-    };
-    let help = run(Command::new(BINARY).args(["policy", needs, "--help"]));
-    if help.status != Some(0) {
-        println!("SKIPPED: there is no `portreeve policy {needs}` yet");
-    }
-    help.status == Some(0)
 }
 
 #[expect(
@@ -105,8 +84,8 @@ fn what_the_readme_says_can_be_pasted() {
     std::fs::write(&pgrep, format!("#!/bin/sh\necho {}\n", engine.id())).unwrap();
     std::fs::set_permissions(&pgrep, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut script = String::from("set -eu\n");
-    for block in blocks.iter().filter(|block| is_there(block)) {
-        script.push_str(&block.text);
+    for block in &blocks {
+        script.push_str(block);
     }
     let mut shell = Command::new("sh");
     let ran = run(shell

@@ -209,6 +209,7 @@ fn a_search_finds_what_single_questions_allow_in_generated_sets() {
                 signals: &Signals::default(),
                 snapshot: &snapshot,
                 sensitivity_attribute: SENSITIVITY,
+                size_attribute: "size_bytes",
                 now: Timestamp::from_seconds(1_772_442_000),
             };
             tally.borrow_mut().check(&quest, &stored, &actions, few)?;
@@ -267,6 +268,7 @@ fn a_search_finds_what_single_questions_allow_under_the_shipped_policies() {
             signals: &signals,
             snapshot: &SNAPSHOT,
             sensitivity_attribute: SENSITIVITY,
+            size_attribute: "size_bytes",
             now,
         };
         tally.borrow_mut().check(&quest, &stored, &actions, few)

@@ -1,10 +1,13 @@
 //! `portreeve check`: everything that `serve` would load, loaded, told, and let go.
 
 use ::geo::Geo;
+use ::policy::lint::Against;
+use ::policy::{self, Severity};
 use serde_json::json;
 
 use super::output::Output;
 use super::{Failure, runtime};
+use crate::engine::Snapshot;
 use crate::models;
 use crate::settings::Settings;
 use crate::snapshot::{self, LoadError};
@@ -31,7 +34,9 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
                 snapshot.revisions.entities
             ));
             found.push(format!("model     {}", snapshot.revisions.model));
-            warnings.clone_from(&loaded.warnings);
+            let (worst, others) = lint(settings, snapshot);
+            faults.extend(worst);
+            warnings.extend(others);
         }
         Err(LoadError(more)) => faults.extend(more.iter().cloned()),
     }
@@ -77,4 +82,25 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
             "{count} faults: put them right and check again"
         ))),
     }
+}
+
+/// What `policy check` finds, too: errors, and warnings.
+fn lint(settings: &Settings, snapshot: &Snapshot) -> (Vec<String>, Vec<String>) {
+    // They were read a moment ago; where they cannot be any more, the next check will say so.
+    let files = policy::source::read_folder(&settings.policies).unwrap_or_default();
+    let against = Against {
+        levels: Some(settings.risk.levels),
+        directory: Some(&snapshot.directory),
+    };
+    let findings = snapshot.policies.lint(&files, against).0;
+    let told = findings
+        .iter()
+        .filter(|finding| finding.severity > Severity::Note);
+    let (worst, others): (Vec<_>, Vec<_>) =
+        told.partition(|finding| finding.severity == Severity::Error);
+    let words = |findings: Vec<&policy::Problem>| {
+        let findings = findings.into_iter();
+        findings.map(ToString::to_string).collect()
+    };
+    (words(worst), words(others))
 }

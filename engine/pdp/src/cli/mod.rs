@@ -58,7 +58,7 @@ enum Command {
     /// Keys of callers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Policies: test, replay, publish, shadow, promote, go back
+    /// Policies: check, test, replay, publish, shadow, promote, go back
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Models: train, compare, shadow, promote, roll back, watch for drift

@@ -59,10 +59,8 @@ fn refused(faults: &[Fault]) -> Problem {
 fn told_of(fault: &Fault) -> Value {
     match fault {
         Fault::InFile(problem) => json!({
-            "severity": match problem.severity {
-                policy::Severity::Error => "error",
-                policy::Severity::Warning => "warning",
-            },
+            "severity": problem.severity.word(),
+            "code": problem.code,
             "file": problem.file,
             "line": problem.place.map(|(line, _)| line),
             "column": problem.place.map(|(_, column)| column),

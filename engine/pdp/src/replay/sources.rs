@@ -55,6 +55,7 @@ impl Set {
             policies: &self.policies,
             directory: &self.directory,
             settings: &self.settings,
+            only_allow: false,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Quest<'a> {
     pub snapshot: &'a Snapshot,
     /// The stored attribute that says how sensitive a resource is.
     pub sensitivity_attribute: &'a str,
+    /// The attribute of resources that says how large they are.
+    pub size_attribute: &'a str,
     /// The engine's clock.
     pub now: Timestamp,
 }
@@ -148,9 +150,13 @@ impl Quest<'_> {
                 Sought::Resource => {
                     request.resource.entity.id = name.clone();
                     // A source that failed has failed for every resource.
-                    if signals.sensitivity != Signal::Unavailable {
-                        let attribute = self.sensitivity_attribute;
-                        signals.sensitivity = pip::sensitivity(&request, self.snapshot, attribute);
+                    for (signal, attribute) in [
+                        (&mut signals.sensitivity, self.sensitivity_attribute),
+                        (&mut signals.size, self.size_attribute),
+                    ] {
+                        if *signal != Signal::Unavailable {
+                            *signal = pip::of_resource(&request, self.snapshot, attribute);
+                        }
                     }
                 }
                 Sought::Action => request.action.name = name.clone(),

@@ -137,6 +137,7 @@ pub async fn search(
     let evaluations = limits.search_evaluations;
     let time = time_of(limits.request_timeout);
     let attribute = app.settings.sensitivity_attribute.clone();
+    let size_attribute = app.settings.size_attribute.clone();
     let looking = {
         let (request, snapshot) = (request.clone(), Arc::clone(&snapshot));
         move || {
@@ -149,6 +150,7 @@ pub async fn search(
                 signals: &signals,
                 snapshot: &snapshot,
                 sensitivity_attribute: &attribute,
+                size_attribute: &size_attribute,
                 now,
             };
             quest.page(

@@ -5,7 +5,7 @@
 //! told that they are.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy_core::ast::{self, EntityUID};
 use cedar_policy_core::entities::err::EntitiesError;
@@ -90,6 +90,7 @@ impl Directory {
             file_revision: Arc::clone(&self.file_revision),
             revision: revision(&self.file_revision, number),
             stored,
+            index: OnceLock::new(),
         })
     }
 

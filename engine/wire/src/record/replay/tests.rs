@@ -174,6 +174,7 @@ fn told() -> impl Strategy<Value = Vec<Arc<DecidingPolicy>>> {
             id: Arc::from(id),
             reason: None,
             severity: None,
+            alert: None,
         })
     });
     vec(policy, 0..3)
@@ -283,6 +284,7 @@ proptest! {
             decision: &decision,
             revisions: &revisions,
             token_id: token.as_deref(),
+            shadow: None,
         };
         let text = serde_json::to_vec(&WrittenRecord(&record)).unwrap();
         prop_assert_eq!(Glance::at(&text), Ok(Glance::Decision(at)));
