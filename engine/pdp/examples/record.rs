@@ -71,12 +71,12 @@ fn main() {
                 };
                 let text = serde_json::to_vec(&written).unwrap();
                 let incoming = wire::request::parse(&text).unwrap();
-                answer(app_, caller_, incoming, false, "record")
-                    .await
-                    .unwrap();
+                // What the simulator gets wrong about a moment is refused, and is no decision.
+                let done = answer(app_, caller_, incoming, false, "record").await;
+                usize::from(done.is_ok())
             })
             .buffer_unordered(AT_ONCE)
-            .count()
+            .fold(0, async |sum, done| sum + done)
             .await;
         let seconds = started.elapsed().as_secs_f64();
         println!("{answered} decisions in {seconds:.1} s");

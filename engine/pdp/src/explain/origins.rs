@@ -1,5 +1,6 @@
 //! Where each word of the facts came from.
 
+use domain::Value;
 use domain::facts::{Fact, Facts, GROUPS};
 use domain::signal::Source;
 use wire::record::replay::Recorded;
@@ -13,6 +14,8 @@ pub enum Origin {
     Source(Source),
     /// The caller or the device's record; both would say the same.
     CallerOrDevice,
+    /// The caller or the stored entities; a stored label wins.
+    CallerOrEntities,
     /// Tallies of what came from the same address, range or network.
     Tallies,
     /// The caller's word and the session's, whichever is higher.
@@ -29,6 +32,7 @@ impl Origin {
             Self::Caller => "caller",
             Self::Source(source) => source_name(source),
             Self::CallerOrDevice => "caller or device record",
+            Self::CallerOrEntities => "caller or stored entities",
             Self::Tallies => "what came from there lately",
             Self::CallerAndSession => "caller and session",
             Self::Clock => "clock",
@@ -120,7 +124,20 @@ fn origin(group: &str, word: &str, recorded: &Recorded) -> Origin {
         ("signals", "device_trust" | "device_revoked" | "device_of_another") => {
             source(Source::Device)
         }
-        ("signals", "resource_sensitivity") => source(Source::Entities),
+        ("signals", "resource_sensitivity") => {
+            // Which attribute is the label is a setting; whether the caller named that number shows.
+            let label = recorded.facts.signals.resource_sensitivity;
+            let mut said = recorded.request.resource.properties.values();
+            let is_said = said.any(|value| match value {
+                Value::Long(number) => Some((*number).clamp(0, 3)) == label,
+                _ => false,
+            });
+            if is_said {
+                Origin::CallerOrEntities
+            } else {
+                source(Source::Entities)
+            }
+        }
         ("signals", "address_abuse" | "prefix_abuse" | "asn_abuse") => Origin::Tallies,
         ("signals", word) if word.starts_with("session_") => source(Source::Session),
         _ => source(Source::Profile),
@@ -170,8 +187,13 @@ impl Silence {
 #[must_use]
 pub(super) fn silent(facts: &Facts, known: &[KnownWord]) -> Vec<(Source, Silence)> {
     let said = |source| {
-        let own = |word: &&KnownWord| word.origin == Origin::Source(source);
-        known.iter().any(|word| own(&word))
+        known.iter().any(|word| match word.origin {
+            Origin::Source(known) => known == source,
+            // Which of the two it was is not on record; that it was silent cannot be told.
+            Origin::CallerOrDevice => source == Source::Device,
+            Origin::CallerOrEntities => source == Source::Entities,
+            _ => false,
+        })
     };
     Source::ALL
         .into_iter()

@@ -13,6 +13,7 @@ use policy::{Policies, SourceFile};
 use serde::Deserialize;
 use serde_json::json;
 use store::journal::{self, Position};
+use store::sqlite::StoreError;
 use tokio::runtime::Handle;
 
 use super::Problem;
@@ -71,21 +72,38 @@ pub(super) async fn replay(
     let one = one.map_err(|_| {
         Problem::unavailable("another replay is under way; ask again when it is done")
     })?;
-    let start = app.state.store().decisions_before(to, limit).await;
-    let start = start.map_err(|error| {
+    let range = range(&app, to, limit).await.map_err(|error| {
         tracing::error!(%error, "records could not be found for a replay");
         Problem::unavailable("the records cannot be read at the moment; ask again")
     })?;
     let done = tokio::task::spawn_blocking(move || {
         let _one = one;
         let candidate = candidate(wish.files)?;
-        replayed(&app, candidate, start, (from, to))
+        replayed(&app, candidate, range, (from, to))
     });
     let broken = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "a replay broke off");
         Problem::unavailable("the records could not be read; ask again")
     };
     done.await.map_err(|error| broken(&error))?
+}
+
+/// The last records before a moment, and no more than were asked for.
+struct Range {
+    /// What comes before them, and when that was decided.
+    start: Option<(Timestamp, Position)>,
+    /// The number of the last of them.
+    until: u64,
+}
+
+async fn range(app: &App, to: Option<Timestamp>, limit: u64) -> Result<Range, StoreError> {
+    let store = app.state.store();
+    // First: what is drained meanwhile would be more than was asked for.
+    let drained = store.drained().await?;
+    Ok(Range {
+        start: store.decisions_before(to, limit).await?,
+        until: drained.map_or(0, |drained| drained.seq),
+    })
 }
 
 fn moment(member: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
@@ -123,7 +141,7 @@ fn candidate(files: Option<BTreeMap<String, String>>) -> Result<Candidate, Probl
 fn replayed(
     app: &App,
     candidate: Candidate,
-    start: Option<(Timestamp, Position)>,
+    range: Range,
     (from, to): (Option<Timestamp>, Option<Timestamp>),
 ) -> Result<Response, Problem> {
     let revision = candidate.policies.as_ref();
@@ -143,6 +161,7 @@ fn replayed(
         workers: 1,
     };
     // What was decided earlier and is within the time too is left out.
+    let Range { start, until } = range;
     let before = start.as_ref().map(|(at, _)| *at);
     let mut report = Report {
         examples_max: EXAMPLES,
@@ -154,7 +173,6 @@ fn replayed(
     let budget = app.settings.limits.request_timeout / 2;
     let done = run(job, &sources, &mut report, |each| {
         let mut position = start.map(|(_, position)| position);
-        let until = *app.journal.durable().borrow();
         loop {
             let read = journal::read_from(app.journal.folder(), position.as_ref(), until, CHUNK)?;
             let Some(last) = read.records.last() else {

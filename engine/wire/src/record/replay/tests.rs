@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 
-use domain::facts::AssuranceFacts;
+use domain::facts::{AssuranceFacts, Fact, GROUPS, Kind, TimeFacts};
 use domain::record::Manner;
 use domain::request::{Action, Party, RequestContext};
+use domain::signal::Source;
 use domain::value::Attributes;
 use domain::{
     ActionResult, DecidingPolicy, Decision, DecisionRecord, DeviceClaim, EntityRef, Factor, Name,
