@@ -30,7 +30,7 @@ pub struct LoadError(pub Vec<String>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// In a file, with its place.
-    InFile(Problem),
+    InFile(Box<Problem>),
     /// Anything else, in words.
     Other(String),
 }
@@ -127,7 +127,11 @@ pub fn read_entities(settings: &Settings, had_entities: bool) -> Result<SourceFi
 /// are named.
 pub fn load_set(texts: &Texts, risk: &risk::Settings) -> Result<Set, Vec<Fault>> {
     let in_files = |problems: policy::Problems| -> Vec<Fault> {
-        problems.0.into_iter().map(Fault::InFile).collect()
+        problems
+            .0
+            .into_iter()
+            .map(|problem| Fault::InFile(Box::new(problem)))
+            .collect()
     };
     let policies = Policies::load(&texts.policies).map_err(in_files)?;
     let directory = Directory::load(&texts.entities, &policies).map_err(in_files)?;

@@ -15,6 +15,7 @@ use cedar_policy_core::validator::ValidatorSchema;
 
 use super::{Directory, Entry};
 use crate::load::Policies;
+use crate::plain::told;
 
 /// Ancestors of one entity at most: every one of them is copied into each of its descendants.
 const ANCESTORS_MAX: usize = 1000;
@@ -36,7 +37,13 @@ pub enum ChangeError {
     TooDeep(String),
     /// Cedar refused; nothing that is known to happen.
     #[error("{0}")]
-    Cedar(#[from] EntitiesError),
+    Cedar(String),
+}
+
+impl From<EntitiesError> for ChangeError {
+    fn from(error: EntitiesError) -> Self {
+        Self::Cedar(told(&error))
+    }
 }
 
 /// Entities by name as they are to be; none where one is to be no more.
