@@ -45,8 +45,8 @@ pub(crate) struct Policy {
     pub(crate) effect: ast::Effect,
     /// What `when` and `unless` say, as one expression; the scope is left to the slices.
     pub(crate) condition: Option<Arc<ast::Expr>>,
-    /// Whether the condition looks at the context.
-    pub(crate) reads_context: bool,
+    /// What must be true of the two parties alone for the condition to hold.
+    pub(crate) of_parties: Vec<Arc<ast::Expr>>,
     pub(crate) policy: ast::Policy,
 }
 
@@ -428,7 +428,9 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
             let core: &ast::Policy = policy.as_ref();
             let condition = core.non_scope_constraints_arc().cloned();
             Policy {
-                reads_context: condition.as_deref().is_some_and(mentions::reads_context),
+                of_parties: condition
+                    .as_ref()
+                    .map_or_else(Vec::new, mentions::of_parties),
                 told: Arc::new(DecidingPolicy {
                     id: Arc::from(policy.id().to_string()),
                     reason: policy.annotation("reason").map(Arc::from),
@@ -442,7 +444,7 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
         .collect();
     // In the order in which they stand in the files, so that answers list them the same way
     // each time.
-    policies.sort_by_key(|policy| {
+    policies.sort_by_cached_key(|policy| {
         let id = PolicyId::new(&*policy.told.id);
         places
             .get(&id)
