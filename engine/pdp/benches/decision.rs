@@ -1,7 +1,7 @@
 //! What a decision costs: alone, in its parts, and over HTTP beside a handler that only parses
 //! and answers the same JSON. One run, so that the ratios mean something on any machine.
 //!
-//! `cargo bench -p pdp`; the HTTP groups run a minute each, with journal, flush and drain on.
+//! `cargo bench -p pdp --bench decision`; the HTTP groups run a minute each, with journal, flush and drain on.
 
 #![allow(
     clippy::expect_used,
@@ -28,7 +28,7 @@ use pdp::App;
 use pdp::access::Role;
 use pdp::app;
 use pdp::background::Background;
-use pdp::engine::{Snapshot, decide};
+use pdp::engine::decide;
 use pdp::inputs::Inputs;
 use pdp::models::shadow::Shadow;
 use pdp::settings::Settings;
@@ -178,46 +178,6 @@ fn alone(criterion: &mut Criterion) {
         "a profile with 200 accesses: {} bytes",
         bytes.unwrap().len()
     );
-}
-
-/// The ladder beside ever more policies that are about others.
-fn among_policies(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = Runtime::new().unwrap();
-    let app = engine_in(folder.path(), &runtime);
-    let (request, signals, now) = known_person(&app);
-    let mut group = criterion.benchmark_group("cedar_ladder_among_policies");
-    for others in [0, 100, 1_000, 10_000] {
-        let mut files = policy::source::read_folder(&root().join("policies")).unwrap();
-        let text: String = (0..others)
-            .map(|number| {
-                format!(
-                    "@id(\"other-{number}\")\npermit (principal == User::\"u{number}\", \
-                     action == Action::\"read\", resource == Document::\"d{number}\")\n\
-                     when {{ context.risk.score < 30 }};\n"
-                )
-            })
-            .collect();
-        files.push(policy::SourceFile::new("others.cedar", text));
-        let mut snapshot = Snapshot::clone(&app.live.current());
-        snapshot.policies = Arc::new(policy::Policies::load(&files).unwrap());
-        let outcome = decide(&request, &signals, &snapshot, now);
-        assert_eq!(outcome.decision.rung, domain::Rung::Allow);
-        let question = Question {
-            request: &request,
-            facts: &outcome.evidence.facts,
-            assurance: outcome.evidence.assurance,
-            now,
-            interactive: true,
-        };
-        group.bench_function(others.to_string(), |bench| {
-            bench.iter(|| {
-                let policies = &snapshot.policies;
-                policies.climb(&snapshot.directory, black_box(&question))
-            });
-        });
-    }
-    group.finish();
 }
 
 /// A server, and connections to it that stay open.
@@ -400,5 +360,5 @@ fn over_http(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, alone, among_policies, over_http);
+criterion_group!(benches, alone, over_http);
 criterion_main!(benches);

@@ -49,8 +49,8 @@ pub(crate) struct Policy {
     pub(crate) effect: ast::Effect,
     /// What `when` and `unless` say, as one expression; the scope is left to the slices.
     pub(crate) condition: Option<Arc<ast::Expr>>,
-    /// Whether the condition looks at the context.
-    pub(crate) reads_context: bool,
+    /// What must be true of the two parties alone for the condition to hold.
+    pub(crate) of_parties: Vec<Arc<ast::Expr>>,
     pub(crate) policy: ast::Policy,
     /// The name of the file that it stands in.
     pub(crate) file: Arc<str>,
@@ -465,7 +465,9 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
             let core: &ast::Policy = policy.as_ref();
             let condition = core.non_scope_constraints_arc().cloned();
             Policy {
-                reads_context: condition.as_deref().is_some_and(mentions::reads_context),
+                of_parties: condition
+                    .as_ref()
+                    .map_or_else(Vec::new, mentions::of_parties),
                 told: Arc::new(DecidingPolicy {
                     id: Arc::from(policy.id().to_string()),
                     reason: policy.annotation("reason").map(Arc::from),
@@ -490,7 +492,8 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
     // each time.
     policies.sort_by_cached_key(|policy| {
         let offset = offset_of(policy.policy.template().loc());
-        (Arc::clone(&policy.file), offset)
+        // The links of one template stand at one place.
+        (Arc::clone(&policy.file), offset, Arc::clone(&policy.told.id))
     });
     policies
 }

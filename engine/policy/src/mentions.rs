@@ -2,6 +2,7 @@
 //! built: nobody would see it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cedar_policy_core::ast::{Expr, ExprKind, Var};
 use smol_str::SmolStr;
@@ -66,9 +67,20 @@ impl Mentions {
     }
 }
 
-/// Whether a condition looks at the context at all.
-pub(crate) fn reads_context(condition: &Expr) -> bool {
-    condition.subexpressions().any(is_context)
+/// The parts of a condition that must all be true for it to hold, and that look at principal,
+/// action and resource alone.
+pub(crate) fn of_parties(condition: &Arc<Expr>) -> Vec<Arc<Expr>> {
+    if !condition.subexpressions().any(is_context) {
+        return vec![Arc::clone(condition)];
+    }
+    match condition.expr_kind() {
+        ExprKind::And { left, right } => {
+            let mut parts = of_parties(left);
+            parts.extend(of_parties(right));
+            parts
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn is_context(expr: &Expr) -> bool {
@@ -91,6 +103,30 @@ mod tests {
         let mut mentions = Mentions::default();
         mentions.add(&text.parse().unwrap());
         mentions
+    }
+
+    #[test]
+    fn what_a_condition_says_of_the_parties_is_told_apart() {
+        for (text, wanted) in [
+            (
+                "principal has a && principal.a",
+                &["principal has a && principal.a"][..],
+            ),
+            (
+                "principal.a && context.b && (resource.c || resource.d)",
+                &["principal.a", "resource.c || resource.d"],
+            ),
+            ("principal.a || context.b", &[]),
+            ("!(principal.a && context.b)", &[]),
+            ("context.b", &[]),
+        ] {
+            let parts = of_parties(&Arc::new(text.parse().unwrap()));
+            let wanted: Vec<Expr> = wanted.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(parts.len(), wanted.len(), "{text}");
+            for (part, wanted) in parts.iter().zip(&wanted) {
+                assert!(part.eq_shape(wanted), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Candidates<'_> {
     }
 
     /// Whether some permit may hold for one of them: false only when it is certain that none
-    /// does, because all permits in question look at nothing but the parties, and say no.
+    /// does, by what their conditions say of the two parties alone.
     #[must_use]
     pub fn may_be_permitted(&self, number: usize) -> bool {
         let (Some(screen), Some(uid)) = (&self.screen, self.uid(number)) else {
@@ -265,10 +265,6 @@ impl Candidates<'_> {
             .filter_map(|position| self.policies.policies.get(position));
         let mut evaluator = None;
         for policy in policies.filter(|policy| policy.effect == Effect::Permit) {
-            let Some(condition) = policy.condition.as_ref().filter(|_| !policy.reads_context)
-            else {
-                return true;
-            };
             let evaluator = evaluator.get_or_insert_with(|| {
                 let known = |uid: &EntityUID| ast::EntityUIDEntry::known(uid.clone(), None);
                 let context = ast::Context::Value(Arc::default());
@@ -284,14 +280,17 @@ impl Candidates<'_> {
                     Extensions::all_available(),
                 )
             });
-            let certainly_not = matches!(
-                evaluator.interpret(condition, policy.policy.env()),
-                Ok(ast::Value {
-                    value: ast::ValueKind::Lit(ast::Literal::Bool(false)),
-                    ..
-                })
-            );
-            if !certainly_not {
+            // What fails by itself is not true either, so the whole cannot hold.
+            let is_true = |part: &Arc<ast::Expr>| {
+                matches!(
+                    evaluator.interpret(part, policy.policy.env()),
+                    Ok(ast::Value {
+                        value: ast::ValueKind::Lit(ast::Literal::Bool(true)),
+                        ..
+                    })
+                )
+            };
+            if policy.of_parties.iter().all(is_true) {
                 return true;
             }
         }
