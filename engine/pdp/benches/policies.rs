@@ -244,6 +244,7 @@ fn searches(criterion: &mut Criterion) {
             signals: &signals,
             snapshot: &snapshot,
             sensitivity_attribute: "sensitivity",
+            size_attribute: "size_bytes",
             now: NOW,
         };
         let bounds = Bounds {
