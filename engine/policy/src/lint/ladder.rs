@@ -123,6 +123,9 @@ fn turns(desk: &Desk<'_>, policy: &Policy, kinds: &[usize]) -> Turned {
                 continue;
             }
             for more in points.iter().filter(|more| is_more(more, less)) {
+                if reasoner.is_tired() {
+                    return Turned::NotDecided;
+                }
                 reasoner.assume(more.clone());
                 let parted = reasoner.part(&typed, open.clone());
                 let closed = match policy.effect {

@@ -22,6 +22,9 @@ const WORLDS_MAX: usize = 64;
 /// Deeper expressions are not followed; nothing is known of them.
 const DEPTH_MAX: usize = 400;
 
+/// More steps are not taken to try out assurances, well under a second of work.
+const STEPS_MAX: usize = 200_000;
+
 /// A place in a file: offset and length, bytes.
 pub(super) type Place = (usize, usize);
 
@@ -60,6 +63,8 @@ pub(super) struct Reasoner<'a> {
     /// Whether something asked of the assurance is not known although the assurance is.
     pub(super) clouded: bool,
     depth: usize,
+    /// How many worlds were parted by a comparison.
+    steps: usize,
 }
 
 impl<'a> Reasoner<'a> {
@@ -75,6 +80,7 @@ impl<'a> Reasoner<'a> {
             loose: false,
             clouded: false,
             depth: 0,
+            steps: 0,
         }
     }
 
@@ -95,6 +101,11 @@ impl<'a> Reasoner<'a> {
     /// From here on, the assurance is this.
     pub(super) fn assume(&mut self, assurance: AssuranceFacts) {
         self.assurance = Some(assurance);
+    }
+
+    /// Whether so much was tried already that one should rather say "not decided".
+    pub(super) const fn is_tired(&self) -> bool {
+        self.steps > STEPS_MAX
     }
 
     /// Parts worlds by a condition.
@@ -162,6 +173,7 @@ impl<'a> Reasoner<'a> {
             }
             _ => {
                 let mut parted = Parted::default();
+                self.steps += worlds.len();
                 for world in worlds {
                     self.inspect(condition, &world);
                     let (yes, no) = match condition.data() {

@@ -128,5 +128,5 @@ fn covers(desk: &Desk<'_>, by: &Rung<'_>, rung: &Rung<'_>) -> bool {
 fn nothing_left(reasoner: &mut Reasoner<'_>, typed: &Typed, over: &Typed) -> bool {
     let holds = reasoner.part(typed, vec![World::default()]);
     let left = reasoner.part(over, holds.yes);
-    left.no.is_empty() && !reasoner.clouded
+    left.no.is_empty() && !reasoner.clouded && !reasoner.is_tired()
 }
