@@ -23,6 +23,7 @@ mod harness;
 mod imports;
 mod limits;
 mod models;
+mod policy_replay;
 mod profiles;
 mod properties;
 mod publishing;

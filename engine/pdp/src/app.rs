@@ -14,6 +14,7 @@ use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
 use token::SigningKey;
+use tokio::sync::Semaphore;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
 use crate::archive::Archive;
@@ -105,6 +106,8 @@ pub struct App {
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
+    /// Whether decisions are replayed for somebody.
+    pub(crate) replaying: Arc<Semaphore>,
     public_url: OnceLock<String>,
     journal_damaged: OnceLock<Timestamp>,
     /// Held as long as the engine runs.
@@ -179,6 +182,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         under_way: UnderWay::default(),
+        replaying: Arc::new(Semaphore::new(1)),
         public_url: OnceLock::new(),
         journal_damaged: OnceLock::new(),
         _claim: claim,

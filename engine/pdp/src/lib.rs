@@ -12,6 +12,7 @@ pub mod background;
 pub mod cli;
 pub mod engine;
 pub mod entities;
+pub mod explain;
 pub mod feedback;
 pub mod http;
 pub mod inputs;

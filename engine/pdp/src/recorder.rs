@@ -1,7 +1,9 @@
 //! From the journal to the store, in the background and in order.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use store::Store;
 use store::journal::{self, Position};
 use store::sqlite::DecisionRow;
 use wire::record::RecordHead;
@@ -115,10 +117,22 @@ fn row(record: journal::Record) -> Option<DecisionRow> {
 /// # Errors
 /// When store or journal cannot be read.
 pub async fn find(app: &App, decision_id: &str) -> Result<Option<Vec<u8>>, DrainError> {
-    let Some(place) = app.state.store().decision(decision_id).await? else {
+    let folder = app.journal.folder().to_owned();
+    find_in(app.state.store(), folder, decision_id).await
+}
+
+/// The record of a decision, if it is drained, from a store and the journal's folder.
+///
+/// # Errors
+/// When store or journal cannot be read.
+pub async fn find_in(
+    store: &Store,
+    folder: PathBuf,
+    decision_id: &str,
+) -> Result<Option<Vec<u8>>, DrainError> {
+    let Some(place) = store.decision(decision_id).await? else {
         return Ok(None);
     };
-    let folder = app.journal.folder().to_owned();
     let text = tokio::task::spawn_blocking(move || journal::read_at(&folder, &place))
         .await
         .map_err(std::io::Error::other)??;

@@ -18,6 +18,7 @@ mod grants;
 pub mod ladder;
 pub mod load;
 mod mentions;
+pub mod places;
 pub mod plain;
 pub mod problem;
 mod shape;

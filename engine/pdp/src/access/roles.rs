@@ -75,10 +75,11 @@ pub enum Permission {
     WritePolicies,
     ReadModels,
     ChooseModels,
+    ReplayPolicies,
 }
 
 impl Permission {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Evaluate,
         Self::Access,
         Self::MintTokens,
@@ -98,6 +99,7 @@ impl Permission {
         Self::WritePolicies,
         Self::ReadModels,
         Self::ChooseModels,
+        Self::ReplayPolicies,
     ];
 
     /// The Cedar action.
@@ -123,6 +125,7 @@ impl Permission {
             Self::WritePolicies => "policies.write",
             Self::ReadModels => "models.read",
             Self::ChooseModels => "models.choose",
+            Self::ReplayPolicies => "policies.replay",
         }
     }
 }
@@ -233,6 +236,13 @@ mod tests {
             for action in ["entities.write", "policies.write"] {
                 assert_eq!(granted(role).contains(&action), writes, "{role:?}");
             }
+        }
+        for role in Role::ALL {
+            let writes = matches!(role, Role::Author | Role::Admin);
+            let replays = granted(role).contains(&"policies.replay");
+            assert_eq!(replays, writes, "{role:?}");
+            let reads = granted(role).contains(&"policies.read");
+            assert_eq!(reads, writes || role == Role::Operator, "{role:?}");
         }
         assert!(!granted(Role::Operator).contains(&"evaluate"));
         assert_eq!(granted(Role::Admin).len(), Permission::ALL.len());

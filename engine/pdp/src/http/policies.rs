@@ -74,12 +74,8 @@ fn told_of(fault: &Fault) -> Value {
     }
 }
 
-/// `GET /v1/policies`.
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    asker: Authenticated,
-) -> Result<Response, Problem> {
-    asker.require(Permission::ReadPolicies)?;
+/// Which set is live, which in the shadow, and how often they differ.
+pub(super) fn report(app: &App) -> Report {
     let publishing = &app.publishing;
     let mut report = Report::of(&publishing.standing());
     let snapshot = app.live.current();
@@ -95,7 +91,7 @@ pub(super) async fn show(
             .filter(|running| *running.revision == *shadow.revision)
             .map(|running| Seen::of(&running));
     }
-    json(&report)
+    report
 }
 
 #[derive(Debug, Deserialize)]

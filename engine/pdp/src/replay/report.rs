@@ -120,6 +120,10 @@ fn due_to(recorded: &Recorded, again: &Decision) -> Vec<(String, Part)> {
     let old: Vec<&str> = recorded.policies.iter().map(String::as_str).collect();
     // What settled an allow are permits, and forbids everything else.
     let [did, does] = [recorded.outcome, again.rung].map(|rung| rung == Rung::Allow);
+    let named = |ids: &[&str], others: &[&str], part: Part| -> Vec<(String, Part)> {
+        let apart = ids.iter().filter(|id| did != does || !others.contains(id));
+        apart.map(|id| ((*id).to_owned(), part)).collect()
+    };
     let gone = if did {
         Part::PermitsNoLonger
     } else {
@@ -130,17 +134,14 @@ fn due_to(recorded: &Recorded, again: &Decision) -> Vec<(String, Part)> {
     } else {
         Part::ForbidsNow
     };
-    let mut parts = Vec::new();
-    // An allow that a forbid ended is the forbid's doing: the permit may hold as before.
-    if !(did && !new.is_empty()) {
-        let gone_ids = old.iter().filter(|id| did != does || !new.contains(id));
-        parts.extend(gone_ids.map(|id| ((*id).to_owned(), gone)));
+    // What stands in the way now is why there is more friction, what stood in the way why there
+    // was; the other side only where there is nothing of the kind.
+    let [gone, come] = [named(&old, &new, gone), named(&new, &old, come)];
+    let eased = again.rung < recorded.outcome;
+    match (eased, gone.is_empty(), come.is_empty()) {
+        (true, false, _) | (false, _, true) => gone,
+        _ => come,
     }
-    if !(does && !old.is_empty()) {
-        let come_ids = new.iter().filter(|id| did != does || !old.contains(id));
-        parts.extend(come_ids.map(|id| ((*id).to_owned(), come)));
-    }
-    parts
 }
 
 /// What became of an answer that changed.

@@ -122,7 +122,22 @@ impl Sources {
         found
     }
 
+    /// The same without a model: where the score on record has to do.
+    ///
+    /// # Errors
+    /// What is not there any more, or does not load.
+    pub fn unscored(&self, revisions: &Revisions) -> Found<Set> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        self.load_unscored(&mut held, revisions)
+    }
+
     fn load(&self, held: &mut Held, revisions: &Revisions) -> Found<Set> {
+        let set = self.load_unscored(held, revisions)?;
+        let model = self.model(held, revisions)?;
+        Ok(Set { model, ..set })
+    }
+
+    fn load_unscored(&self, held: &mut Held, revisions: &Revisions) -> Found<Set> {
         let settings = held.settings.get_or(&revisions.settings, |revision| {
             let settings = self.runtime.block_on(self.archive.settings(revision))?;
             Ok(Arc::new(settings))
@@ -135,12 +150,11 @@ impl Sources {
             })?,
         };
         let directory = self.directory(held, revisions, &policies)?;
-        let model = self.model(held, revisions)?;
         Ok(Set {
             policies,
             directory,
             settings,
-            model,
+            model: None,
         })
     }
 

@@ -200,6 +200,40 @@ impl Store {
         Ok(places)
     }
 
+    /// The place after the last record but `most` of those decided before a moment, and when that
+    /// record was decided: to read the last `most` from. None when there are not more.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn decisions_before(
+        &self,
+        moment: Option<Timestamp>,
+        most: u64,
+    ) -> Result<Option<(Timestamp, Position)>, StoreError> {
+        let row = sqlx::query(
+            "SELECT at, seq, segment, offset, length FROM decisions WHERE at < ? \
+             ORDER BY seq DESC LIMIT 1 OFFSET ?",
+        )
+        .bind(moment.map_or(i64::MAX, Timestamp::millis))
+        .bind(number(most))
+        .fetch_optional(&self.read)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let whole = |column| -> Result<u64, StoreError> {
+            u64::try_from(row.try_get::<i64, _>(column)?)
+                .map_err(|_| StoreError::Nonsense { what: "decision" })
+        };
+        let position = Position {
+            segment: row.try_get("segment")?,
+            // The record ends its line.
+            offset: whole("offset")? + whole("length")? + 1,
+            seq: whole("seq")?,
+            // Reading does not look at it.
+            chain: Chain::GENESIS,
+        };
+        Ok(Some((Timestamp::from_millis(row.try_get("at")?), position)))
+    }
+
     /// Forgets records decided before a moment. Returns how many.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! `portreeve policy …`: for those who write policies.
 
+mod explain;
 mod live;
 mod replay;
 mod test;
@@ -14,6 +15,8 @@ use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
+    /// The whole story of one decision, and what would have made it an allow
+    Explain(explain::ExplainArgs),
     /// Decide again what is on record, by other policies, entities or another model
     Replay(replay::ReplayArgs),
     /// Run the tests in the policies' `tests` folder; 1 when one fails
@@ -38,6 +41,7 @@ pub(super) fn run(
     output: Output,
 ) -> Result<(), Failure> {
     match command {
+        PolicyCommand::Explain(args) => explain::run(&args, settings, output),
         PolicyCommand::Replay(args) => replay::run(args, settings, output),
         PolicyCommand::Test(args) => test::run(&args, settings, output),
         PolicyCommand::Publish(args) => live::publish(args, settings, output),

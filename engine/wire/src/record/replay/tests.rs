@@ -1,8 +1,9 @@
 use std::net::IpAddr;
 
-use domain::facts::AssuranceFacts;
+use domain::facts::{AssuranceFacts, Fact, GROUPS, Kind, TimeFacts};
 use domain::record::Manner;
 use domain::request::{Action, Party, RequestContext};
+use domain::signal::Source;
 use domain::value::Attributes;
 use domain::{
     ActionResult, DecidingPolicy, Decision, DecisionRecord, DeviceClaim, EntityRef, Factor, Name,
@@ -188,7 +189,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             errors,
         },
     );
-    let points = || (0_u8..=100).prop_map(|points| points_of(points));
+    let points = || (0_u8..=100).prop_map(points_of);
     let factors = proptest::sample::subsequence(FEATURES.to_vec(), 0..=FEATURES.len());
     let risk = (points(), points(), points(), factors, any::<[i16; 2]>()).prop_map(
         |(score, model_score, rule_score, factors, [baseline, other])| RiskAssessment {
