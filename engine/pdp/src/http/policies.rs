@@ -14,9 +14,9 @@ use super::authzen::{json, read_object, read_object_up_to};
 use super::entities::query;
 use crate::access::Permission;
 use crate::app::App;
-use crate::publishing::Deed;
 use crate::publishing::acts::{Doer, RefusedError};
 use crate::publishing::report::{Act, Report, Seen};
+use crate::publishing::take_up::Deed;
 use crate::publishing::upload::Upload;
 use crate::snapshot::Fault;
 
