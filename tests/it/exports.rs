@@ -241,7 +241,7 @@ fn what_cannot_be_exported_is_said() {
         })
         .unwrap();
     let text = std::fs::read_to_string(&segment).unwrap();
-    let damaged = text.replacen("\n+2 ", "\n?2 ", 1);
+    let damaged = text.replacen("\n+3 ", "\n?3 ", 1);
     assert_ne!(text, damaged);
     std::fs::write(&segment, damaged).unwrap();
     let ran = try_export(&site, &out, &[]);

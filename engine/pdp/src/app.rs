@@ -282,7 +282,7 @@ impl App {
         let mut faults: Vec<String> = set.as_ref().err().cloned().unwrap_or_default();
         faults.extend(champion.as_ref().err().cloned());
         faults.extend(geo.as_ref().err().cloned());
-        let (Ok(geo), Ok((set, _)), Ok(champion)) = (geo, set, champion) else {
+        let (Ok(geo), Ok((set, news)), Ok(champion)) = (geo, set, champion) else {
             self.note_failure(faults.clone());
             return Err(faults);
         };
@@ -294,6 +294,7 @@ impl App {
         let mut notes = loaded.warnings;
         let kept = self.archive.keep(&loaded.contents, self.inputs.clock.now());
         notes.extend(kept.await.err().map(|error| not_archived(&error)));
+        self.note_taken_up(news).await?;
         self.geo.store(Arc::new(geo));
         self.publishing.note_file(&loaded.snapshot.directory);
         self.live.renew(loaded.snapshot);

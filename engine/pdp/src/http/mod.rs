@@ -57,7 +57,7 @@ pub fn router(app: &Arc<App>) -> Router {
                 .put(entities::write)
                 .delete(entities::delete),
         )
-        .route("/v1/policies", get(policies::show).put(policies::publish))
+        .route("/v1/policies", get(revisions::list).put(policies::publish))
         .route("/v1/policies/acts", get(policies::acts))
         .route(
             "/v1/policies/shadow",
@@ -69,7 +69,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/models/promote", post(models::promote))
         .route("/v1/models/rollback", post(models::rollback))
         .route("/v1/models/shadow", post(models::shadow))
-        .route("/v1/policies", get(revisions::list))
         .route("/v1/policies/replay", post(replays::replay))
         .route("/v1/policies/{revision}", get(revisions::read))
         .route("/healthz", get(operations::healthz))

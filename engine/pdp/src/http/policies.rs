@@ -14,9 +14,9 @@ use super::authzen::{json, read_object, read_object_up_to};
 use super::entities::query;
 use crate::access::Permission;
 use crate::app::App;
-use crate::publishing::Deed;
 use crate::publishing::acts::{Doer, RefusedError};
 use crate::publishing::report::{Act, Report, Seen};
+use crate::publishing::take_up::Deed;
 use crate::publishing::upload::Upload;
 use crate::snapshot::Fault;
 
@@ -72,12 +72,8 @@ fn told_of(fault: &Fault) -> Value {
     }
 }
 
-/// `GET /v1/policies`.
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    asker: Authenticated,
-) -> Result<Response, Problem> {
-    asker.require(Permission::ReadPolicies)?;
+/// Which set is live, which in the shadow, and how often they differ.
+pub(super) fn report(app: &App) -> Report {
     let publishing = &app.publishing;
     let mut report = Report::of(&publishing.standing());
     let snapshot = app.live.current();
@@ -93,7 +89,7 @@ pub(super) async fn show(
             .filter(|running| *running.revision == *shadow.revision)
             .map(|running| Seen::of(&running));
     }
-    json(&report)
+    report
 }
 
 #[derive(Debug, Deserialize)]

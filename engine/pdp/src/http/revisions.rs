@@ -60,7 +60,12 @@ pub(super) async fn list(
         .iter()
         .map(ToString::to_string)
         .collect();
+    let report = super::policies::report(&app);
     json(&json!({
+        "live": report.live,
+        "before": report.before,
+        "shadow": report.shadow,
+        "refused": report.refused,
         "revision": policies.revision(),
         "files": files,
         "policies": stand,
