@@ -537,14 +537,14 @@ fn a_schema_that_no_longer_fits_what_is_stored_is_refused_with_the_list() {
             201
         );
     }
-    let schema = policies.join("schema.cedarschema");
+    let schema = policies.join("organisation.cedarschema");
     let text = std::fs::read_to_string(&schema).unwrap();
     std::fs::write(
         &schema,
         text.replace("credential_leaked?: Bool", "credential_leaked?: Long"),
     )
     .unwrap();
-    let accounts = policies.join("60-accounts.cedar");
+    let accounts = policies.join("61-leaked-passwords.cedar");
     std::fs::remove_file(accounts).unwrap();
     engine.signal("HUP");
     let told = eventually("the reload fails", || {

@@ -493,7 +493,11 @@ fn prepare(set: &PolicySet, places: &Places<'_>) -> Vec<Policy> {
     policies.sort_by_cached_key(|policy| {
         let offset = offset_of(policy.policy.template().loc());
         // The links of one template stand at one place.
-        (Arc::clone(&policy.file), offset, Arc::clone(&policy.told.id))
+        (
+            Arc::clone(&policy.file),
+            offset,
+            Arc::clone(&policy.told.id),
+        )
     });
     policies
 }
