@@ -282,7 +282,8 @@ fn authors_read_and_replay_policies_over_http() {
     let kept = author.get(&format!("/v1/policies/{revision}"));
     assert_eq!(kept.status, 200);
     let mut files = kept.json()["files"].clone();
-    let on_disk = fs::read_to_string(Path::new(&policies(&site)).join("10-staff-documents.cedar")).unwrap();
+    let on_disk =
+        fs::read_to_string(Path::new(&policies(&site)).join("10-staff-documents.cedar")).unwrap();
     assert_eq!(files["10-staff-documents.cedar"], json!(on_disk));
     assert_eq!(author.get("/v1/policies/0000").status, 404);
 

@@ -235,11 +235,11 @@ vocabulary! {
         objects_1d: i64 = Long;
         /// Those resources against how many they usually get, in per cent.
         object_rate_1d_percent: i64 = Long;
-        /// Bytes of what the subject asked for in about the last five minutes.
+        /// Bytes of what the subject was let through to in about the last five minutes.
         bytes_5m: i64 = Long;
-        /// Bytes of what the subject asked for in about the last hour.
+        /// Bytes of what the subject was let through to in about the last hour.
         bytes_1h: i64 = Long;
-        /// Bytes of what the subject asked for in about the last day.
+        /// Bytes of what the subject was let through to in about the last day.
         bytes_1d: i64 = Long;
         /// Those bytes against how many they usually get, in per cent, in the window in which
         /// that is most.

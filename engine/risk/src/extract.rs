@@ -233,6 +233,7 @@ impl Evidence {
                 ..self.attempt
             },
             score,
+            mfa_at: self.assurance.mfa_at,
         }
     }
 

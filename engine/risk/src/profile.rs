@@ -102,9 +102,10 @@ impl Observation {
 pub enum Lesson {
     /// Counters and baselines: it was allowed and did not fail.
     Baselines,
-    /// Counters, and baselines if it is the retry of one that waits: at high risk it was allowed
-    /// for a second factor that somebody had passed anyway. A code that was phished along with
-    /// the password would otherwise make its thief usual at once.
+    /// Counters, and baselines if it is the retry of one that waits, from the same device and
+    /// network and with a second factor passed since: at high risk it was allowed for a second
+    /// factor that somebody had passed anyway. A code that was phished along with the password
+    /// would otherwise make its thief usual at once.
     Reserved,
     /// Counters now, baselines if a step-up follows.
     Wait,
@@ -126,6 +127,8 @@ pub struct Delta {
     pub attempt: Attempt,
     /// The score it had, 0 to 100.
     pub score: u8,
+    /// When the second factor that it came with was passed.
+    pub mfa_at: Option<Timestamp>,
 }
 
 /// A window of time that volumes are counted in.
@@ -239,7 +242,7 @@ pub struct Profile {
     round_trips: Vec<(Key, f32)>,
     recent_events: Vec<Key>,
     pending: Vec<Pending>,
-    /// Bytes of what was accessed, by window. Form 2 ended before them.
+    /// Bytes of what was let through, by window. Form 2 ended before them.
     bytes: [Fading; Window::ALL.len()],
     usual_bytes: [Peaks; Window::ALL.len()],
 }

@@ -295,7 +295,7 @@ pub const CATALOGUE: [Description; FEATURES] = [
         name: "byte_rate",
         unit: "nats",
         requirement: "R6",
-        doc: "the highest of: log-ratios of the bytes of what was asked for in about 5 minutes, an hour and a day against how high they usually get, and of an hour against how high the group's get; less than 1 MiB is taken as that",
+        doc: "the highest of: log-ratios of the bytes of what was let through, this among it, in about 5 minutes, an hour and a day against how high they usually get, and of an hour against how high the group's get; less than 1 MiB is taken as that",
         unknown: "no size is stored or sent, or fewer than 10 accesses learnt",
         source: "Elastic exfiltration jobs",
         memory: "windows, one part in 50",

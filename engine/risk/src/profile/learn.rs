@@ -35,18 +35,27 @@ impl Profile {
         push_bounded(&mut self.recent_events, delta.event, EVENTS_REMEMBERED);
         let seen = &delta.observation;
         self.count(seen, delta.score);
+        if matches!(delta.lesson, Lesson::Baselines | Lesson::Reserved) {
+            self.count_bytes(seen);
+        }
         let now = seen.at;
         self.pending
             .retain(|pending| now.whole_seconds_since(pending.observation.at) <= PENDING_SECONDS);
         match delta.lesson {
             Lesson::Baselines | Lesson::Reserved => {
                 // The retry that was allowed stands for the attempt that was not.
-                let waited = self.pending.len();
-                self.pending.retain(|pending| {
+                let (retried, waiting) = self.pending.drain(..).partition(|pending: &Pending| {
                     let waiting = &pending.observation;
-                    (waiting.resource, waiting.action) != (seen.resource, seen.action)
+                    (waiting.resource, waiting.action) == (seen.resource, seen.action)
                 });
-                if delta.lesson == Lesson::Baselines || self.pending.len() < waited {
+                self.pending = waiting;
+                let retried: Vec<Pending> = retried;
+                let was_asked = retried.iter().any(|pending| {
+                    let asked = &pending.observation;
+                    (asked.device, asked.asn) == (seen.device, seen.asn)
+                        && delta.mfa_at.is_some_and(|at| at >= asked.at)
+                });
+                if delta.lesson == Lesson::Baselines || was_asked {
                     self.learn(seen);
                 }
             }
@@ -94,11 +103,6 @@ impl Profile {
         for (count, window) in self.requests.iter_mut().zip(Window::ALL) {
             count.add(now, f64::from(window.seconds()));
         }
-        if let Some(bytes) = seen.bytes {
-            for (count, window) in self.bytes.iter_mut().zip(Window::ALL) {
-                count.add_some(f64::from(bytes), now, f64::from(window.seconds()));
-            }
-        }
         if seen.failed {
             self.failures.add(now, FAILURES_SECONDS);
         }
@@ -117,6 +121,15 @@ impl Profile {
             .add(resource, now, Window::Minutes.seconds());
         objects.hour.add(resource, now, Window::Hour.seconds());
         objects.day.add(resource, now, Window::Day.seconds());
+    }
+
+    /// Bytes of what was let through: a download that was asked for twice moved once.
+    fn count_bytes(&mut self, seen: &Observation) {
+        if let Some(bytes) = seen.bytes {
+            for (count, window) in self.bytes.iter_mut().zip(Window::ALL) {
+                count.add_some(f64::from(bytes), seen.at, f64::from(window.seconds()));
+            }
+        }
     }
 
     /// What only a trusted event teaches.
