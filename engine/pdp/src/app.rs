@@ -198,7 +198,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     }
     app.publishing.note_file(&app.live.current().directory);
     if let Some((faults, since)) = policies.refused {
-        app.live.failed(faults, since, app.stale_seconds());
+        app.live.failed(faults, false, since, app.stale_seconds());
     }
     if let Err(error) = app.take_up_models().await {
         notes.push(format!("models: {error}; it is tried again"));
@@ -282,13 +282,14 @@ impl App {
         let mut faults: Vec<String> = set.as_ref().err().cloned().unwrap_or_default();
         faults.extend(champion.as_ref().err().cloned());
         faults.extend(geo.as_ref().err().cloned());
+        let beyond_set = champion.is_err() || geo.is_err();
         let (Ok(geo), Ok((set, news)), Ok(champion)) = (geo, set, champion) else {
-            self.note_failure(faults.clone());
+            self.note_failure(faults.clone(), beyond_set);
             return Err(faults);
         };
         let loaded = snapshot::load(&self.settings, Ok(set), Ok(champion));
         let loaded = loaded.map_err(|LoadError(faults)| {
-            self.note_failure(faults.clone());
+            self.note_failure(faults.clone(), true);
             faults
         })?;
         let mut notes = loaded.warnings;

@@ -46,6 +46,7 @@ impl Background {
         let mut tasks = JoinSet::new();
         tasks.spawn(flush(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), acts(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         if app.settings.watch_policies {
@@ -140,16 +141,6 @@ async fn keys(app: Arc<App>) {
                 Err(error) => tracing::error!(%error, "keys could not be reloaded"),
             }
         }
-        if (changed.is_some() || app.models.is_unfinished())
-            && let Err(error) = app.take_up_models().await
-        {
-            tracing::error!(%error, "what was done with models was not taken up; trying again");
-        }
-        if (changed.is_some() || app.publishing.is_unfinished())
-            && let Err(error) = app.take_up_policies().await
-        {
-            tracing::error!(%error, "what was done with policies was not taken up; trying again");
-        }
         // Once a minute is fine enough for "last used".
         if round.is_multiple_of(300) {
             let used = app.keys.take_used();
@@ -158,6 +149,29 @@ async fn keys(app: Arc<App>) {
             {
                 tracing::warn!(%error, "the last use of keys was not noted");
             }
+        }
+    }
+}
+
+/// Takes up what other processes did with models and policies. Apart from the keys: it may wait
+/// for a set that is being loaded, and a revoked key must not.
+async fn acts(app: Arc<App>) {
+    let mut ticks = every(KEYS_EVERY);
+    let mut version = None;
+    loop {
+        ticks.tick().await;
+        let seen = app.state.store().data_version().await.ok();
+        let changed = seen.is_some() && version != seen;
+        version = seen.or(version);
+        if (changed || app.models.is_unfinished())
+            && let Err(error) = app.take_up_models().await
+        {
+            tracing::error!(%error, "what was done with models was not taken up; trying again");
+        }
+        if (changed || app.publishing.is_unfinished())
+            && let Err(error) = app.take_up_policies().await
+        {
+            tracing::error!(%error, "what was done with policies was not taken up; trying again");
         }
     }
 }

@@ -164,6 +164,8 @@ impl App {
             recorded: Ok(()),
         };
         let Some(directory) = checked.directory else {
+            // Told again, perhaps because it is not on record yet.
+            done.recorded = self.record_entity_changes().await;
             return Ok(done);
         };
         let now = self.inputs.clock.now();

@@ -284,6 +284,9 @@ pub struct Stale {
     pub since: Timestamp,
     /// What was wrong the last time.
     pub faults: Vec<String>,
+    /// Whether more than policies and entities could not be renewed: the model, the address
+    /// databases. Another set of policies does not end that.
+    pub beyond_set: bool,
 }
 
 impl Live {
@@ -318,7 +321,8 @@ impl Live {
     /// Swaps other policies in, with the entities that fit them, whole; model and settings stay.
     pub fn renew_set(&self, policies: &Arc<Policies>, directory: &Arc<Directory>) {
         let now = Snapshot::clone(&self.current());
-        self.renew(Snapshot {
+        let stays_stale = self.stale().is_some_and(|stale| stale.beyond_set);
+        let renewed = Snapshot {
             revisions: Arc::new(Revisions {
                 policies: Arc::from(policies.revision()),
                 entities: Arc::from(directory.revision()),
@@ -326,9 +330,14 @@ impl Live {
             }),
             policies: Arc::clone(policies),
             directory: Arc::clone(directory),
-            deny_from: None,
+            deny_from: now.deny_from.filter(|_| stays_stale),
             ..now
-        });
+        };
+        if stays_stale {
+            self.put(renewed);
+        } else {
+            self.renew(renewed);
+        }
     }
 
     /// Swaps other entities in, whole; everything else stays, its age too.
@@ -367,11 +376,23 @@ impl Live {
 
     /// Notes that a reload failed: the old snapshot stays, and from the first failure on its
     /// time runs.
-    pub fn failed(&self, faults: Vec<String>, now: Timestamp, deny_after_seconds: i64) {
+    pub fn failed(
+        &self,
+        faults: Vec<String>,
+        beyond_set: bool,
+        now: Timestamp,
+        deny_after_seconds: i64,
+    ) {
+        let before = self.stale();
+        let beyond_set = beyond_set || before.is_some_and(|stale| stale.beyond_set);
         let since = self.stale().map_or(now, |stale| stale.since);
         let mut snapshot = Snapshot::clone(&self.current());
         snapshot.deny_from = Some(since.plus_seconds(deny_after_seconds));
         self.put(snapshot);
-        self.stale.store(Arc::new(Some(Stale { since, faults })));
+        self.stale.store(Arc::new(Some(Stale {
+            since,
+            faults,
+            beyond_set,
+        })));
     }
 }

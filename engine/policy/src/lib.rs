@@ -22,6 +22,7 @@ mod links;
 pub mod lint;
 pub mod load;
 mod mentions;
+mod nesting;
 pub mod places;
 pub mod plain;
 pub mod problem;

@@ -16,6 +16,7 @@ use crate::annotated::AnnotatedTypes;
 use crate::freshness;
 use crate::links;
 use crate::mentions::{self, Mentions};
+use crate::nesting;
 use crate::problem::{Problem, Problems};
 use crate::shape::ContextShape;
 use crate::slice::Slices;
@@ -78,7 +79,10 @@ impl Policies {
     /// # Errors
     /// Every problem found, when one of them is an error; the set is then not usable at all.
     pub fn load(files: &[SourceFile]) -> Result<Self, Problems> {
-        let mut problems = Vec::new();
+        let mut problems: Vec<Problem> = files.iter().filter_map(nesting::refuse).collect();
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
         let fragments = parse_schemas(files, &mut problems);
         let (mut set, mut places) = parse_policies(files, &mut problems);
         links::link(files, &mut set, &mut places, &mut problems);
@@ -189,6 +193,16 @@ impl Policies {
     #[must_use]
     pub const fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Whether the schema has this action, `Action::"read"` or `Shop::Action::"read"`; true of an
+    /// id that no action has, which is denied as unknown.
+    #[must_use]
+    pub fn may_mean(&self, action: &EntityRef) -> bool {
+        let plans = self.plans(action.id.as_str());
+        let is_meant =
+            |plan: &ActionPlan| plan.action.entity_type().to_string() == action.kind.as_str();
+        plans.is_empty() || plans.iter().any(is_meant)
     }
 
     pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
@@ -433,7 +447,43 @@ fn plan_actions(
                 .with_help("reserved names of `context` have the types that the engine gives them"),
         );
     }
+    for same in plans.values_mut() {
+        // A request names an action by its id alone: the same answer each time.
+        same.sort_by(|a, b| a.action.cmp(&b.action));
+        refuse_ambiguous(schema, files, same, problems);
+    }
     plans
+}
+
+/// Two namespaces may share the id of an action only where no request could mean both.
+fn refuse_ambiguous(
+    schema: &ValidatorSchema,
+    files: &[SourceFile],
+    same: &[ActionPlan],
+    problems: &mut Vec<Problem>,
+) {
+    for (position, plan) in same.iter().enumerate() {
+        let other = same.iter().take(position).find(|other| {
+            !plan.principals.is_disjoint(&other.principals)
+                && !plan.resources.is_disjoint(&other.resources)
+        });
+        if let (Some(other), Some(action)) = (other, schema.get_action_id(&plan.action)) {
+            let message = format!(
+                "a request for `{}` could mean {} as well as {}",
+                plan.action.eid().escaped(),
+                other.action,
+                plan.action
+            );
+            problems.push(
+                at_action(files.iter(), action, message)
+                    .of_kind("policy::ambiguous-action")
+                    .with_help(
+                        "requests name actions by their id alone: give one another id, or other \
+                         types of principal or resource",
+                    ),
+            );
+        }
+    }
 }
 
 /// A problem where a schema declares an action.

@@ -100,8 +100,8 @@ pub fn read_folder(folder: &Path) -> io::Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-/// The revision of a set: the first 16 hex digits of a SHA-256 over names and texts, so that
-/// the same content has the same revision wherever it lies.
+/// The revision of a set: the first 32 hex digits of a SHA-256 over names and texts, so that
+/// the same content has the same revision wherever it lies, and nobody makes two of one name.
 #[must_use]
 pub fn revision(files: &[SourceFile]) -> String {
     let mut context = Context::new(&SHA256);
@@ -111,5 +111,5 @@ pub fn revision(files: &[SourceFile]) -> String {
             context.update(part.as_bytes());
         }
     }
-    hex::encode(context.finish().as_ref().get(..8).unwrap_or_default())
+    hex::encode(context.finish().as_ref().get(..16).unwrap_or_default())
 }

@@ -285,7 +285,7 @@ pub(crate) fn replays(
     let recorded = Recorded::read(&text).map_err(|error| error.to_string())?;
     let basis = snapshot.basis();
     let again = judge_again(&recorded, &snapshot.model, basis).map_err(|why| why.to_string())?;
-    let settled = settle_again(&recorded, basis);
+    let settled = settle_again(&recorded, basis).map_err(|error| error.to_string())?;
     let same = |what: &str, again: &domain::Decision| {
         difference(&recorded, again).map_or(Ok(()), |why| Err(format!("{what}: {why}")))
     };

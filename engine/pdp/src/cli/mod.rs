@@ -175,6 +175,8 @@ fn os_user() -> String {
 /// An async runtime for a command that needs the engine or its store.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
+        // Policies may nest, within the limit that is held against them before they are parsed.
+        .thread_stack_size(8 << 20)
         .enable_all()
         .build()
         .map_err(Failure::unable)

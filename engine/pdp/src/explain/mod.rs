@@ -91,7 +91,7 @@ impl Story {
         };
         let again = set.and_then(|set| match &set.model {
             Some(model) => judge_again(&recorded, model, set.basis()),
-            None => Ok(settle_again(&recorded, set.basis())),
+            None => settle_again(&recorded, set.basis()),
         });
         let rungs = rungs(&recorded, again.as_ref().ok());
         let stand = basis.as_ref().map(|set| places(set.policies().files()));

@@ -40,6 +40,11 @@ pub(super) struct Asked {
 pub(super) fn question(case: &Case, set: &Set<'_>, directory: &Directory) -> Result<Asked, String> {
     let now = case.time.map_or(SOME_MONDAY, |Moment(at)| at);
     let mut request = request(case)?;
+    // A request names an action by its id alone; a test says which one it means.
+    let action = entity_named(&case.request.action)?;
+    if !set.policies.may_mean(&action) {
+        return Err(format!("`request.action`: the schema has no {action}"));
+    }
     let zones = Zones {
         attribute: &set.settings.time_zone_attribute,
         otherwise: set.settings.time_zone.as_deref(),

@@ -195,7 +195,8 @@ fn judge(
     let wants_nothing = case.decision.is_none()
         && case.outcome.is_none()
         && case.cause.is_none()
-        && case.policies.is_none();
+        && case.num_errors.is_none()
+        && case.policies.as_ref().is_none_or(Vec::is_empty);
     if wants_nothing {
         return Err("it wants nothing: say `outcome: allow`, `challenge`, `mfa` or `deny`".into());
     }
@@ -323,17 +324,24 @@ fn compare(case: &Case, first: &First, set: &Set<'_>, test: &mut TestReport) {
     {
         differ("cause", want, &test.cause);
     }
+    // A name that is misspelt is denied, and every test that wants a deny would pass.
+    let meant = ["policies", "nothing_permits"];
+    if test.outcome == "deny" && case.cause.is_none() && !meant.contains(&test.cause.as_str()) {
+        let got = format!("{}; write `cause` if that is meant", test.cause);
+        differ("cause", "policies or nothing_permits", &got);
+    }
     if let Some(want) = case.decision {
         let word = |allowed| if allowed { "allow" } else { "deny" };
         let wanted = want == RawDecision::Allow;
         if wanted != first.allowed {
             differ("decision", word(wanted), word(first.allowed));
         }
-        let errors = case.num_errors.unwrap_or_default();
-        if errors != first.errors.len() {
-            let got = format!("{}: {}", first.errors.len(), list(&first.errors));
-            differ("num_errors", &errors.to_string(), &got);
-        }
+    }
+    // Cedar's own tests want none where they do not say.
+    let errors = case.num_errors.or(case.decision.map(|_| 0));
+    if let Some(errors) = errors.filter(|errors| *errors != first.errors.len()) {
+        let got = format!("{}: {}", first.errors.len(), list(&first.errors));
+        differ("num_errors", &errors.to_string(), &got);
     }
     for (what, wanted, got) in [
         ("reason", &case.reason, &first.determining),

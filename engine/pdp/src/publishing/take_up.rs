@@ -77,6 +77,7 @@ impl App {
         let acts = self.state.store().policy_acts().await?;
         let standing = Standing::of(&acts);
         let before = publishing.standing();
+        let mut taken_up = true;
         if let Some(live) = standing.live() {
             let is_another = *live.revision != *self.live.current().revisions.policies;
             // A set that was published while the folder holds nonsense ends that.
@@ -89,14 +90,17 @@ impl App {
                 };
                 match set {
                     Ok(set) => self.install_set(&set),
-                    Err(error) => self.note_failure(vec![error.to_string()]),
+                    Err(error) => {
+                        self.note_failure(vec![error.to_string()], false);
+                        taken_up = false;
+                    }
                 }
             }
         }
         self.put_policies_on_record(&acts).await?;
         self.take_up_shadow(&standing).await;
         publishing.standing.store(Arc::new(standing));
-        publishing.unfinished.store(false, Ordering::Relaxed);
+        publishing.unfinished.store(!taken_up, Ordering::Relaxed);
         Ok(())
     }
 
@@ -137,7 +141,7 @@ impl App {
         let read = read.await.map_err(|error| vec![error.to_string()])?;
         let (policies, entities) = read.map_err(|fault: Fault| {
             let faults = vec![fault.to_string()];
-            self.note_failure(faults.clone());
+            self.note_failure(faults.clone(), false);
             faults
         })?;
         let standing = self.publishing.standing();
@@ -148,7 +152,8 @@ impl App {
         let is_known = seen == Some(policies.as_str())
             && entities == self.live.current().directory.file_revision();
         // What failed for another reason may work now.
-        Ok(!is_known || (self.live.stale().is_some() && standing.refusal().is_none()))
+        let may_work_now = self.live.stale().is_some_and(|stale| !stale.beyond_set);
+        Ok(!is_known || may_work_now)
     }
 
     /// Loads what is to decide; what the folder holds and cannot be used is noted. The caller
@@ -200,14 +205,15 @@ impl App {
 
     fn refused(&self, faults: &[Fault]) -> Vec<String> {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        self.note_failure(faults.clone());
+        self.note_failure(faults.clone(), false);
         faults
     }
 
     /// Notes that what should decide cannot be used: `/readyz` and metrics say so at once.
-    pub(crate) fn note_failure(&self, faults: Vec<String>) {
+    pub(crate) fn note_failure(&self, faults: Vec<String>, beyond_set: bool) {
         let now = self.inputs.clock.now();
-        self.live.failed(faults, now, self.stale_seconds());
+        self.live
+            .failed(faults, beyond_set, now, self.stale_seconds());
     }
 
     fn install_set(&self, set: &Set) {

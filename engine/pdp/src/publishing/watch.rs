@@ -17,6 +17,9 @@ use crate::settings::Settings;
 /// set that is half written is not.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Looks after which what could not be taken up is tried again.
+const TRIES: u32 = 15;
+
 /// Folders of tests below one another that are looked at.
 const TESTS_DEPTH: usize = 8;
 
@@ -29,21 +32,28 @@ pub(crate) async fn watch(app: Arc<App>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = None;
     let mut taken = None;
+    let mut tries: u32 = 0;
     loop {
         ticks.tick().await;
         let settings = Arc::clone(&app.publishing.registry.settings);
         let seen = tokio::task::spawn_blocking(move || stamps(&settings)).await;
         let Ok(seen) = seen else { continue };
         let rests = last.as_ref() == Some(&seen);
-        if rests && taken.as_ref() != Some(&seen) {
-            take_up(&app).await;
+        let is_news = taken.as_ref() != Some(&seen);
+        tries = tries.wrapping_add(1);
+        // What was refused may fit by now: stored entities were changed, a disk is back.
+        let stale = app.live.stale().is_some_and(|stale| !stale.beyond_set);
+        let again = stale && tries.is_multiple_of(TRIES);
+        if rests && (is_news || again) {
+            take_up(&app, is_news).await;
             taken = Some(seen.clone());
         }
         last = Some(seen);
     }
 }
 
-async fn take_up(app: &Arc<App>) {
+/// Takes up the folder; the faults of one that is tried again are known.
+async fn take_up(app: &Arc<App>, is_news: bool) {
     match app.take_up_folder().await {
         Ok(None) => {}
         Ok(Some(notes)) => {
@@ -53,6 +63,7 @@ async fn take_up(app: &Arc<App>) {
             let revision = Arc::clone(&app.live.current().revisions.policies);
             tracing::info!(%revision, "the folder of policies has changed and was taken up");
         }
+        Err(_) if !is_news => {}
         Err(faults) => {
             app.metrics.reload_failed();
             for fault in faults {

@@ -39,7 +39,8 @@ impl Count {
 
 /// One limit: a count, and a number or a share in per cent of what it is held against.
 ///
-/// Shares are of the decisions compared, `not_comparable` of all of them.
+/// Shares are of the decisions compared, `not_comparable` of all of them. Where nobody set a
+/// limit to that, one in a hundred is one too many: see [`FailIf::unheard`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailIf {
     text: String,
@@ -47,6 +48,25 @@ pub struct FailIf {
     or_equal: bool,
     limit: f64,
     is_share: bool,
+}
+
+impl FailIf {
+    /// A limit says nothing where most decisions could not be compared: in words, when that is so
+    /// and none of the limits is about it.
+    #[must_use]
+    pub fn unheard(limits: &[Self], report: &Report) -> Option<String> {
+        let is_limited = limits
+            .iter()
+            .any(|limit| limit.count == Count::NotComparable);
+        let (number, all) = Count::NotComparable.of(report);
+        let too_many = number.saturating_mul(100) > all;
+        (!limits.is_empty() && !is_limited && too_many).then(|| {
+            format!(
+                "{number} of {all} decisions could not be compared, which says little of the \
+                 rest; `--fail-if 'not_comparable > …'` allows for it"
+            )
+        })
+    }
 }
 
 impl FromStr for FailIf {

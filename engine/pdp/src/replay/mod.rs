@@ -74,19 +74,25 @@ pub fn judge_again(
 
 /// Settles a record's answer again, with the score that it had: the score does not depend on
 /// policies.
-#[must_use]
-pub fn settle_again(recorded: &Recorded, basis: Basis<'_>) -> Decision {
+///
+/// # Errors
+/// When it is of an engine with other features: words that came with them are not in it, and a
+/// policy over them would seem to change nothing.
+pub fn settle_again(recorded: &Recorded, basis: Basis<'_>) -> Result<Decision, NotComparable> {
+    if recorded.features.len() != FEATURES {
+        return Err(NotComparable::OtherFeatures(recorded.features.len()));
+    }
     let features = Features::default();
     let mut evidence = Evidence::recorded(recorded.facts.clone(), features, recorded.assurance);
     let undefined = matches!(recorded.cause, Cause::ScoreUndefined).then_some(recorded.cause);
-    settle(
+    Ok(settle(
         &recorded.request,
         &mut evidence,
         assessment(recorded, basis.settings),
         refused(recorded).or(undefined),
         basis,
         recorded.time,
-    )
+    ))
 }
 
 /// What was a deny at that moment, whatever policies would have said.

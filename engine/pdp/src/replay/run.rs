@@ -178,7 +178,7 @@ impl<'a> Worker<'a> {
         let set = self.set_for(&recorded.revisions)?;
         let again = match &set.model {
             Some(model) => judge_again(recorded, model, set.basis())?,
-            None => settle_again(recorded, set.basis()),
+            None => settle_again(recorded, set.basis())?,
         };
         partial.compared(recorded.outcome, again.rung);
         let differs = is_self_check

@@ -156,6 +156,7 @@ fn verdict(args: &ReplayArgs, report: &Report, contents: &Contents) -> Result<()
         ));
     }
     faults.extend(args.fail_if.iter().filter_map(|limit| limit.holds(report)));
+    faults.extend(FailIf::unheard(&args.fail_if, report));
     if faults.is_empty() {
         Ok(())
     } else {
