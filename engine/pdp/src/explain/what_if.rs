@@ -95,16 +95,19 @@ pub(super) fn ways(recorded: &Recorded, basis: Basis<'_>) -> Vec<Way> {
     if recorded.outcome == Rung::Allow {
         return Vec::new();
     }
-    if let Some(way) = another_moment(recorded, basis) {
-        return vec![way];
+    if refused(recorded).is_some() {
+        return another_moment(recorded, basis).into_iter().collect();
     }
     let trial = Trial { recorded, basis };
     let mut ways = Vec::new();
     ways.extend(trial.lower_score());
-    for (text, lift) in STEPS {
+    // Who cannot be asked has no step-up to pass.
+    let kind = recorded.request.subject.entity.kind.as_str();
+    let steps = STEPS.iter().filter(|_| basis.settings.is_interactive(kind));
+    for (text, lift) in steps {
         let mut evidence = trial.evidence();
         evidence.assurance = lift(evidence.assurance, recorded.time);
-        ways.extend(trial.way(text.to_owned(), evidence, None));
+        ways.extend(trial.way((*text).to_owned(), evidence, None));
     }
     for (group_name, name, value, even_if_unknown) in HARMLESS {
         let words = group(group_name).map_or(&[][..], |group| group.words);
@@ -153,7 +156,7 @@ fn another_moment(recorded: &Recorded, basis: Basis<'_>) -> Option<Way> {
     let risk = assessment(recorded, basis.settings);
     let request = &recorded.request;
     let again = settle(request, &mut evidence, risk, None, basis, recorded.time);
-    Some(Way {
+    (again.rung < recorded.outcome).then(|| Way {
         change: change.to_owned(),
         becomes: again.rung,
     })
@@ -200,9 +203,10 @@ impl Trial<'_> {
             return None;
         }
         let was = self.recorded.risk.score.points();
+        // What holds at a lower score need not hold at every one below.
         let highest = (0..was)
-            .rev()
-            .find(|points| self.at_score(*points) == Some(best))?;
+            .take_while(|points| self.at_score(*points) == Some(best))
+            .last()?;
         Some(Way {
             change: format!("a score of {highest} or less instead of {was}"),
             becomes: best,

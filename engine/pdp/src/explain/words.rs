@@ -230,7 +230,9 @@ fn ways(story: &Story, lines: &mut Vec<String>) {
         let told = less.iter();
         lines.extend(told.map(|way| format!("  {}: {}", way.change, way.becomes)));
     }
-    let standing = story.rungs.last().filter(|rung| !rung.allowed);
+    let last = story.rungs.last().filter(|rung| !rung.allowed);
+    // Where no step-up was tried, none was stood in the way of.
+    let standing = last.filter(|_| story.rungs.len() > 1);
     if let Some(rung) = standing.filter(|rung| !rung.policies.is_empty()) {
         lines.push(format!(
             "in the way of every step-up: {}",

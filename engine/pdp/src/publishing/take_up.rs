@@ -121,7 +121,12 @@ impl App {
             notes.push(format!("archive: {error}; it is tried again"));
         }
         self.note_taken_up(news).await?;
-        self.install_set(&set);
+        // Whoever was faster has published something newer: that is what decides.
+        let standing = self.publishing.standing();
+        let is_newest = |live: &str| live == set.policies.revision();
+        if standing.live().is_none_or(|live| is_newest(&live.revision)) {
+            self.install_set(&set);
+        }
         self.take_up(None)
             .await
             .map_err(|error| vec![error.to_string()])?;
