@@ -111,6 +111,8 @@ pub struct App {
     pub(crate) under_way: UnderWay,
     /// Whether decisions are replayed for somebody.
     pub(crate) replaying: Arc<Semaphore>,
+    /// Whether policy sets are changed for somebody: what waits holds what was sent.
+    pub(crate) changing_policies: Arc<Semaphore>,
     public_url: OnceLock<String>,
     journal_damaged: OnceLock<Timestamp>,
     /// Held as long as the engine runs.
@@ -187,6 +189,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         searches: Searches::new(&settings.limits, &*inputs.randomness),
         under_way: UnderWay::default(),
         replaying: Arc::new(Semaphore::new(1)),
+        changing_policies: Arc::new(Semaphore::new(1)),
         public_url: OnceLock::new(),
         journal_damaged: OnceLock::new(),
         _claim: claim,

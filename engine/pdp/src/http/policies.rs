@@ -255,9 +255,17 @@ async fn act(
         why,
         expected,
     };
+    let one = Arc::clone(&app.changing_policies).try_acquire_owned();
+    let one = one.map_err(|_| {
+        Problem::unavailable("policies are being changed for somebody else; ask again")
+    })?;
     let doing = Arc::clone(app);
     // To the end, whether or not the client waits.
-    let done = tokio::spawn(async move { doing.do_with_policies(deed, doer).await }).await;
+    let done = tokio::spawn(async move {
+        let _one = one;
+        doing.do_with_policies(deed, doer).await
+    })
+    .await;
     let (done, taken_up) = done.map_err(|error| {
         tracing::error!(%error, "policies: the work broke off");
         Problem::unavailable("the work broke off; look at `GET /v1/policies/acts`, then ask again")
