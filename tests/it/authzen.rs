@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Engine, Site, alice_reads, eventually, now};
+use crate::harness::{Client, Engine, Site, alice_reads, history_of_alice, now};
 
 fn start() -> (Site, Engine, Client) {
     let site = Site::new();
@@ -360,32 +360,20 @@ fn batches_and_dry_runs_leave_no_trace_but_their_record() {
     let key = site.key("admin");
     let engine = site.start();
     let mut client = engine.client(&key);
-    let history = |client: &mut Client| {
-        let mut question = alice_reads();
-        question["context"]["dry_run"] = json!(true);
-        let answer = client.ask(&question);
-        let id = answer["context"]["decision_id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let record = eventually("the record is drained", || {
-            let response = client.get(&format!("/v1/decisions/{id}"));
-            (response.status == 200).then(|| response.json())
-        });
-        assert_eq!(record["manner"], "dry_run");
-        let signals = &record["facts"]["signals"];
-        (signals["history"].as_i64(), signals["requests_5m"].as_i64())
-    };
-    assert_eq!(history(&mut client), (Some(0), Some(1)));
+    assert_eq!(history_of_alice(&mut client), (Some(0), Some(1)));
     let answer = client
         .post("/access/v1/evaluations", &batch(&vec![json!({}); 30], None))
         .json();
     assert_eq!(decisions(&answer).len(), 30);
     assert_eq!(
-        history(&mut client),
+        history_of_alice(&mut client),
         (Some(0), Some(1)),
         "thirty items taught nothing"
     );
     client.ask(&alice_reads());
-    assert_eq!(history(&mut client), (Some(1), Some(2)), "one access did");
+    assert_eq!(
+        history_of_alice(&mut client),
+        (Some(1), Some(2)),
+        "one access did"
+    );
 }

@@ -354,6 +354,21 @@ pub(crate) fn alice_reads() -> Value {
     })
 }
 
+/// What alice's profile has learnt and counted, as a dry run of her question sees it.
+pub(crate) fn history_of_alice(client: &mut Client) -> (Option<i64>, Option<i64>) {
+    let mut question = alice_reads();
+    question["context"]["dry_run"] = json!(true);
+    let answer = client.ask(&question);
+    let id = answer["context"]["decision_id"].as_str().unwrap();
+    let record = eventually("the record is drained", || {
+        let response = client.get(&format!("/v1/decisions/{id}"));
+        (response.status == 200).then(|| response.json())
+    });
+    assert_eq!(record["manner"], "dry_run");
+    let signals = &record["facts"]["signals"];
+    (signals["history"].as_i64(), signals["requests_5m"].as_i64())
+}
+
 /// Waits until something holds; fails when it does not within ten seconds.
 pub(crate) fn eventually<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

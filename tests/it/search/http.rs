@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Engine, Site, alice_reads, eventually, root, run};
+use crate::harness::{Client, Engine, Site, alice_reads, eventually, history_of_alice, root, run};
 
 fn start(settings: &str) -> (Site, Engine, Client) {
     let site = Site::with(settings);
@@ -403,22 +403,7 @@ fn roles_that_may_not_ask_may_not_search() {
 #[test]
 fn a_search_is_recorded_once_and_leaves_no_other_trace() {
     let (site, engine, mut client) = start("");
-    let history = |client: &mut Client| {
-        let mut question = alice_reads();
-        question["context"]["dry_run"] = json!(true);
-        let answer = client.ask(&question);
-        let id = answer["context"]["decision_id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let record = eventually("the record is drained", || {
-            let response = client.get(&format!("/v1/decisions/{id}"));
-            (response.status == 200).then(|| response.json())
-        });
-        let signals = &record["facts"]["signals"];
-        (signals["history"].as_i64(), signals["requests_5m"].as_i64())
-    };
-    assert_eq!(history(&mut client), (Some(0), Some(1)));
+    assert_eq!(history_of_alice(&mut client), (Some(0), Some(1)));
     let mut asked = search("resource");
     asked["context"]["token"] = json!({ "audience": "https://wiki.example" });
     asked["context"]["session_id"] = json!("s-1");
@@ -431,7 +416,7 @@ fn a_search_is_recorded_once_and_leaves_no_other_trace() {
         );
     }
     assert_eq!(
-        history(&mut client),
+        history_of_alice(&mut client),
         (Some(0), Some(1)),
         "nothing was counted or learnt"
     );
