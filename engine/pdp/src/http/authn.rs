@@ -14,14 +14,29 @@ use crate::app::App;
 
 /// A caller whose key was accepted; counts as under way until it is dropped.
 #[derive(Debug)]
-pub(super) struct Authenticated {
-    pub(super) caller: Caller,
+pub(crate) struct Authenticated {
+    pub(crate) caller: Caller,
     app: Arc<App>,
 }
 
 impl Authenticated {
+    /// Counts a request of a caller that was recognised as under way.
+    ///
+    /// # Errors
+    /// When the caller has too much under way.
+    pub(crate) fn enter(app: &Arc<App>, caller: Caller) -> Result<Self, Problem> {
+        let most = app.settings.limits.concurrency_per_caller;
+        if !app.under_way.enter(&caller.key_id, most) {
+            return Err(Problem::too_many());
+        }
+        Ok(Self {
+            caller,
+            app: Arc::clone(app),
+        })
+    }
+
     /// Goes on only if the caller may do this.
-    pub(super) fn require(&self, permission: Permission) -> Result<(), Problem> {
+    pub(crate) fn require(&self, permission: Permission) -> Result<(), Problem> {
         if self.app.keys.permits(&self.caller, permission) {
             Ok(())
         } else {
@@ -57,16 +72,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
                 NotAdmitted::Refused(_) => Problem::unauthenticated(),
                 NotAdmitted::TooManyRefused => Problem::too_many_refused(),
             })?;
-        if !app
-            .under_way
-            .enter(&caller.key_id, app.settings.limits.concurrency_per_caller)
-        {
-            return Err(Problem::too_many());
-        }
-        Ok(Self {
-            caller,
-            app: Arc::clone(app),
-        })
+        Self::enter(app, caller)
     }
 }
 

@@ -8,6 +8,7 @@ mod entities;
 mod events;
 mod guard;
 mod models;
+pub(crate) mod oauth;
 mod operations;
 mod path;
 mod policies;
