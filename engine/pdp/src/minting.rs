@@ -2,8 +2,8 @@
 
 use domain::{AccessRequest, Level, Name, RiskLevel, Rung, Timestamp};
 use policy::Question;
-use token::AccessClaims;
-use token::claims::ContextClaim;
+use token::Claims;
+use token::claims::{ACCESS_TOKEN_TYP, ContextClaim};
 
 use crate::access::Caller;
 use crate::administrator::uuid_v7;
@@ -74,26 +74,32 @@ pub(crate) fn mint(
     };
     let subject = &request.subject.entity;
     let device = request.context.device.as_ref();
-    let claims = AccessClaims {
-        iss: app.public_url(),
-        sub: &token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
-        aud: &wish.audience,
-        client_id: &caller.key_id,
+    let claims = Claims {
+        iss: app.public_url().to_owned(),
+        sub: token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
+        aud: wish.audience.to_string(),
+        client_id: caller.key_id.to_string(),
         iat: now.seconds(),
         nbf: now.seconds(),
         exp: token::claims::expiry(now, life_seconds),
-        jti: &id,
-        scope: &scope,
-        sid: request.context.session_id.as_deref(),
-        acr,
+        jti: id.clone(),
+        scope: scope.clone(),
+        acr: acr.to_owned(),
+        sid: request.context.session_id.as_deref().map(str::to_owned),
         auth_time: assurance.at.map(Timestamp::seconds),
+        cnf: None,
+        act: None,
+        original_jti: None,
+        lineage: Vec::new(),
+        family_id: None,
+        status: None,
         context: ContextClaim {
             ip: request.context.ip,
-            device_id: device.and_then(|device| device.id.as_deref()),
+            device_id: device.and_then(|device| device.id.as_deref().map(str::to_owned)),
         },
-        risk: RiskLevel::as_str(outcome.decision.risk.level),
+        risk: Some(RiskLevel::as_str(outcome.decision.risk.level).to_owned()),
     };
-    match token::mint(&app.signer, &claims) {
+    match token::mint(&app.signer, ACCESS_TOKEN_TYP, &claims) {
         Ok(text) => Some(Ok(Minted {
             id,
             text,

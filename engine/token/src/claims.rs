@@ -1,64 +1,140 @@
-//! What a token says, and how it is made.
+//! What an access token says.
 
 use std::net::IpAddr;
 
-use data_encoding::BASE64URL_NOPAD;
-use domain::Timestamp;
-use serde::Serialize;
-
-use crate::keys::{KeyError, SigningKey};
+use domain::{EntityRef, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// Longest life of a token, seconds, whatever the settings say (T20).
 pub const LIFE_MAX_SECONDS: u64 = 900;
 
+/// `typ` of an access token (RFC 9068 §2.1, T7).
+pub const ACCESS_TOKEN_TYP: &str = "at+jwt";
+
+/// How often a token may be passed on: actors in `act`, ancestors in `lineage` (X5).
+pub const DELEGATIONS_MAX: usize = 4;
+
 /// The claims of an access token (RFC 9068 §2.2), by their registered names.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AccessClaims<'a> {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
     /// The engine's `public_url`.
-    pub iss: &'a str,
+    pub iss: String,
     /// The subject, as [`subject`] writes it: one that is told from all others, whatever its type.
-    pub sub: &'a str,
-    /// The service that the resource belongs to (L4).
-    pub aud: &'a str,
-    /// The caller that asked for it.
-    pub client_id: &'a str,
+    pub sub: String,
+    /// The one service that the token is for (L4).
+    pub aud: String,
+    /// The client that it was issued to.
+    pub client_id: String,
     /// Issued at, seconds.
     pub iat: i64,
     /// Not before, seconds.
     pub nbf: i64,
-    /// Expiry, seconds.
+    /// Expiry, seconds: the first second in which it no longer holds.
     pub exp: i64,
     /// Unique.
-    pub jti: &'a str,
-    /// Scopes that the policies allow, apart by spaces (L1).
-    pub scope: &'a str,
-    /// The session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sid: Option<&'a str>,
+    pub jti: String,
+    /// Scopes that the policies allow, apart by single spaces (L1); see [`is_scope`].
+    pub scope: String,
     /// Authentication context class.
-    pub acr: &'a str,
+    pub acr: String,
+    /// The session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
     /// When the subject authenticated, seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<i64>,
+    /// The key that must be proven with the token (L6). None: whoever holds it may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Actor>,
+    /// The `jti` of the token that this one comes from in the end (X4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_jti: Option<String>,
+    /// The `jti`s of the tokens between that one and this, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<String>,
+    /// The family of refresh tokens that it was issued with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family_id: Option<String>,
+    /// Where those who cannot ask see whether it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
     /// What the token was asked for from (L4).
-    #[serde(skip_serializing_if = "ContextClaim::is_empty")]
-    pub context: ContextClaim<'a>,
-    /// `LOW`, `MEDIUM` or `HIGH`. Never the score: that would be an oracle.
-    pub risk: &'a str,
+    #[serde(default, skip_serializing_if = "ContextClaim::is_empty")]
+    pub context: ContextClaim,
+    /// `LOW`, `MEDIUM` or `HIGH`, where it rests on a scored decision. Never the score: that
+    /// would be an oracle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<String>,
+}
+
+/// The key that a token is bound to (RFC 7800): at least one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// RFC 7638 thumbprint of a DPoP key (RFC 9449 §6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<String>,
+    /// SHA-256 of a client certificate (RFC 8705 §3.1).
+    #[serde(rename = "x5t#S256", default, skip_serializing_if = "Option::is_none")]
+    pub x5t_s256: Option<String>,
+}
+
+/// Somebody who acts for the subject; the outermost acts now, those within acted before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// As [`subject`] writes it.
+    pub sub: String,
+    /// The client that it acts as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// Who acted before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Box<Actor>>,
+}
+
+impl Actor {
+    /// How many actors there are, this one and those before.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        std::iter::successors(Some(self), |actor| actor.act.as_deref()).count()
+    }
+}
+
+/// Where a token stands in a status list (draft-ietf-oauth-status-list §6.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The list.
+    pub status_list: StatusReference,
+}
+
+/// A place in a status list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusReference {
+    /// Which entry.
+    pub idx: u64,
+    /// Of which list.
+    pub uri: String,
 }
 
 /// Where the request came from, so that the service can see when its token turns up elsewhere.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ContextClaim<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContextClaim {
     /// The client's address.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<IpAddr>,
     /// The device, by the id that the caller gave.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub device_id: Option<&'a str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
 }
 
-impl ContextClaim<'_> {
+impl ContextClaim {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -86,6 +162,36 @@ pub fn subject(kind: &str, id: &str) -> String {
     text
 }
 
+/// The subject that [`subject`] wrote. None for what it cannot have written.
+#[must_use]
+pub fn parse_subject(text: &str) -> Option<EntityRef> {
+    let (kind, id) = text.split_once('/')?;
+    let plain = |part: &str| {
+        part.replace("%3A", ":")
+            .replace("%2F", "/")
+            .replace("%25", "%")
+    };
+    let parsed = EntityRef::new(plain(kind), plain(id)).ok()?;
+    // One way to write each: what would be written otherwise was not written by us.
+    (subject(parsed.kind.as_str(), parsed.id.as_str()) == text).then_some(parsed)
+}
+
+/// Whether this is a scope as RFC 6749 §3.3 writes it: words of visible ASCII without `"` and `\`,
+/// apart by single spaces, at least one.
+#[must_use]
+pub fn is_scope(text: &str) -> bool {
+    text.split(' ').all(is_scope_word)
+}
+
+/// Whether this can be one word of a scope.
+#[must_use]
+pub fn is_scope_word(word: &str) -> bool {
+    !word.is_empty()
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
 /// When a token minted now ends (L5).
 #[must_use]
 pub fn expiry(now: Timestamp, life_seconds: u64) -> i64 {
@@ -93,26 +199,9 @@ pub fn expiry(now: Timestamp, life_seconds: u64) -> i64 {
     now.seconds() + life
 }
 
-/// Signs claims into a compact JWS with `typ: at+jwt` (T7).
-///
-/// # Errors
-/// When the library refuses to sign.
-pub fn mint(key: &SigningKey, claims: &AccessClaims<'_>) -> Result<String, KeyError> {
-    let header = format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{}"}}"#, key.id());
-    let claims = serde_json::to_vec(claims).map_err(|_| KeyError::Refused)?;
-    let mut text = BASE64URL_NOPAD.encode(header.as_bytes());
-    text.push('.');
-    BASE64URL_NOPAD.encode_append(&claims, &mut text);
-    let signature = key.sign(text.as_bytes())?;
-    text.push('.');
-    BASE64URL_NOPAD.encode_append(&signature, &mut text);
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
-    use jsonwebtoken::jwk::Jwk;
-    use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -137,40 +226,40 @@ mod tests {
     }
 
     #[test]
-    fn t7_t30_another_library_verifies_what_is_minted() {
-        let key = SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap();
-        let now = Timestamp::from_seconds(1_795_215_660);
-        let claims = AccessClaims {
-            iss: "http://127.0.0.1:8181",
-            sub: "User/alice",
-            aud: "ledger",
-            client_id: "sk_12345678",
-            iat: now.seconds(),
-            nbf: now.seconds(),
-            exp: expiry(now, 86_400),
-            jti: "1",
-            scope: "read",
-            sid: None,
-            acr: "urn:portreeve:level:1",
-            auth_time: None,
-            context: ContextClaim::default(),
-            risk: "LOW",
-        };
-        let text = mint(&key, &claims).unwrap();
-        let header = decode_header(&text).unwrap();
-        assert_eq!(
-            (header.typ.as_deref(), header.kid.as_deref()),
-            (Some("at+jwt"), Some(key.id()))
-        );
+    fn a_subject_that_was_not_written_so_is_none() {
+        for text in [
+            "",
+            "alice",
+            "/alice",
+            "User/",
+            "User/a/b",
+            "User/a%",
+            "User/a%41",
+            "User/a%2f",
+            "User/a:b",
+            "User/\u{200B}a",
+        ] {
+            assert_eq!(parse_subject(text), None, "{text:?}");
+        }
+    }
 
-        let jwk: Jwk = serde_json::from_value(serde_json::to_value(key.public()).unwrap()).unwrap();
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.validate_exp = false; // The library would read the system's clock.
-        validation.set_audience(&["ledger"]);
-        validation.set_issuer(&["http://127.0.0.1:8181"]);
-        let verifier = DecodingKey::from_jwk(&jwk).unwrap();
-        let data = decode::<serde_json::Value>(&text, &verifier, &validation).unwrap();
-        assert_eq!(data.claims["exp"], now.seconds() + 900, "t20: capped");
-        assert_eq!(data.claims["scope"], "read");
+    proptest! {
+        #[test]
+        fn a_subject_is_read_as_it_was_written(kind in "[A-Za-z:/%25F]{1,12}", id in "[ -~ß]{1,24}") {
+            let read = parse_subject(&subject(&kind, &id)).unwrap();
+            prop_assert_eq!((read.kind.as_str(), read.id.as_str()), (&*kind, &*id));
+        }
+    }
+
+    #[test]
+    fn l1_a_scope_is_words_apart_by_single_spaces() {
+        for good in ["read", "read write", "a:b.c/d*"] {
+            assert!(is_scope(good), "{good}");
+        }
+        for bad in [
+            "", " ", " read", "read ", "a  b", "a\tb", "a\"b", "a\\b", "größe",
+        ] {
+            assert!(!is_scope(bad), "{bad}");
+        }
     }
 }

@@ -5,6 +5,9 @@
 
 pub mod claims;
 pub mod keys;
+pub mod mint;
+pub mod strict_json;
 
-pub use claims::{AccessClaims, mint};
+pub use claims::Claims;
 pub use keys::{KeyError, SigningKey};
+pub use mint::mint;
