@@ -13,7 +13,6 @@ use risk::Key;
 use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
-use token::SigningKey;
 use tokio::sync::Semaphore;
 
 use crate::access::{KeyRing, NewKey, Permissions, Role};
@@ -28,6 +27,7 @@ use crate::models::{self, Models};
 use crate::publishing::{self, Publishing};
 use crate::search::Searches;
 use crate::settings::Settings;
+use crate::signing::{Ring, SigningError};
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
 use crate::step_up::StepUpTarget;
@@ -61,7 +61,7 @@ pub enum BuildError {
     Store(#[from] StoreError),
     /// The signing key.
     #[error("{0}")]
-    Key(#[from] token::KeyError),
+    Key(#[from] SigningError),
     /// The engine's own policies.
     #[error("{0}")]
     Own(#[from] policy::Problems),
@@ -93,7 +93,7 @@ pub struct App {
     /// Where decisions are durable first.
     pub journal: Journal,
     /// What tokens are signed with.
-    pub signer: SigningKey,
+    pub signing: Ring,
     /// Numbers for operators.
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
@@ -169,7 +169,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     state.restore_crowds().await?;
     let keys = KeyRing::new(Permissions::load()?);
     keys.reload(state.store()).await?;
-    let signer = SigningKey::load_or_create(&settings.data_dir.join("signing-key.p8"))?;
+    let signing = Ring::open(&settings.data_dir)?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
@@ -180,7 +180,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         state,
         keys,
         journal,
-        signer,
+        signing,
         metrics: Metrics::new(),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),

@@ -29,6 +29,7 @@ pub mod search;
 pub mod serve;
 pub(crate) mod sessions;
 pub mod settings;
+pub mod signing;
 pub mod snapshot;
 pub mod state;
 pub mod step_up;

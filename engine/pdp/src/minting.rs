@@ -99,7 +99,7 @@ pub(crate) fn mint(
         },
         risk: Some(RiskLevel::as_str(outcome.decision.risk.level).to_owned()),
     };
-    match token::mint(&app.signer, ACCESS_TOKEN_TYP, &claims) {
+    match token::mint(app.signing.current().signer(), ACCESS_TOKEN_TYP, &claims) {
         Ok(text) => Some(Ok(Minted {
             id,
             text,

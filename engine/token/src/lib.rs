@@ -9,5 +9,5 @@ pub mod mint;
 pub mod strict_json;
 
 pub use claims::Claims;
-pub use keys::{KeyError, SigningKey};
+pub use keys::{KeyError, KeySet, SigningKey, VerifyingKey};
 pub use mint::mint;

@@ -75,10 +75,10 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
 
 /// `GET /.well-known/jwks.json`: the key that tokens are verified with (RFC 7517, K1).
 pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
-    let body = serde_json::json!({ "keys": [app.signer.public()] });
+    let body = app.signing.current().jwks().to_owned();
     let headers = [
         (CONTENT_TYPE, "application/jwk-set+json"),
         (CACHE_CONTROL, "public, max-age=300"),
     ];
-    (headers, body.to_string()).into_response()
+    (headers, body).into_response()
 }
