@@ -198,6 +198,7 @@ fn session() -> impl Strategy<Value = SessionRecord> {
             last_seen,
             assurance,
             ended,
+            terms: None,
         },
     )
 }

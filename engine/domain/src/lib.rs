@@ -27,6 +27,8 @@ pub use request::{
     AccessRequest, Action, ActionResult, DeviceClaim, Party, RequestContext, TokenWish,
 };
 pub use risk::{Factor, RiskAssessment, RiskLevel, RiskScore};
-pub use signal::{Anonymity, DeviceRecord, Network, Place, SessionBirth, SessionRecord, Signal};
+pub use signal::{
+    Anonymity, DeviceRecord, Network, Place, SessionBirth, SessionRecord, SessionTerms, Signal,
+};
 pub use time::Timestamp;
 pub use value::Value;

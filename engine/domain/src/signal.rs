@@ -256,4 +256,39 @@ pub struct SessionRecord {
     pub assurance: Assurance,
     /// Whether it has ended. An ended session never lives again.
     pub ended: bool,
+    /// What holds for a session that was opened with the engine. None: a caller's own word for
+    /// one.
+    pub terms: Option<SessionTerms>,
+}
+
+/// What holds for a session that was opened with the engine (E1, E2, E14).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionTerms {
+    /// The client that opened it.
+    pub client_id: String,
+    /// It ends then at the latest, however busy it is.
+    pub expires_at: Timestamp,
+    /// Seconds without use after which it ends.
+    pub idle_seconds: i64,
+    /// How often it was used.
+    pub accesses: u64,
+}
+
+impl SessionRecord {
+    /// Whether it is over at a moment: ended, or expired by the one or the other clock.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ended || self.live_until().is_some_and(|until| now >= until)
+    }
+
+    /// Until when it lives if nobody uses it any more. None: nothing limits it.
+    #[must_use]
+    pub fn live_until(&self) -> Option<Timestamp> {
+        let terms = self.terms.as_ref()?;
+        Some(self.idle_until(terms).min(terms.expires_at))
+    }
+
+    fn idle_until(&self, terms: &SessionTerms) -> Timestamp {
+        self.last_seen.plus_seconds(terms.idle_seconds)
+    }
 }

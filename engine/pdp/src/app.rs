@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use crate::access::{KeyRing, NewKey, Permissions, Role};
 use crate::archive::Archive;
 use crate::entities::Recorded;
+use crate::families::RefreshKey;
 use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
@@ -94,6 +95,8 @@ pub struct App {
     pub journal: Journal,
     /// What tokens are signed with.
     pub signing: Ring,
+    /// What refresh tokens are made with.
+    pub refresh_key: RefreshKey,
     /// Numbers for operators.
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
@@ -170,6 +173,10 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let keys = KeyRing::new(Permissions::load()?);
     keys.reload(state.store()).await?;
     let signing = Ring::open(&settings.data_dir)?;
+    let refresh_key = RefreshKey::load_or_create(
+        &settings.data_dir.join("refresh-tokens.key"),
+        &*inputs.randomness,
+    )?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
@@ -181,6 +188,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         keys,
         journal,
         signing,
+        refresh_key,
         metrics: Metrics::new(),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod engine;
 pub mod entities;
 pub mod explain;
+pub mod families;
 pub mod feedback;
 pub mod http;
 pub mod inputs;

@@ -68,6 +68,7 @@ pub(crate) fn begin(
                 last_seen: outcome.time,
                 assurance: Assurance::default(),
                 ended: false,
+                terms: None,
             })
         });
         there = Some(Arc::clone(session));

@@ -61,6 +61,8 @@ pub struct Settings {
     pub audience_attribute: String,
     /// Life of minted tokens, seconds.
     pub token_ttl_seconds: u64,
+    /// Refresh tokens.
+    pub refresh: RefreshSettings,
     /// The journal and the records.
     pub audit: AuditSettings,
     /// Limits on everything that grows.
@@ -73,12 +75,30 @@ pub struct SessionSettings {
     /// A session that nobody has seen for so long is forgotten; until then it is held against
     /// its birth, however long it was idle.
     pub remember: Duration,
+    /// A session that was opened with the engine ends then, however busy it is (E2).
+    pub absolute: Duration,
+    /// It ends when nobody has used it for so long (E1).
+    pub idle: Duration,
+    /// Live sessions of one subject at most; the least recently used makes room (E4).
+    pub most_per_subject: u32,
     /// Levels of `acr` and `amr` values.
     pub acr_levels: BTreeMap<String, Level>,
     /// `acr_values` to ask for when a challenge is wanted.
     pub challenge_acr: String,
     /// `acr_values` to ask for when MFA is wanted.
     pub mfa_acr: String,
+}
+
+/// How long refresh tokens live.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshSettings {
+    /// A family ends then, however often it is used (T3).
+    pub ttl: Duration,
+    /// A family ends when it was not used for so long.
+    pub idle: Duration,
+    /// For so long after a refresh the token before may come again, and is answered the same: the
+    /// answer may have been lost.
+    pub grace: Duration,
 }
 
 /// How decisions are recorded.

@@ -200,6 +200,7 @@ impl<'a> Replay<'a> {
                     last_seen: event.time,
                     assurance: Assurance::default(),
                     ended: false,
+                    terms: None,
                 });
         }
         // Sessions of days ago say nothing any more.

@@ -160,6 +160,7 @@ pub(super) fn signals(
                 last_seen: now,
                 assurance: Assurance::of(level, Some(now.plus_seconds(-level_ago))),
                 ended: value["ended"].as_bool().unwrap_or_default(),
+                terms: None,
             })
         })?,
         sensitivity: known(given.sensitivity.as_ref(), Signal::Known(0), |value| {

@@ -13,7 +13,7 @@ use store::JournalSettings;
 use wire::batch::BatchLimits;
 
 use super::url::is_public_url;
-use super::{AuditSettings, Limits, SessionSettings, Settings, SettingsError};
+use super::{AuditSettings, Limits, RefreshSettings, SessionSettings, Settings, SettingsError};
 
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "portreeve.toml";
@@ -116,12 +116,18 @@ section!(RawRisk {
 });
 section!(RawSessions {
     remember: Span = Span(Duration::from_secs(7 * 24 * 3600)),
+    absolute: Span = Span(Duration::from_secs(8 * 3600)),
+    idle: Span = Span(Duration::from_secs(30 * 60)),
+    most_per_subject: u32 = 5,
     acr_levels: BTreeMap<String, i64> = BTreeMap::new(),
     challenge_acr: String = "urn:portreeve:acr:challenge".to_owned(),
     mfa_acr: String = "urn:portreeve:acr:mfa".to_owned(),
 });
 section!(RawTokens {
     ttl_seconds: u64 = 300,
+    refresh_ttl: Span = Span(Duration::from_secs(7 * 24 * 3600)),
+    refresh_idle: Span = Span(Duration::from_secs(24 * 3600)),
+    refresh_grace: Span = Span(Duration::from_secs(10)),
     audience_attribute: String = "audience".to_owned(),
 });
 section!(RawAudit {
@@ -339,6 +345,7 @@ impl Raw {
         if !(60..=900).contains(&ttl) {
             faults.push(format!("`tokens.ttl_seconds` is {ttl}: 60 to 900"));
         }
+        let refresh = check_refresh(&self.tokens, &mut faults);
         if !(1 << 16..=1 << 32).contains(&self.audit.segment_bytes) {
             faults.push("`audit.segment_bytes`: 65536 to 4294967296".to_owned());
         }
@@ -374,6 +381,7 @@ impl Raw {
             sessions,
             audience_attribute: self.tokens.audience_attribute,
             token_ttl_seconds: ttl,
+            refresh,
             audit: AuditSettings {
                 journal: JournalSettings {
                     segment_bytes: self.audit.segment_bytes,
@@ -455,12 +463,46 @@ fn check_sessions(raw: &RawSessions, faults: &mut Vec<String>) -> SessionSetting
     if raw.remember.0.as_secs() < 60 {
         faults.push("`sessions.remember` must be a minute or more".to_owned());
     }
+    let day = Duration::from_secs(24 * 3600);
+    for (name, span, most) in [
+        ("absolute", raw.absolute.0, 30 * day),
+        ("idle", raw.idle.0, raw.absolute.0),
+    ] {
+        if span < Duration::from_secs(60) || span > most {
+            faults.push(format!(
+                "`sessions.{name}` must be a minute or more, `idle` at most `absolute` and \
+                 `absolute` at most 30 days"
+            ));
+        }
+    }
+    if !(1..=1000).contains(&raw.most_per_subject) {
+        faults.push("`sessions.most_per_subject`: 1 to 1000".to_owned());
+    }
     SessionSettings {
         remember: raw.remember.0,
+        absolute: raw.absolute.0,
+        idle: raw.idle.0,
+        most_per_subject: raw.most_per_subject,
         acr_levels,
         challenge_acr: raw.challenge_acr.clone(),
         mfa_acr: raw.mfa_acr.clone(),
     }
+}
+
+fn check_refresh(raw: &RawTokens, faults: &mut Vec<String>) -> RefreshSettings {
+    let (ttl, idle, grace) = (raw.refresh_ttl.0, raw.refresh_idle.0, raw.refresh_grace.0);
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    if ttl < Duration::from_secs(60) || ttl > days(365) {
+        faults.push("`tokens.refresh_ttl` must be a minute to 365 days".to_owned());
+    }
+    if idle < Duration::from_secs(60) || idle > ttl {
+        faults.push("`tokens.refresh_idle` must be a minute to `tokens.refresh_ttl`".to_owned());
+    }
+    // Within it, whoever has the token before gets what the client got.
+    if grace > Duration::from_secs(60) {
+        faults.push("`tokens.refresh_grace` must be at most 60 seconds; 0 for none".to_owned());
+    }
+    RefreshSettings { ttl, idle, grace }
 }
 
 fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {

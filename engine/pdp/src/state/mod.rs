@@ -400,6 +400,7 @@ mod tests {
             last_seen: now,
             assurance: Assurance::default(),
             ended: false,
+            terms: None,
         }
     }
 

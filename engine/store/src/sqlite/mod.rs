@@ -8,6 +8,7 @@ mod crowds;
 mod decisions;
 mod devices;
 mod entities;
+mod families;
 mod keys;
 mod models;
 mod policies;
@@ -36,6 +37,7 @@ use sqlx::sqlite::{
 pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
 pub use entities::{EntityChange, NewEntityChange, StoredEntities, StoredEntity};
+pub use families::{FamilyChange, RefreshFamily, SessionEnded};
 pub use keys::KeyRecord;
 pub use models::{ModelAct, ModelActKind};
 pub use policies::{PolicyAct, PolicyActKind};
@@ -239,6 +241,11 @@ impl MigrationSource<'static> for Embedded {
                     7,
                     "policy acts",
                     include_str!("../../migrations/sqlite/0007_policy_acts.sql"),
+                ),
+                step(
+                    9,
+                    "families and sessions",
+                    include_str!("../../migrations/sqlite/0009_families_and_sessions.sql"),
                 ),
             ])
         })

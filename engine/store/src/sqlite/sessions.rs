@@ -1,7 +1,7 @@
 //! Sessions.
 
 use domain::signal::Country;
-use domain::{Assurance, EntityRef, Level, SessionBirth, SessionRecord, Timestamp};
+use domain::{Assurance, EntityRef, Level, SessionBirth, SessionRecord, SessionTerms, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -17,13 +17,14 @@ impl Store {
         for session in sessions {
             let birth = &session.birth;
             let assurance = &session.assurance;
+            let terms = session.terms.as_ref();
             sqlx::query(
                 "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
                  birth_country, birth_asn, birth_agent, birth_device, last_seen, level, level_at, \
-                 challenge_at, mfa_at, ended_at) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                 challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                  ON CONFLICT (session_id) DO UPDATE SET \
-                 last_seen = MAX(last_seen, excluded.last_seen), level = excluded.level, \
+                 accesses = MAX(accesses, excluded.accesses), last_seen = MAX(last_seen, excluded.last_seen), level = excluded.level, \
                  level_at = excluded.level_at, challenge_at = excluded.challenge_at, \
                  mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at)",
             )
@@ -42,6 +43,10 @@ impl Store {
             .bind(assurance.challenge_at.map(Timestamp::millis))
             .bind(assurance.mfa_at.map(Timestamp::millis))
             .bind(session.ended.then(|| session.last_seen.millis()))
+            .bind(terms.map(|terms| &terms.client_id))
+            .bind(terms.map(|terms| terms.expires_at.millis()))
+            .bind(terms.map(|terms| terms.idle_seconds))
+            .bind(terms.map_or(0, |terms| i64::try_from(terms.accesses).unwrap_or(i64::MAX)))
             .execute(&mut *transaction)
             .await?;
         }
@@ -61,20 +66,23 @@ impl Store {
         row.as_ref().map(read_session).transpose()
     }
 
-    /// Forgets sessions that nobody has seen since `before`. Returns how many.
+    /// Forgets sessions that nobody has seen since `before`, and that nobody could use any more.
+    /// Returns how many.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub async fn forget_sessions(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM sessions WHERE last_seen < ?")
-            .bind(before.millis())
-            .execute(&self.write)
-            .await?;
+        let done = sqlx::query(
+            "DELETE FROM sessions WHERE last_seen < ?1 AND (expires_at IS NULL OR expires_at < ?1)",
+        )
+        .bind(before.millis())
+        .execute(&self.write)
+        .await?;
         Ok(done.rows_affected())
     }
 }
 
-fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
+pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
     let nonsense = || StoreError::Nonsense { what: "session" };
     let subject = EntityRef::new(
         row.try_get::<String, _>("subject_type")?,
@@ -87,6 +95,18 @@ fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
     let ip: Option<String> = row.try_get("birth_ip")?;
     let country: Option<String> = row.try_get("birth_country")?;
     let asn: Option<i64> = row.try_get("birth_asn")?;
+    let client_id: Option<String> = row.try_get("client_id")?;
+    let terms = match (client_id, moment("expires_at")?) {
+        (Some(client_id), Some(expires_at)) => Some(SessionTerms {
+            client_id,
+            expires_at,
+            idle_seconds: row
+                .try_get::<Option<i64>, _>("idle_seconds")?
+                .ok_or_else(nonsense)?,
+            accesses: u64::try_from(row.try_get::<i64, _>("accesses")?).map_err(|_| nonsense())?,
+        }),
+        _ => None,
+    };
     Ok(SessionRecord {
         id: row.try_get("session_id")?,
         subject,
@@ -109,5 +129,6 @@ fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
             mfa_at: moment("mfa_at")?,
         },
         ended: moment("ended_at")?.is_some(),
+        terms,
     })
 }

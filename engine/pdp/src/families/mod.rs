@@ -1,0 +1,262 @@
+//! Families of refresh tokens (T8 to T11): begun with a grant, rotated at each use, revoked whole.
+//!
+//! A refresh has two steps. [`look`] says what would come of it and spends nothing, so that proof,
+//! scope and policy can be asked first; [`rotate`] does it, as one transaction that judges anew.
+//! What is decided is [`judge::judge`], a function of the row alone.
+
+pub mod form;
+pub mod judge;
+
+use std::time::Duration;
+
+use domain::{EntityRef, Signal, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::sqlite::{FamilyChange, RefreshFamily, SessionEnded, StoreError};
+
+pub use form::{Genuine, RefreshKey, RefreshToken};
+pub use judge::{Confirmation, Refusal, Verdict, judge};
+
+use crate::app::App;
+
+/// A grant that may be renewed.
+#[derive(Clone, Debug)]
+pub struct NewFamily {
+    /// The client that it is granted to.
+    pub client_id: String,
+    /// Whose it is.
+    pub subject: EntityRef,
+    /// The session that it lives and dies with, and when that ends at the latest.
+    pub session: Option<(String, Timestamp)>,
+    /// What its access tokens are for.
+    pub audience: String,
+    /// What was granted, apart by spaces.
+    pub scope: String,
+    /// The keys that it is bound to.
+    pub bound_to: Confirmation,
+    /// In what circumstances it is granted.
+    pub birth: Birth,
+}
+
+/// In what circumstances a family was granted: what access tokens say again at each refresh.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Birth {
+    /// The client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<std::net::IpAddr>,
+    /// The device, by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// Authentication context class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
+    /// When the subject authenticated, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
+}
+
+/// A family that was begun.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// Its id: `family_id` of its access tokens.
+    pub family: String,
+    /// Its first token.
+    pub refresh_token: RefreshToken,
+    /// When it ends, however often it is used.
+    pub expires_at: Timestamp,
+}
+
+/// What would come of a refresh. Nothing is spent yet.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// The family as it was.
+    pub family: RefreshFamily,
+    /// In what circumstances it was granted.
+    pub birth: Birth,
+    presented: Genuine,
+    proven: Confirmation,
+}
+
+/// A refresh that was done. Durable.
+#[derive(Clone, Debug)]
+pub struct Refreshed {
+    /// The family, as it was before.
+    pub family: RefreshFamily,
+    /// The next token.
+    pub refresh_token: RefreshToken,
+    /// The same answer was given a moment before.
+    pub repeated: bool,
+}
+
+/// Why there is no refresh.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshRefused {
+    /// The token is refused, and nothing has changed.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The token was used up before: family, session and access tokens are revoked (T9).
+    #[error("token reuse detected")]
+    Reused,
+    /// It could not be made durable; nothing has changed, the token is as good as before.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Its session cannot be looked up at the moment; nothing has changed.
+    #[error("the session of the refresh token cannot be looked up at the moment")]
+    Unavailable,
+}
+
+/// Begins a family. Durable when this returns. It never outlives its session.
+///
+/// # Errors
+/// When it could not be made durable.
+pub async fn begin(app: &App, new: NewFamily, now: Timestamp) -> Result<Begun, StoreError> {
+    let settings = &app.settings.refresh;
+    let (family, refresh_token) = app.refresh_key.first(&*app.inputs.randomness);
+    let (session, session_ends) = new.session.unzip();
+    let longest = after(now, settings.ttl);
+    let expires_at = session_ends.map_or(longest, |end| end.min(longest));
+    let birth = serde_json::to_string(&new.birth).unwrap_or_else(|_| "{}".to_owned());
+    let row = RefreshFamily {
+        id: family.clone(),
+        client_id: new.client_id,
+        subject: new.subject,
+        session,
+        audience: new.audience,
+        scope: new.scope,
+        jkt: new.bound_to.jkt,
+        x5t_s256: new.bound_to.x5t_s256,
+        birth,
+        created_at: now,
+        generation: 0,
+        current_sha256: refresh_token.sha256(),
+        previous_sha256: None,
+        rotated_at: None,
+        repeats: 0,
+        idle_expires_at: after(now, settings.idle).min(expires_at),
+        expires_at,
+        revoked: None,
+    };
+    app.state.store().insert_refresh_family(&row).await?;
+    Ok(Begun {
+        family,
+        refresh_token,
+        expires_at,
+    })
+}
+
+/// Says what would come of a refresh by this client, who has proven to hold these keys. Spends
+/// nothing; but a token that was used up before is dealt with at once.
+///
+/// # Errors
+/// When the token is refused.
+pub async fn look(
+    app: &App,
+    client_id: &str,
+    presented: &str,
+    proven: Confirmation,
+    now: Timestamp,
+) -> Result<Look, RefreshRefused> {
+    let presented = app.refresh_key.read(presented).ok_or(Refusal::Unknown)?;
+    let store = app.state.store();
+    let family = store.refresh_family(&presented.family).await?;
+    let family = family.ok_or(Refusal::Unknown)?;
+    match judge(&family, &presented, client_id, &proven, grace(app), now) {
+        Verdict::Rotate | Verdict::Repeat => {}
+        Verdict::Refuse(why) => return Err(why.into()),
+        // As it is under the lock, not as it was read.
+        Verdict::Reuse => {
+            settle(app, client_id, &presented, &proven, now).await?;
+            return Err(RefreshRefused::Reused);
+        }
+    }
+    if let Some(session) = &family.session {
+        match app.state.session(session, now).await {
+            Signal::Known(session) if !session.is_over(now) => {}
+            Signal::Known(_) | Signal::Absent => return Err(Refusal::SessionOver.into()),
+            Signal::Unavailable => return Err(RefreshRefused::Unavailable),
+        }
+    }
+    let birth = serde_json::from_str(&family.birth).unwrap_or_default();
+    Ok(Look {
+        family,
+        birth,
+        presented,
+        proven,
+    })
+}
+
+/// Does the refresh. Durable when this returns.
+///
+/// # Errors
+/// When the token is refused by now, or the refresh could not be made durable.
+pub async fn rotate(app: &App, look: Look, now: Timestamp) -> Result<Refreshed, RefreshRefused> {
+    let Look {
+        family,
+        presented,
+        proven,
+        ..
+    } = look;
+    settle(app, &family.client_id, &presented, &proven, now).await
+}
+
+/// Judges and does it, in one transaction.
+async fn settle(
+    app: &App,
+    client_id: &str,
+    presented: &Genuine,
+    proven: &Confirmation,
+    now: Timestamp,
+) -> Result<Refreshed, RefreshRefused> {
+    let next = app.refresh_key.successor(presented);
+    let next_sha256 = next.sha256();
+    let idle = app.settings.refresh.idle;
+    let grace = grace(app);
+    let decide = |family: &RefreshFamily, ended: SessionEnded| {
+        let mut verdict = judge(family, presented, client_id, proven, grace, now);
+        if ended.0 && matches!(verdict, Verdict::Rotate | Verdict::Repeat) {
+            verdict = Verdict::Refuse(Refusal::SessionOver);
+        }
+        // INVARIANT: what was handed out for the predecessor is what is current now.
+        if verdict == Verdict::Repeat && family.current_sha256 != next_sha256 {
+            verdict = Verdict::Refuse(Refusal::Unknown);
+        }
+        let change = match verdict {
+            Verdict::Rotate => FamilyChange::Rotate {
+                next_sha256,
+                at: now,
+                idle_expires_at: after(now, idle).min(family.expires_at),
+            },
+            Verdict::Repeat => FamilyChange::Repeat,
+            Verdict::Reuse => FamilyChange::Revoke {
+                at: now,
+                why: REUSE,
+            },
+            Verdict::Refuse(_) => FamilyChange::Stay,
+        };
+        (change, (verdict, family.clone()))
+    };
+    let store = app.state.store();
+    let done = store
+        .change_refresh_family(&presented.family, decide)
+        .await?;
+    let (verdict, family) = done.ok_or(Refusal::Unknown)?;
+    match verdict {
+        Verdict::Rotate | Verdict::Repeat => Ok(Refreshed {
+            family,
+            refresh_token: next,
+            repeated: verdict == Verdict::Repeat,
+        }),
+        Verdict::Refuse(why) => Err(why.into()),
+        Verdict::Reuse => Err(RefreshRefused::Reused),
+    }
+}
+
+/// Why a family was revoked whose token was used twice.
+pub const REUSE: &str = "refresh_reuse";
+
+fn grace(app: &App) -> Duration {
+    app.settings.refresh.grace
+}
+
+fn after(now: Timestamp, span: Duration) -> Timestamp {
+    now.plus_seconds(i64::try_from(span.as_secs()).unwrap_or(i64::MAX))
+}
