@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod keys;
 pub mod mint;
+pub mod revocation;
 pub mod strict_json;
 
 pub use claims::Claims;

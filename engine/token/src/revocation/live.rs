@@ -1,0 +1,151 @@
+//! The list in memory: exact, expiring, read by everybody at once.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use domain::Timestamp;
+
+use super::table::{Mark, SHARDS, Seed, Table};
+use super::{Entry, Kind, Lineage, RevocationList, RevokedBy, walk};
+
+/// Parts of a table that [`Live::tidy`] looks through at once.
+const PARTS: usize = 64;
+
+/// What was revoked, in this process.
+///
+/// To ask takes a hash and a look into a sharded map for each kind that has any entry at all;
+/// the usual answer is that nothing is known of any of them. An entry counts as soon as
+/// [`Self::put`] has returned, for every thread, and until it is removed, which is after its end:
+/// nothing that it revokes can be used any more by then.
+#[derive(Debug)]
+pub struct Live {
+    seed: Seed,
+    sessions: Table,
+    subjects: Table,
+    families: Table,
+    clients: Table,
+    tokens: Table,
+    /// Milliseconds; -1 for none.
+    issuer: AtomicI64,
+    /// How far the last [`Self::tidy`] came.
+    next: AtomicUsize,
+    most: usize,
+}
+
+impl Live {
+    /// An empty list for at most `most` entries.
+    #[must_use]
+    pub fn new(seed: Seed, most: usize) -> Self {
+        Self {
+            seed,
+            sessions: Table::new(),
+            subjects: Table::new(),
+            families: Table::new(),
+            clients: Table::new(),
+            tokens: Table::new(),
+            issuer: AtomicI64::new(-1),
+            next: AtomicUsize::new(0),
+            most,
+        }
+    }
+
+    /// Whether there is room for one more. To be asked before an entry is made durable: one that
+    /// is durable is always taken in.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.len() < self.most
+    }
+
+    /// How many entries it holds, the issuer's apart.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tables().map(Table::len).sum()
+    }
+
+    /// Whether nothing is revoked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.issuer_before().is_none()
+    }
+
+    /// Adds an entry, in effect when this returns. One that is known stays at least as it is:
+    /// entries may come twice and in any order (X27).
+    pub fn put(&self, entry: &Entry, until: Timestamp) {
+        let before = entry.before().unwrap_or(Timestamp::MAX);
+        self.put_mark(entry.kind(), entry.id(), Mark { before, until });
+    }
+
+    pub(super) fn put_mark(&self, kind: Kind, id: &str, mark: Mark) {
+        match self.table(kind) {
+            Some(table) => table.put(self.seed.key(id), mark),
+            // Kept for good: there is one.
+            None => {
+                self.issuer
+                    .fetch_max(mark.before.millis(), Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// Removes what is over, from the next few parts: a call takes microseconds with a few
+    /// thousand entries, tens of milliseconds with tens of millions, and holds up readers of one
+    /// part at a time. How many were removed.
+    pub fn tidy(&self, now: Timestamp) -> usize {
+        let from = self.next.fetch_add(PARTS, Ordering::Relaxed);
+        (from..from.saturating_add(PARTS))
+            .map(|part| {
+                self.tables()
+                    .map(|table| table.tidy(part % SHARDS, now))
+                    .sum::<usize>()
+            })
+            .sum()
+    }
+
+    /// Removes everything that is over: as many calls of [`Self::tidy`] as that takes.
+    pub fn tidy_all(&self, now: Timestamp) -> usize {
+        (0..SHARDS / PARTS).map(|_| self.tidy(now)).sum()
+    }
+
+    /// Up to when everything that was issued is revoked.
+    #[must_use]
+    pub fn issuer_before(&self) -> Option<Timestamp> {
+        let millis = self.issuer.load(Ordering::Acquire);
+        (millis >= 0).then(|| Timestamp::from_millis(millis))
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        Kind::ALL.into_iter().filter_map(|kind| self.table(kind))
+    }
+
+    const fn table(&self, kind: Kind) -> Option<&Table> {
+        match kind {
+            Kind::Session => Some(&self.sessions),
+            Kind::Subject => Some(&self.subjects),
+            Kind::Family => Some(&self.families),
+            Kind::Client => Some(&self.clients),
+            Kind::Jti => Some(&self.tokens),
+            Kind::Issuer => None,
+        }
+    }
+
+    /// What is known of one name.
+    pub(super) fn mark(&self, kind: Kind, id: &str) -> Option<Mark> {
+        match self.table(kind) {
+            Some(table) if table.is_empty() => None,
+            Some(table) => table.get(self.seed.key(id)),
+            None => self.issuer_before().map(|before| Mark {
+                before,
+                until: Timestamp::MAX,
+            }),
+        }
+    }
+}
+
+impl RevocationList for Live {
+    fn check(&self, lineage: &Lineage<'_>, _now: Timestamp) -> Option<RevokedBy> {
+        let asked = walk(lineage, |kind, id| Ok::<_, Infallible>(self.mark(kind, id)));
+        match asked {
+            Ok(revoked) => revoked,
+            Err(never) => match never {},
+        }
+    }
+}
