@@ -321,6 +321,13 @@ vocabulary! {
         /// Autonomous system number of the address.
         asn: i64 = Long;
     }
+    /// Who acts for the subject, where somebody does: the client of a token exchange.
+    actor: ActorFacts {
+        /// Its type, for example `Service`.
+        kind: String = Text;
+        /// Its id.
+        id: String = Text;
+    }
     /// The moment of the request.
     time: TimeFacts {
         /// The moment itself, to the millisecond.
@@ -363,6 +370,17 @@ impl TimeFacts {
             // 1970-01-01 was a Thursday, day 4.
             weekday: Some((seconds.div_euclid(DAY) + 3).rem_euclid(7) + 1),
             ..Self::default()
+        }
+    }
+}
+
+impl ActorFacts {
+    /// The words of whoever acts; none of them where the subject acts itself.
+    #[must_use]
+    pub fn of(actor: Option<&crate::EntityRef>) -> Self {
+        Self {
+            kind: actor.map(|actor| actor.kind.as_str().to_owned()),
+            id: actor.map(|actor| actor.id.as_str().to_owned()),
         }
     }
 }

@@ -24,7 +24,8 @@ pub use facts::Facts;
 pub use name::{EntityRef, Name, NameError};
 pub use record::DecisionRecord;
 pub use request::{
-    AccessRequest, Action, ActionResult, DeviceClaim, Party, RequestContext, TokenWish,
+    AccessRequest, Action, ActionResult, DeviceClaim, KeyThumbprint, Party, RequestContext,
+    TokenWish,
 };
 pub use risk::{Factor, RiskAssessment, RiskLevel, RiskScore};
 pub use signal::{

@@ -31,6 +31,8 @@ pub enum Manner {
     DryRun,
     /// An item of a batch: no trace but this record.
     Batch,
+    /// One scope of a token that was asked for at the token endpoint: no trace but this record.
+    Token,
 }
 
 impl Manner {
@@ -41,6 +43,7 @@ impl Manner {
             Self::Access => "access",
             Self::DryRun => "dry_run",
             Self::Batch => "batch",
+            Self::Token => "token",
         }
     }
 }

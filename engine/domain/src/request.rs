@@ -55,6 +55,8 @@ pub struct RequestContext {
     pub device: Option<DeviceClaim>,
     /// How sure the caller is of who the subject is; none when the caller may not say so.
     pub assurance: Option<Assurance>,
+    /// Who acts for the subject, as the engine found it out: never the caller's word.
+    pub actor: Option<EntityRef>,
     /// A token is wanted with the answer.
     pub token: Option<TokenWish>,
     /// Ask, but leave no trace in profiles and mint nothing.
@@ -89,6 +91,17 @@ pub struct TokenWish {
     pub audience: String,
     /// The scopes asked for, each an action's name.
     pub scope: Vec<Name>,
+    /// The key that a gateway's own client holds: the token is bound to it.
+    pub confirmation: Option<KeyThumbprint>,
+}
+
+/// A key that has to be proven with a token, by its SHA-256 in base64url without padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyThumbprint {
+    /// `jkt`: of a DPoP key (RFC 7638, RFC 9449 §6).
+    Jkt(String),
+    /// `x5t#S256`: of a client certificate (RFC 8705 §3.1).
+    Certificate(String),
 }
 
 /// How an access that was told after the fact ended.

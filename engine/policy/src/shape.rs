@@ -24,7 +24,6 @@ const ASSURANCE: &str = "assurance";
 /// Reserved names whose content is not in the vocabulary.
 const UNAVAILABLE: &str = "unavailable";
 const ACTION: &str = "action";
-const ACTOR: &str = "actor";
 
 /// The declared attributes of one action's context.
 #[derive(Debug, Default)]
@@ -72,10 +71,6 @@ impl ContextShape {
                     shape.action = Some(attribute.clone());
                 }
                 ACTION => wrong.push(format!("`context.{name}` is a record")),
-                ACTOR if attribute.is_required => wrong.push(format!(
-                    "`context.{name}` is there only with a delegated token: declare it `{name}?`"
-                )),
-                ACTOR => {}
                 _ => shape.callers.push((name.clone(), attribute.clone())),
             }
         }

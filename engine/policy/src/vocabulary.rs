@@ -21,7 +21,7 @@ const HEAD: &str = "\
 //     context: {risk: Risk, assurance: Assurance, action?: {amount?: Long}, ticket?: String}
 //
 // `action` are the properties of the action, as the caller sends them, and any other name is taken
-// from the caller's `context`: their word, not the engine's. `actor` is kept for delegated tokens.
+// from the caller's `context`: their word, not the engine's.
 ";
 
 /// The vocabulary in Cedar's schema language, with `@doc` on every type and word.

@@ -6,7 +6,7 @@ mod observe;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::facts::{DeviceFacts, NetworkFacts, SessionFacts, TimeFacts};
+use domain::facts::{ActorFacts, DeviceFacts, NetworkFacts, SessionFacts, TimeFacts};
 use domain::signal::Source;
 use domain::{
     AccessRequest, Anonymity, Assurance, DeviceRecord, Facts, Network, Place, SessionRecord,
@@ -130,6 +130,7 @@ pub fn extract(
     let mut evidence = Evidence {
         facts: Facts {
             time: TimeFacts::at(now),
+            actor: ActorFacts::of(context.actor.as_ref()),
             ..Facts::default()
         },
         features: Features::default(),

@@ -1,8 +1,10 @@
 //! Events: one JSON object a line, a question with its time, what became of it, and a label.
 
+use std::collections::BTreeMap;
+
 use domain::{
-    AccessRequest, ActionResult, Assurance, DeviceClaim, Party, RequestContext, Timestamp,
-    TokenWish,
+    AccessRequest, ActionResult, Assurance, DeviceClaim, KeyThumbprint, Party, RequestContext,
+    Timestamp, TokenWish,
 };
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -260,9 +262,16 @@ impl Serialize for WrittenWish<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let token = self.0;
         let scope: Vec<&str> = token.scope.iter().map(domain::Name::as_str).collect();
-        let mut map = to.serialize_map(Some(2))?;
+        let mut map = to.serialize_map(None)?;
         map.serialize_entry("audience", &token.audience)?;
         map.serialize_entry("scope", &scope.join(" "))?;
+        if let Some(key) = &token.confirmation {
+            let (name, thumbprint) = match key {
+                KeyThumbprint::Jkt(thumbprint) => ("jkt", thumbprint),
+                KeyThumbprint::Certificate(thumbprint) => ("x5t#S256", thumbprint),
+            };
+            map.serialize_entry("cnf", &BTreeMap::from([(name, thumbprint)]))?;
+        }
         map.end()
     }
 }

@@ -95,7 +95,7 @@ impl RecordHead {
 /// What a decision was scored on, read back from its record's text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordFeatures {
-    /// `access`, `dry_run` or `batch`.
+    /// `access`, `dry_run`, `batch` or `token`.
     pub manner: String,
     /// The model that scored, `name@version`.
     pub model: String,

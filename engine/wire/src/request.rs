@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use domain::name::{MAX_NAME_BYTES, NameError};
 use domain::value::Attributes;
 use domain::{
-    AccessRequest, Action, ActionResult, DeviceClaim, EntityRef, Name, Party, RequestContext,
-    Timestamp, TokenWish, Value,
+    AccessRequest, Action, ActionResult, DeviceClaim, EntityRef, KeyThumbprint, Name, Party,
+    RequestContext, Timestamp, TokenWish, Value,
 };
 use serde::Deserialize;
 
@@ -314,7 +314,34 @@ impl ContextReader {
         Ok(Some(TokenWish {
             audience,
             scope: scope?,
+            confirmation: Self::confirmation(token.0.remove("cnf"))?,
         }))
+    }
+
+    /// `{"jkt": …}` or `{"x5t#S256": …}`: a token for two keys at once could be used with neither.
+    fn confirmation(cnf: Option<Value>) -> Result<Option<KeyThumbprint>, Malformed> {
+        let wrong = || {
+            Self::wrong(
+                "token.cnf",
+                "{\"jkt\": …} or {\"x5t#S256\": …}, a SHA-256 in base64url without padding",
+            )
+        };
+        let Some(cnf) = cnf else { return Ok(None) };
+        let Value::Record(members) = cnf else {
+            return Err(wrong());
+        };
+        let mut members = members.into_iter();
+        let (Some((name, Value::Text(thumbprint))), None) = (members.next(), members.next()) else {
+            return Err(wrong());
+        };
+        if !is_sha256(&thumbprint) {
+            return Err(wrong());
+        }
+        match name.as_str() {
+            "jkt" => Ok(Some(KeyThumbprint::Jkt(thumbprint))),
+            "x5t#S256" => Ok(Some(KeyThumbprint::Certificate(thumbprint))),
+            _ => Err(wrong()),
+        }
     }
 
     fn finish(mut self) -> Result<RequestContext, Malformed> {
@@ -342,6 +369,7 @@ impl ContextReader {
             session_id,
             device: self.device()?,
             assurance: None,
+            actor: None,
             token: self.token()?,
             dry_run,
             time: None,
@@ -384,6 +412,15 @@ impl Nested {
             )),
         }
     }
+}
+
+/// Whether this is 32 bytes in base64url without padding: 43 characters, the last of which has
+/// two bits that are not used and must be 0.
+fn is_sha256(text: &str) -> bool {
+    let is_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    text.len() == 43
+        && text.bytes().all(is_alphabet)
+        && text.ends_with(|last| "AEIMQUYcgkosw048".contains(last))
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

@@ -52,6 +52,8 @@ pub(super) struct Case {
     pub(super) network: Given<Network>,
     #[serde(default)]
     pub(super) session: Given<Session>,
+    #[serde(default)]
+    pub(super) actor: Given<Actor>,
     /// The moment, RFC 3339.
     pub(super) time: Option<Moment>,
     /// Sources that failed.
@@ -95,6 +97,7 @@ impl Case {
             || self.device.is_given()
             || self.network.is_given()
             || self.session.is_given()
+            || self.actor.is_given()
             || self.time.is_some()
             || !self.unavailable.is_empty();
         let wants = self.outcome.is_some() || self.cause.is_some() || self.policies.is_some();
@@ -122,7 +125,8 @@ groups!(
     Assurance = "assurance",
     Device = "device",
     Network = "network",
-    Session = "session"
+    Session = "session",
+    Actor = "actor"
 );
 
 /// The given words of one group; the rest of it is unknown.

@@ -54,6 +54,7 @@ pub(super) fn question(case: &Case, set: &Set<'_>, directory: &Directory) -> Res
         device: case.device.known().device,
         network: case.network.known().network,
         session: case.session.known().session,
+        actor: case.actor.known().actor,
         time: directory.clock(set.policies, &request.subject.entity, zones, now),
         unavailable: case
             .unavailable

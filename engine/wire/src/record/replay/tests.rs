@@ -6,8 +6,8 @@ use domain::request::{Action, Party, RequestContext};
 use domain::signal::Source;
 use domain::value::Attributes;
 use domain::{
-    ActionResult, DecidingPolicy, Decision, DecisionRecord, DeviceClaim, EntityRef, Factor, Name,
-    Reason, RiskAssessment, RiskLevel, RungTried, TokenWish,
+    ActionResult, DecidingPolicy, Decision, DecisionRecord, DeviceClaim, EntityRef, Factor,
+    KeyThumbprint, Name, Reason, RiskAssessment, RiskLevel, RungTried, TokenWish,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -86,10 +86,18 @@ fn context() -> impl Strategy<Value = RequestContext> {
             os_version: None,
             fingerprint,
         });
-    let token = (name(), vec("[a-z.]{1,8}", 0..3)).prop_map(|(audience, scope)| TokenWish {
-        audience: audience.as_str().to_owned(),
-        scope: scope.into_iter().map(|it| Name::new(it).unwrap()).collect(),
-    });
+    let thumbprint = "[A-Za-z0-9_-]{42}A";
+    let confirmation = option::of(prop_oneof![
+        thumbprint.prop_map(KeyThumbprint::Jkt),
+        thumbprint.prop_map(KeyThumbprint::Certificate),
+    ]);
+    let token = (name(), vec("[a-z.]{1,8}", 0..3), confirmation).prop_map(
+        |(audience, scope, confirmation)| TokenWish {
+            audience: audience.as_str().to_owned(),
+            scope: scope.into_iter().map(|it| Name::new(it).unwrap()).collect(),
+            confirmation,
+        },
+    );
     let ip = any::<[u8; 16]>().prop_map(|bytes| IpAddr::from(bytes).to_canonical());
     (
         (option::of(ip), option::of(text()), named()),
@@ -108,6 +116,7 @@ fn context() -> impl Strategy<Value = RequestContext> {
                     session_id,
                     device,
                     assurance,
+                    actor: None,
                     token,
                     dry_run,
                     time,
