@@ -4,11 +4,22 @@
 //! policies allow, minutes of life. The private key never leaves [`keys::SigningKey`].
 
 pub mod claims;
+pub mod dpop;
+pub mod foreign;
+pub mod jws;
 pub mod keys;
 pub mod mint;
+pub mod refusal;
 pub mod revocation;
 pub mod strict_json;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub use claims::Claims;
+pub use foreign::{Foreign, ForeignExpected, verify_foreign};
 pub use keys::{KeyError, KeySet, SigningKey, VerifyingKey};
 pub use mint::mint;
+pub use refusal::Refusal;
+pub use verify::{Expected, verify};

@@ -31,6 +31,16 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, NotStrict> {
     }
 }
 
+/// Whether there is a `null` anywhere.
+pub(crate) fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(members) => members.values().any(has_null),
+        _ => false,
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     left: usize,
