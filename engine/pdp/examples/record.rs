@@ -54,7 +54,11 @@ fn main() {
         let background = Background::start(&app);
         let caller = Caller {
             key_id: "recorder".to_owned(),
+            client_id: "recorder".to_owned(),
             role: Role::Admin,
+            subject: EntityRef::new("Service", "recorder").unwrap(),
+            audience: None,
+            permissions: None,
         };
         let started = Instant::now();
         let files = [events];

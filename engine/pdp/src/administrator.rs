@@ -203,7 +203,7 @@ pub async fn answer(
         app.state.count_attempt(&delta.attempt);
         if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
-                caller: caller.key_id.clone(),
+                client_id: caller.client_id.clone(),
                 subject: request.subject.entity.clone(),
                 session_id: request.context.session_id.clone(),
                 needs,

@@ -15,7 +15,7 @@ use store::sqlite::StoreError;
 use store::{Journal, Store};
 use tokio::sync::Semaphore;
 
-use crate::access::{KeyRing, NewKey, Permissions, Role};
+use crate::access::{KeyRing, Permissions};
 use crate::archive::Archive;
 use crate::entities::Recorded;
 use crate::families::RefreshKey;
@@ -114,6 +114,8 @@ pub struct App {
     pub(crate) under_way: UnderWay,
     /// Whether decisions are replayed for somebody.
     pub(crate) replaying: Arc<Semaphore>,
+    /// Held while what was done with keys is put on record: each act once.
+    pub(crate) recording_keys: tokio::sync::Mutex<()>,
     /// Whether policy sets are changed for somebody: what waits holds what was sent.
     pub(crate) changing_policies: Arc<Semaphore>,
     public_url: OnceLock<String>,
@@ -197,6 +199,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         searches: Searches::new(&settings.limits, &*inputs.randomness),
         under_way: UnderWay::default(),
         replaying: Arc::new(Semaphore::new(1)),
+        recording_keys: tokio::sync::Mutex::default(),
         changing_policies: Arc::new(Semaphore::new(1)),
         public_url: OnceLock::new(),
         journal_damaged: OnceLock::new(),
@@ -221,6 +224,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         notes.push(format!(
             "entities: {error}; it is tried again at the next start"
         ));
+    }
+    if let Err(error) = app.record_key_acts().await {
+        notes.push(format!("keys: {error}; it is tried again"));
     }
     Ok(Built { app, notes })
 }
@@ -317,19 +323,6 @@ impl App {
     /// How long policies that could not be renewed are trusted, seconds.
     pub(crate) fn stale_seconds(&self) -> i64 {
         i64::try_from(self.settings.stale_deny_after.as_secs()).unwrap_or(i64::MAX)
-    }
-
-    /// Makes a key and keeps it.
-    ///
-    /// # Errors
-    /// When it could not be made durable.
-    pub async fn create_key(&self, name: &str, role: Role) -> Result<NewKey, StoreError> {
-        let now = self.inputs.clock.now();
-        let life = crate::access::LIFE_MAX_DAYS;
-        let key = NewKey::generate(name, role, life, now, &*self.inputs.randomness);
-        self.state.store().insert_key(&key.record).await?;
-        self.keys.reload(self.state.store()).await?;
-        Ok(key)
     }
 }
 

@@ -140,6 +140,10 @@ async fn keys(app: Arc<App>) {
                 Ok(_) => version = Some(seen),
                 Err(error) => tracing::error!(%error, "keys could not be reloaded"),
             }
+            if let Err(error) = app.record_key_acts().await {
+                tracing::error!(%error, "keys");
+                version = None;
+            }
         }
         // Once a minute is fine enough for "last used".
         if round.is_multiple_of(300) {

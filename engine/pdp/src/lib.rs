@@ -17,6 +17,7 @@ pub mod families;
 pub mod feedback;
 pub mod http;
 pub mod inputs;
+pub mod key_acts;
 pub mod metrics;
 pub(crate) mod minting;
 pub mod models;

@@ -78,7 +78,7 @@ pub(crate) fn mint(
         iss: app.public_url().to_owned(),
         sub: token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
         aud: wish.audience.to_string(),
-        client_id: caller.key_id.to_string(),
+        client_id: caller.client_id.to_string(),
         iat: now.seconds(),
         nbf: now.seconds(),
         exp: token::claims::expiry(now, life_seconds),

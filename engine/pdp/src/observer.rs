@@ -157,7 +157,7 @@ fn check<'a>(
         // By caller: what one says must not take the effect from what another says.
         key: Key::of(&format!(
             "{}\n{}",
-            caller.key_id,
+            caller.client_id,
             String::from_utf8_lossy(line.trim_ascii())
         )),
         line,
@@ -207,7 +207,7 @@ async fn take_in(
         app.state.count_attempt(&delta.attempt);
     }
     if let (Some(level), Some(id)) = (passed, &request.context.session_id) {
-        let key = sessions::key(&caller.key_id, id);
+        let key = sessions::key(&caller.client_id, id);
         let assurance = Assurance::of(level, Some(event.time.min(now)));
         lift_session(app, &key, subject, assurance).await?;
     }

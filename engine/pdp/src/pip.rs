@@ -48,7 +48,7 @@ pub async fn gather(
         async {
             match session_name {
                 Some(name) => {
-                    let key = sessions::key(&caller.key_id, name);
+                    let key = sessions::key(&caller.client_id, name);
                     app.state.session(&key, now).await
                 }
                 None => Signal::Absent,

@@ -1,7 +1,7 @@
 //! Sessions, as the callers name them: their birth, their last sight, what was proven in them.
 //!
 //! What a caller sends in `context.session_id` is its own word for a session. Two applications
-//! may use the same word; so a session is kept under the caller's key and that word.
+//! may use the same word; so a session is kept under the client and that word.
 
 use std::sync::Arc;
 
@@ -15,8 +15,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Outcome;
 
-/// Under what a session is kept: the key of the caller that named it, and the name. Keys have no
-/// slash.
+/// Under what a session is kept: the client that named it, and the name. Clients have no slash.
 #[must_use]
 pub(crate) fn key(caller: &str, name: &str) -> String {
     format!("{caller}/{name}")
@@ -48,7 +47,7 @@ pub(crate) fn begin(
     if !is_first || outcome.decision.rung == Rung::Deny {
         return None;
     }
-    let key = key(&caller.key_id, name);
+    let key = key(&caller.client_id, name);
     let birth = SessionBirth {
         at: outcome.time,
         ip: request.context.ip,
@@ -89,7 +88,7 @@ pub(crate) fn note(
     if session.subject != request.subject.entity {
         return None;
     }
-    let key = key(&caller.key_id, &session.id);
+    let key = key(&caller.client_id, &session.id);
     app.state.change_session(&key, |known| match known {
         Some(known) if known.last_seen < now => {
             Arc::make_mut(known).last_seen = now;

@@ -59,6 +59,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Attribute of a resource that names the service it belongs to.
     pub audience_attribute: String,
+    /// Type of the services that the holders of keys act as, if nothing else is said.
+    pub service_type: String,
     /// Life of minted tokens, seconds.
     pub token_ttl_seconds: u64,
     /// Refresh tokens.
@@ -117,6 +119,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Largest policy set or load of entities, bytes (413).
     pub upload_bytes: usize,
+    /// Keys at most (422); one that is over makes room.
+    pub keys: usize,
     /// Stored entities at most (422).
     pub entities: usize,
     /// Largest batch (413).

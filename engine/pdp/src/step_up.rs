@@ -17,8 +17,8 @@ use crate::sessions::{self, lift_session};
 /// A decision that a step-up may follow.
 #[derive(Debug)]
 pub struct StepUpTarget {
-    /// The key of the caller that asked.
-    pub caller: String,
+    /// The client that asked.
+    pub client_id: String,
     /// Whose request it was.
     pub subject: EntityRef,
     /// In which session.
@@ -82,8 +82,8 @@ pub async fn step_up(
     }
     // Or it would stay fresh until then.
     let at = at.min(now);
-    let may_say =
-        target.caller == caller.key_id || app.keys.permits(caller, Permission::ConfirmAnyDecisions);
+    let may_say = target.client_id == caller.client_id
+        || app.keys.permits(caller, Permission::ConfirmAnyDecisions);
     if !may_say {
         return Err(StepUpError::OfAnother);
     }
@@ -118,7 +118,7 @@ pub async fn step_up(
     let session_lifted = match &target.session_id {
         Some(name) => lift_session(
             app,
-            &sessions::key(&target.caller, name),
+            &sessions::key(&target.client_id, name),
             &target.subject,
             Assurance::of(level, Some(at)),
         )
@@ -140,7 +140,7 @@ pub enum StepUpError {
     #[error("`time` lies in the future")]
     InTheFuture,
     /// Another caller asked for the decision.
-    #[error("another key asked for this decision; send the step-up with that one")]
+    #[error("another client asked for this decision; send the step-up with its key")]
     OfAnother,
     /// It could not be made durable.
     #[error("{0}")]
@@ -174,7 +174,7 @@ async fn find_target(
     let target = wire::record::RecordHead::read(&text).and_then(|head| {
         let needs = Rung::from_word(&head.outcome).and_then(needed)?;
         (head.manner == "access").then_some(StepUpTarget {
-            caller: head.caller,
+            client_id: app.keys.client_of(&head.caller),
             subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
             session_id: head.session_id,
             needs,

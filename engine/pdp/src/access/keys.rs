@@ -1,110 +1,62 @@
-//! API keys: `sk_` and eight characters in public, a dot, 32 secret ones (X13 to X17).
+//! The keys in memory: who is admitted (X17).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
-use domain::Timestamp;
+use domain::{EntityRef, Timestamp};
 use store::Store;
 use store::sqlite::{KeyRecord, StoreError};
 
+use super::new_key::{is_key_id, sha256};
+use super::permission::{Permission, PermissionSet};
 use super::refusals::Refusals;
-use super::roles::{Permission, Permissions, Role};
-use crate::inputs::Randomness;
+use super::roles::{Permissions, Role};
 
-/// Longest life of a key, days (X16).
-pub const LIFE_MAX_DAYS: u32 = 365;
-
-const PUBLIC_LENGTH: usize = 8;
-const SECRET_LENGTH: usize = 32;
-/// 62 characters: 32 of them hold 190 bits.
-const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// A key that was just made. The only time that its secret is seen.
-pub struct NewKey {
-    /// What is kept.
-    pub record: KeyRecord,
-    /// The whole key, for its holder.
-    pub key: String,
-}
-
-impl std::fmt::Debug for NewKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewKey")
-            .field("record", &self.record)
-            .finish_non_exhaustive()
-    }
-}
-
-impl NewKey {
-    /// Makes a key.
-    #[must_use]
-    pub fn generate(
-        name: &str,
-        role: Role,
-        life_days: u32,
-        now: Timestamp,
-        randomness: &dyn Randomness,
-    ) -> Self {
-        let key_id = format!("sk_{}", text(PUBLIC_LENGTH, randomness));
-        let secret = text(SECRET_LENGTH, randomness);
-        let days = i64::from(life_days.min(LIFE_MAX_DAYS));
-        let record = KeyRecord {
-            key_id: key_id.clone(),
-            secret_sha256: sha256(secret.as_bytes()),
-            name: name.to_owned(),
-            role: role.as_str().to_owned(),
-            created_at: now,
-            expires_at: now.plus_seconds(days * 86_400),
-            last_used_at: None,
-            revoked_at: None,
-        };
-        Self {
-            record,
-            key: format!("{key_id}.{secret}"),
-        }
-    }
-}
-
-/// Random characters, each as likely as any other.
-fn text(length: usize, randomness: &dyn Randomness) -> String {
-    let mut text = String::with_capacity(length);
-    let mut bytes = [0; 64];
-    while text.len() < length {
-        randomness.fill(&mut bytes);
-        let fair = bytes.iter().filter_map(|byte| {
-            // Bytes from 248 on would favour the first characters.
-            ALPHABET
-                .get(usize::from(*byte) % 62)
-                .filter(|_| *byte < 248)
-        });
-        text.extend(fair.take(length - text.len()).map(|byte| char::from(*byte)));
-    }
-    text
-}
-
-/// Whether this could be the public part of a key: nothing else is worth a look into the store.
-fn is_key_id(text: &str) -> bool {
-    text.strip_prefix("sk_").is_some_and(|rest| {
-        rest.len() == PUBLIC_LENGTH && rest.bytes().all(|byte| ALPHABET.contains(&byte))
-    })
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
-}
-
-/// A caller whose key was accepted.
+/// A caller that was admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The public part of the key.
     pub key_id: String,
+    /// Who holds it, whichever key that is at the moment. What a caller owns belongs to this.
+    pub client_id: String,
     /// The role.
     pub role: Role,
+    /// As whom the caller acts, as a service.
+    pub subject: EntityRef,
+    /// The resource server that it is.
+    pub audience: Option<String>,
+    /// What of its role it may do; none: all of it.
+    pub permissions: Option<PermissionSet>,
+}
+
+impl Caller {
+    /// The holder of a key. None when its role means nothing to this version.
+    #[must_use]
+    pub fn holding(record: &KeyRecord) -> Option<Self> {
+        Some(Self {
+            key_id: record.key_id.clone(),
+            client_id: record.client_id.clone(),
+            role: Role::from_word(&record.role)?,
+            subject: record.subject.clone(),
+            audience: record.audience.clone(),
+            permissions: record
+                .permissions
+                .as_ref()
+                .map(|names| PermissionSet::of_actions(names.iter().map(String::as_str))),
+        })
+    }
+
+    /// The same with nothing beyond these.
+    #[must_use]
+    pub fn narrowed(self, to: PermissionSet) -> Self {
+        let permissions = self.permissions.map_or(to, |own| own.and(to));
+        Self {
+            permissions: Some(permissions),
+            ..self
+        }
+    }
 }
 
 /// The key was not accepted. Nothing says why: that would help only those who guess.
@@ -123,10 +75,32 @@ pub enum NotAdmitted {
     TooManyRefused,
 }
 
+/// All keys at one moment.
+#[derive(Clone, Debug, Default)]
+struct Keys {
+    by_id: HashMap<String, Arc<KeyRecord>>,
+    /// The oldest first.
+    by_client: HashMap<String, Vec<Arc<KeyRecord>>>,
+    by_certificate: HashMap<String, Vec<Arc<KeyRecord>>>,
+}
+
+impl Keys {
+    fn add(&mut self, record: KeyRecord) {
+        let record = Arc::new(record);
+        let client = self.by_client.entry(record.client_id.clone());
+        client.or_default().push(Arc::clone(&record));
+        if let Some(certificate) = &record.certificate {
+            let certificate = self.by_certificate.entry(certificate.clone());
+            certificate.or_default().push(Arc::clone(&record));
+        }
+        self.by_id.insert(record.key_id.clone(), record);
+    }
+}
+
 /// The keys, in memory. Reloaded when another process has changed the store.
 #[derive(Debug)]
 pub struct KeyRing {
-    keys: ArcSwap<HashMap<String, KeyRecord>>,
+    keys: ArcSwap<Keys>,
     permissions: Permissions,
     used: Mutex<HashMap<String, Timestamp>>,
     refusals: Refusals,
@@ -149,14 +123,12 @@ impl KeyRing {
     /// # Errors
     /// When the store cannot be read; the keys then stay as they were.
     pub async fn reload(&self, store: &Store) -> Result<usize, StoreError> {
-        let keys: HashMap<String, KeyRecord> = store
-            .keys()
-            .await?
-            .into_iter()
-            .map(|key| (key.key_id.clone(), key))
-            .collect();
-        let count = keys.len();
-        self.keys.store(std::sync::Arc::new(keys));
+        let mut keys = Keys::default();
+        for record in store.keys().await? {
+            keys.add(record);
+        }
+        let count = keys.by_id.len();
+        self.keys.store(Arc::new(keys));
         self.refusals.forget_unknown();
         Ok(count)
     }
@@ -168,26 +140,12 @@ impl KeyRing {
     pub fn authenticate(&self, key: &str, now: Timestamp) -> Result<Caller, Refused> {
         let (key_id, secret) = key.split_once('.').ok_or(Refused)?;
         let keys = self.keys.load();
-        let record = keys.get(key_id);
+        let record = keys.by_id.get(key_id);
         // The same work for an unknown key as for a known one.
         let wanted = record.map_or([0; 32], |record| record.secret_sha256);
         let matches = verify_slices_are_equal(&sha256(secret.as_bytes()), &wanted).is_ok();
         let record = record.filter(|_| matches).ok_or(Refused)?;
-        let role = Role::from_word(&record.role).ok_or(Refused)?;
-        if !record.is_active(now) {
-            return Err(Refused);
-        }
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.get_mut(key_id) {
-            Some(last) => *last = now,
-            None => {
-                used.insert(record.key_id.clone(), now);
-            }
-        }
-        Ok(Caller {
-            key_id: record.key_id.clone(),
-            role,
-        })
+        self.admit_holder(record, now)
     }
 
     /// As [`Self::authenticate`], and asks the store about a key that is not known here: another
@@ -208,7 +166,7 @@ impl KeyRing {
         let key_id = key.split_once('.').map(|(key_id, _)| key_id);
         let may_be_new = key_id.filter(|key_id| {
             is_key_id(key_id)
-                && !self.keys.load().contains_key(*key_id)
+                && !self.keys.load().by_id.contains_key(*key_id)
                 && !self.refusals.is_unknown(key_id)
         });
         // Counted before the store is asked: that is what costs.
@@ -221,10 +179,11 @@ impl KeyRing {
         match store.key(key_id).await {
             Ok(Some(record)) => {
                 self.keys.rcu(|keys| {
-                    let mut keys = HashMap::clone(keys);
+                    let mut keys = Keys::clone(keys);
                     // Not over one that a reload has brought meanwhile: it may be revoked there.
-                    keys.entry(record.key_id.clone())
-                        .or_insert_with(|| record.clone());
+                    if !keys.by_id.contains_key(&record.key_id) {
+                        keys.add(record.clone());
+                    }
                     keys
                 });
                 Ok(self.authenticate(key, now)?)
@@ -237,10 +196,68 @@ impl KeyRing {
         }
     }
 
-    /// Whether a caller may do this.
+    /// Admits whom a client certificate stands for (X9, X22). The certificate is verified
+    /// already: `names` are its thumbprint and its SPIFFE ids, held against those of keys exactly.
+    ///
+    /// # Errors
+    /// When no active key names it, or those of several clients do.
+    pub fn admit_certificate<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        now: Timestamp,
+    ) -> Result<Caller, Refused> {
+        let keys = self.keys.load();
+        let mut found: Option<&Arc<KeyRecord>> = None;
+        let named = names
+            .into_iter()
+            .filter_map(|name| keys.by_certificate.get(name))
+            .flatten()
+            .filter(|record| record.is_active(now));
+        for record in named {
+            match found {
+                Some(other) if other.client_id != record.client_id => return Err(Refused),
+                Some(other) if other.created_at > record.created_at => {}
+                _ => found = Some(record),
+            }
+        }
+        self.admit_holder(found.ok_or(Refused)?, now)
+    }
+
+    /// The client as its newest active key has it: for who comes with something that the client
+    /// was given. None when it has no active key any more.
+    #[must_use]
+    pub fn client(&self, client_id: &str, now: Timestamp) -> Option<Caller> {
+        let keys = self.keys.load();
+        let of_client = keys.by_client.get(client_id)?;
+        let newest = of_client.iter().rev().find(|record| record.is_active(now));
+        newest.and_then(|record| Caller::holding(record))
+    }
+
+    /// Who holds the key of this id, or held it. An id that is not known any more is a client of
+    /// its own.
+    #[must_use]
+    pub fn client_of(&self, key_id: &str) -> String {
+        let keys = self.keys.load();
+        let record = keys.by_id.get(key_id);
+        record.map_or_else(|| key_id.to_owned(), |record| record.client_id.clone())
+    }
+
+    /// Whether a caller may do this: its role may, and its key is not narrowed to less.
     #[must_use]
     pub fn permits(&self, caller: &Caller, permission: Permission) -> bool {
         self.permissions.allow(caller.role, permission)
+            && caller
+                .permissions
+                .is_none_or(|narrowed| narrowed.contains(permission))
+    }
+
+    /// All that a caller may do.
+    #[must_use]
+    pub fn permitted(&self, caller: &Caller) -> PermissionSet {
+        let role = self.permissions.of(caller.role);
+        caller
+            .permissions
+            .map_or(role, |narrowed| role.and(narrowed))
     }
 
     /// The keys used since the last call, to be noted in the store.
@@ -248,5 +265,20 @@ impl KeyRing {
     pub fn take_used(&self) -> Vec<(String, Timestamp)> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.drain().collect()
+    }
+
+    fn admit_holder(&self, record: &KeyRecord, now: Timestamp) -> Result<Caller, Refused> {
+        let caller = Caller::holding(record).ok_or(Refused)?;
+        if !record.is_active(now) {
+            return Err(Refused);
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        match used.get_mut(&caller.key_id) {
+            Some(last) => *last = now,
+            None => {
+                used.insert(caller.key_id.clone(), now);
+            }
+        }
+        Ok(caller)
     }
 }

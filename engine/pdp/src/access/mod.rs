@@ -1,8 +1,12 @@
 //! The callers: who they are, by their key, and what they may ask for, by Cedar.
 
 mod keys;
+mod new_key;
+mod permission;
 mod refusals;
 mod roles;
 
-pub use keys::{Caller, KeyRing, LIFE_MAX_DAYS, NewKey, NotAdmitted, Refused};
-pub use roles::{Permission, Permissions, Role};
+pub use keys::{Caller, KeyRing, NotAdmitted, Refused};
+pub use new_key::{KeyWish, LIFE_MAX_DAYS, NewKey};
+pub use permission::{Permission, PermissionSet};
+pub use roles::{Permissions, Role};

@@ -8,6 +8,8 @@ use domain::{
 };
 use policy::{Directory, Policies, Problems, Question, SourceFile};
 
+use super::permission::{Permission, PermissionSet};
+
 /// A role of callers (`keys create --role …`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Role {
@@ -19,17 +21,20 @@ pub enum Role {
     Keeper,
     /// Runs the engine.
     Operator,
+    /// A program that gets tokens for itself and for those on whose behalf it works.
+    Service,
     /// Everything.
     Admin,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Gateway,
         Self::Author,
         Self::Keeper,
         Self::Operator,
+        Self::Service,
         Self::Admin,
     ];
 
@@ -41,6 +46,7 @@ impl Role {
             Self::Author => "author",
             Self::Keeper => "keeper",
             Self::Operator => "operator",
+            Self::Service => "service",
             Self::Admin => "admin",
         }
     }
@@ -52,87 +58,9 @@ impl Role {
     }
 }
 
-/// Something that a caller may be permitted to do. The names are those of the Cedar actions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as in callers.cedarschema")]
-pub enum Permission {
-    Evaluate,
-    Access,
-    MintTokens,
-    AssertAssurance,
-    Replay,
-    SeeRisk,
-    SeeAdminReason,
-    ConfirmDecisions,
-    ConfirmAnyDecisions,
-    ReadDecisions,
-    ReportEvents,
-    ReadDevices,
-    WriteDevices,
-    ReadEntities,
-    WriteEntities,
-    ReadPolicies,
-    WritePolicies,
-    ReplayPolicies,
-    ReadModels,
-    ChooseModels,
-}
-
-impl Permission {
-    const ALL: [Self; 20] = [
-        Self::Evaluate,
-        Self::Access,
-        Self::MintTokens,
-        Self::AssertAssurance,
-        Self::Replay,
-        Self::SeeRisk,
-        Self::SeeAdminReason,
-        Self::ConfirmDecisions,
-        Self::ConfirmAnyDecisions,
-        Self::ReadDecisions,
-        Self::ReportEvents,
-        Self::ReadDevices,
-        Self::WriteDevices,
-        Self::ReadEntities,
-        Self::WriteEntities,
-        Self::ReadPolicies,
-        Self::WritePolicies,
-        Self::ReplayPolicies,
-        Self::ReadModels,
-        Self::ChooseModels,
-    ];
-
-    /// The Cedar action.
-    #[must_use]
-    pub const fn action(self) -> &'static str {
-        match self {
-            Self::Evaluate => "evaluate",
-            Self::Access => "access",
-            Self::MintTokens => "tokens.mint",
-            Self::AssertAssurance => "assert_assurance",
-            Self::Replay => "replay",
-            Self::SeeRisk => "see_risk",
-            Self::SeeAdminReason => "see_admin_reason",
-            Self::ConfirmDecisions => "decisions.confirm",
-            Self::ConfirmAnyDecisions => "decisions.confirm_any",
-            Self::ReadDecisions => "decisions.read",
-            Self::ReportEvents => "events.report",
-            Self::ReadDevices => "devices.read",
-            Self::WriteDevices => "devices.write",
-            Self::ReadEntities => "entities.read",
-            Self::WriteEntities => "entities.write",
-            Self::ReadPolicies => "policies.read",
-            Self::WritePolicies => "policies.write",
-            Self::ReplayPolicies => "policies.replay",
-            Self::ReadModels => "models.read",
-            Self::ChooseModels => "models.choose",
-        }
-    }
-}
-
 /// What each role may do.
 #[derive(Clone, Debug)]
-pub struct Permissions(BTreeMap<Role, [bool; Permission::ALL.len()]>);
+pub struct Permissions(BTreeMap<Role, PermissionSet>);
 
 impl Permissions {
     /// Asks the policies about every role.
@@ -158,22 +86,24 @@ impl Permissions {
             })
         };
         let table = Role::ALL.into_iter().map(|role| {
-            (
-                role,
-                Permission::ALL.map(|permission| ask(role, permission)),
-            )
+            let granted = Permission::ALL
+                .into_iter()
+                .filter(|permission| ask(role, *permission));
+            (role, granted.collect())
         });
         Ok(Self(table.collect()))
+    }
+
+    /// What a role may do.
+    #[must_use]
+    pub fn of(&self, role: Role) -> PermissionSet {
+        self.0.get(&role).copied().unwrap_or_default()
     }
 
     /// Whether a role may do this.
     #[must_use]
     pub fn allow(&self, role: Role, permission: Permission) -> bool {
-        self.0
-            .get(&role)
-            .and_then(|granted| granted.get(permission as usize))
-            .copied()
-            .unwrap_or(false)
+        self.of(role).contains(permission)
     }
 }
 
@@ -218,11 +148,28 @@ mod tests {
                 "evaluate",
                 "access",
                 "tokens.mint",
+                "tokens.request",
+                "tokens.exchange",
+                "tokens.introspect",
+                "tokens.introspect_any",
+                "tokens.revoke",
+                "sessions.create",
+                "sessions.read",
+                "sessions.end",
                 "assert_assurance",
                 "see_risk",
                 "see_admin_reason",
                 "decisions.confirm",
                 "events.report"
+            ]
+        );
+        assert_eq!(
+            granted(Role::Service),
+            [
+                "tokens.request",
+                "tokens.exchange",
+                "tokens.introspect",
+                "tokens.revoke"
             ]
         );
         assert!(!granted(Role::Author).contains(&"replay"));
@@ -243,6 +190,30 @@ mod tests {
             assert_eq!(replays, writes, "{role:?}");
             let reads = granted(role).contains(&"policies.read");
             assert_eq!(reads, writes || role == Role::Operator, "{role:?}");
+        }
+        for (action, who) in [
+            ("keys.write", &[Role::Admin][..]),
+            ("keys.read", &[Role::Operator, Role::Admin]),
+            ("tokens.revoke_any", &[Role::Operator, Role::Admin]),
+            ("sessions.read_any", &[Role::Operator, Role::Admin]),
+            ("sessions.end_any", &[Role::Operator, Role::Admin]),
+            ("sessions.create", &[Role::Gateway, Role::Admin]),
+        ] {
+            let may: Vec<Role> = Role::ALL
+                .into_iter()
+                .filter(|role| granted(*role).contains(&action))
+                .collect();
+            assert_eq!(may, who, "{action}");
+        }
+        // Who may do a thing to anybody's may do it to their own.
+        for role in Role::ALL {
+            let granted = granted(role);
+            let own = granted
+                .iter()
+                .filter_map(|action| action.strip_suffix("_any"));
+            for own in own {
+                assert!(granted.contains(&own), "{role:?}: {own}");
+            }
         }
         assert!(!granted(Role::Operator).contains(&"evaluate"));
         assert_eq!(granted(Role::Admin).len(), Permission::ALL.len());

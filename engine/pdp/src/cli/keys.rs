@@ -7,9 +7,10 @@ use store::Store;
 
 use super::output::{Output, table, tell};
 use super::{Failure, runtime};
-use crate::access::{LIFE_MAX_DAYS, NewKey, Role};
+use crate::access::{KeyWish, LIFE_MAX_DAYS, NewKey, Role};
 use crate::app::create_private;
 use crate::inputs::Inputs;
+use crate::key_acts::{self, AT_THE_COMMAND_LINE};
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
@@ -57,17 +58,21 @@ pub(super) fn run(
             .map_err(Failure::unable)?;
         match command {
             KeysCommand::Create { name, role, days } => {
-                let new = NewKey::generate(&name, role, days, now, &*inputs.randomness);
+                let subject = key_acts::service_of(&settings.service_type, &name)
+                    .map_err(|error| Failure::Unable(format!("the name {error}")))?;
+                let mut wish = KeyWish::plain(&name, role, subject);
+                wish.life_days = days;
+                let new = NewKey::generate(wish, now, &*inputs.randomness);
+                let act = key_acts::created(&new.record, AT_THE_COMMAND_LINE);
                 store
-                    .insert_key(&new.record)
+                    .insert_key(&new.record, settings.limits.keys, &act)
                     .await
                     .map_err(Failure::unable)?;
                 let report = json!({ "key": new.key, "key_id": new.record.key_id });
                 let shown = output.print(&report, &new.key);
                 if shown.is_err() {
                     // Nobody has it, and nobody can ask for it again.
-                    store
-                        .revoke_key(&new.record.key_id, now)
+                    key_acts::revoke_at_the_command_line(&store, &new.record.key_id, now)
                         .await
                         .map_err(Failure::unable)?;
                     tell("the new key could not be shown, so it is revoked");
@@ -112,7 +117,8 @@ pub(super) fn run(
             KeysCommand::Revoke { key_id } => {
                 // A whole key is as good as its id, and should not be needed.
                 let id = key_id.split('.').next().unwrap_or_default();
-                if store.revoke_key(id, now).await.map_err(Failure::unable)? {
+                let revoked = key_acts::revoke_at_the_command_line(&store, id, now).await;
+                if revoked.map_err(Failure::unable)? {
                     output.print(&json!({ "revoked": id }), &format!("{id} is revoked"))
                 } else {
                     Err(Failure::No(format!(

@@ -26,7 +26,7 @@ impl Authenticated {
     /// When the caller has too much under way.
     pub(crate) fn enter(app: &Arc<App>, caller: Caller) -> Result<Self, Problem> {
         let most = app.settings.limits.concurrency_per_caller;
-        if !app.under_way.enter(&caller.key_id, most) {
+        if !app.under_way.enter(&caller.client_id, most) {
             return Err(Problem::too_many());
         }
         Ok(Self {
@@ -91,7 +91,7 @@ impl OptionalFromRequestParts<Arc<App>> for Authenticated {
 
 impl Drop for Authenticated {
     fn drop(&mut self) {
-        self.app.under_way.leave(&self.caller.key_id);
+        self.app.under_way.leave(&self.caller.client_id);
     }
 }
 

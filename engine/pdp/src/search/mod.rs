@@ -105,7 +105,7 @@ pub async fn search(
         request, moment, ..
     } = admit(app, caller, incoming, now)?;
     let binding = Binding {
-        caller: &caller.key_id,
+        caller: &caller.client_id,
         sought: sought.as_str(),
         canonical: &canonical,
         revisions: &snapshot.revisions,

@@ -129,6 +129,7 @@ section!(RawTokens {
     refresh_idle: Span = Span(Duration::from_secs(24 * 3600)),
     refresh_grace: Span = Span(Duration::from_secs(10)),
     audience_attribute: String = "audience".to_owned(),
+    service_type: String = "Service".to_owned(),
 });
 section!(RawAudit {
     sync: bool = true,
@@ -139,6 +140,7 @@ section!(RawAudit {
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
     upload_bytes: usize = 16 << 20,
+    keys: usize = 10_000,
     entities: usize = 1_000_000,
     batch_items: usize = 100,
     batch_bytes: usize = 1 << 20,
@@ -341,6 +343,9 @@ impl Raw {
         }
         let risk = check_risk(&self.risk, &mut faults);
         let sessions = check_sessions(&self.sessions, &mut faults);
+        if let Err(error) = domain::Name::new(self.tokens.service_type.as_str()) {
+            faults.push(format!("`tokens.service_type` {error}"));
+        }
         let ttl = self.tokens.ttl_seconds;
         if !(60..=900).contains(&ttl) {
             faults.push(format!("`tokens.ttl_seconds` is {ttl}: 60 to 900"));
@@ -380,6 +385,7 @@ impl Raw {
             peer_attribute: self.risk.peer_attribute,
             sessions,
             audience_attribute: self.tokens.audience_attribute,
+            service_type: self.tokens.service_type,
             token_ttl_seconds: ttl,
             refresh,
             audit: AuditSettings {
@@ -509,6 +515,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     for (name, value) in [
         ("body_bytes", raw.body_bytes),
         ("upload_bytes", raw.upload_bytes),
+        ("keys", raw.keys),
         ("entities", raw.entities),
         ("batch_items", raw.batch_items),
         ("batch_bytes", raw.batch_bytes),
@@ -539,6 +546,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     Limits {
         body_bytes: raw.body_bytes,
         upload_bytes: raw.upload_bytes,
+        keys: raw.keys,
         entities: raw.entities,
         batch: BatchLimits {
             items: raw.batch_items,

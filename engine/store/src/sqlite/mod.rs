@@ -38,7 +38,7 @@ pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
 pub use entities::{EntityChange, NewEntityChange, StoredEntities, StoredEntity};
 pub use families::{FamilyChange, RefreshFamily, SessionEnded};
-pub use keys::KeyRecord;
+pub use keys::{KeepKeyError, KeyAct, KeyRecord};
 pub use models::{ModelAct, ModelActKind};
 pub use policies::{PolicyAct, PolicyActKind};
 pub use profiles::ProfileRow;
@@ -246,6 +246,11 @@ impl MigrationSource<'static> for Embedded {
                     9,
                     "families and sessions",
                     include_str!("../../migrations/sqlite/0009_families_and_sessions.sql"),
+                ),
+                step(
+                    10,
+                    "api keys",
+                    include_str!("../../migrations/sqlite/0010_api_keys.sql"),
                 ),
             ])
         })
