@@ -58,9 +58,9 @@ pub(crate) async fn authenticate(
     })
 }
 
-/// Whether a client may call itself so.
+/// Whether a client may call itself so: by the key that it sends, or by the first that it had.
 fn is_called(caller: &Caller, client_id: &str) -> bool {
-    caller.key_id == client_id
+    caller.key_id == client_id || caller.client_id == client_id
 }
 
 /// Goes on only if the client may do this.
