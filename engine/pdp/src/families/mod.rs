@@ -7,6 +7,9 @@
 pub mod form;
 pub mod judge;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use domain::{EntityRef, Signal, Timestamp};
@@ -17,6 +20,7 @@ pub use form::{Genuine, RefreshKey, RefreshToken};
 pub use judge::{Confirmation, Refusal, Verdict, judge};
 
 use crate::app::App;
+use crate::settings::RefreshSettings;
 
 /// A grant that may be renewed.
 #[derive(Clone, Debug)]
@@ -206,32 +210,14 @@ async fn settle(
     proven: &Confirmation,
     now: Timestamp,
 ) -> Result<Refreshed, RefreshRefused> {
-    let next = app.refresh_key.successor(presented);
-    let next_sha256 = next.sha256();
-    let idle = app.settings.refresh.idle;
-    let grace = grace(app);
+    let asked = Asked {
+        presented,
+        next: app.refresh_key.successor(presented),
+        client_id,
+        proven,
+    };
     let decide = |family: &RefreshFamily, ended: SessionEnded| {
-        let mut verdict = judge(family, presented, client_id, proven, grace, now);
-        if ended.0 && matches!(verdict, Verdict::Rotate | Verdict::Repeat) {
-            verdict = Verdict::Refuse(Refusal::SessionOver);
-        }
-        // INVARIANT: what was handed out for the predecessor is what is current now.
-        if verdict == Verdict::Repeat && family.current_sha256 != next_sha256 {
-            verdict = Verdict::Refuse(Refusal::Unknown);
-        }
-        let change = match verdict {
-            Verdict::Rotate => FamilyChange::Rotate {
-                next_sha256,
-                at: now,
-                idle_expires_at: after(now, idle).min(family.expires_at),
-            },
-            Verdict::Repeat => FamilyChange::Repeat,
-            Verdict::Reuse => FamilyChange::Revoke {
-                at: now,
-                why: REUSE,
-            },
-            Verdict::Refuse(_) => FamilyChange::Stay,
-        };
+        let (verdict, change) = plan(family, ended, &asked, &app.settings.refresh, now);
         (change, (verdict, family.clone()))
     };
     let store = app.state.store();
@@ -242,12 +228,56 @@ async fn settle(
     match verdict {
         Verdict::Rotate | Verdict::Repeat => Ok(Refreshed {
             family,
-            refresh_token: next,
+            refresh_token: asked.next,
             repeated: verdict == Verdict::Repeat,
         }),
         Verdict::Refuse(why) => Err(why.into()),
         Verdict::Reuse => Err(RefreshRefused::Reused),
     }
+}
+
+/// A refresh that is asked for.
+#[derive(Clone, Debug)]
+struct Asked<'a> {
+    presented: &'a Genuine,
+    /// What follows the token that is presented.
+    next: RefreshToken,
+    client_id: &'a str,
+    proven: &'a Confirmation,
+}
+
+/// What becomes of a family, and of who asks. A function of its arguments alone.
+fn plan(
+    family: &RefreshFamily,
+    session: SessionEnded,
+    asked: &Asked<'_>,
+    settings: &RefreshSettings,
+    now: Timestamp,
+) -> (Verdict, FamilyChange) {
+    let (presented, grace) = (asked.presented, settings.grace);
+    let mut verdict = judge(family, presented, asked.client_id, asked.proven, grace, now);
+    let next_sha256 = asked.next.sha256();
+    if session.0 && matches!(verdict, Verdict::Rotate | Verdict::Repeat) {
+        verdict = Verdict::Refuse(Refusal::SessionOver);
+    }
+    // INVARIANT: what was handed out for the predecessor is what is current now.
+    if verdict == Verdict::Repeat && family.current_sha256 != next_sha256 {
+        verdict = Verdict::Refuse(Refusal::Unknown);
+    }
+    let change = match verdict {
+        Verdict::Rotate => FamilyChange::Rotate {
+            next_sha256,
+            at: now,
+            idle_expires_at: after(now, settings.idle).min(family.expires_at),
+        },
+        Verdict::Repeat => FamilyChange::Repeat,
+        Verdict::Reuse => FamilyChange::Revoke {
+            at: now,
+            why: REUSE,
+        },
+        Verdict::Refuse(_) => FamilyChange::Stay,
+    };
+    (verdict, change)
 }
 
 /// Why a family was revoked whose token was used twice.
