@@ -3,6 +3,7 @@
 //! A token says what was decided a moment ago and no more: one audience, the scopes that the
 //! policies allow, minutes of life. The private key never leaves [`keys::SigningKey`].
 
+pub mod certificate;
 pub mod claims;
 pub mod dpop;
 pub mod foreign;
