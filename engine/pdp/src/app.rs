@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::models::standing::Standing;
 use crate::models::{self, Models};
 use crate::publishing::{self, Publishing};
+use crate::revoking::Revocations;
 use crate::search::Searches;
 use crate::settings::Settings;
 use crate::signing::{Ring, SigningError};
@@ -95,6 +96,8 @@ pub struct App {
     pub journal: Journal,
     /// What tokens are signed with.
     pub signing: Ring,
+    /// What was revoked before its time.
+    pub revocations: Revocations,
     /// What refresh tokens are made with.
     pub refresh_key: RefreshKey,
     /// Numbers for operators.
@@ -174,6 +177,17 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     state.restore_crowds().await?;
     let keys = KeyRing::new(Permissions::load()?);
     keys.reload(state.store()).await?;
+    let metrics = Metrics::new();
+    let meters = metrics.revocations().clone();
+    let store = state.store();
+    let revocations = Revocations::restore(
+        &settings,
+        store,
+        meters,
+        &*inputs.randomness,
+        inputs.clock.now(),
+    )
+    .await?;
     let signing = Ring::open(&settings.data_dir)?;
     let refresh_key = RefreshKey::load_or_create(
         &settings.data_dir.join("refresh-tokens.key"),
@@ -190,8 +204,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         keys,
         journal,
         signing,
+        revocations,
         refresh_key,
-        metrics: Metrics::new(),
+        metrics,
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),
         words: Cache::new(WORDS_REMEMBERED),
@@ -220,6 +235,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     if let Err(error) = app.take_up_policies().await {
         notes.push(format!("policies: {error}; it is tried again"));
     }
+    app.take_up_revocations().await;
     if let Err(error) = app.record_entity_changes().await {
         notes.push(format!(
             "entities: {error}; it is tried again at the next start"

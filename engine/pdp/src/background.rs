@@ -19,6 +19,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// How often keys and models are looked at for changes by another process: a revoked key is
 /// refused, a promoted model scores within this time.
 const KEYS_EVERY: Duration = Duration::from_millis(200);
+/// How often the same is done for revocations, which are to be in effect within 200 ms.
+const REVOCATIONS_EVERY: Duration = Duration::from_millis(100);
 /// How often the journal is drained at most; many records cost little more than one.
 const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often it is worked out how far the features of the last accesses have drifted: one or two
@@ -47,6 +49,7 @@ impl Background {
         tasks.spawn(flush(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), acts(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), revocations(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         if app.settings.watch_policies {
@@ -91,6 +94,9 @@ impl Background {
                 }
             }
             Err(error) => tracing::error!(%error, "the journal is not drained"),
+        }
+        if let Err(error) = app.note_recorded_revocations().await {
+            tracing::warn!(%error, "what is on record of revocations was not noted");
         }
         app.state.store().close().await;
     }
@@ -180,6 +186,31 @@ async fn acts(app: Arc<App>) {
     }
 }
 
+/// Takes up what other processes have revoked, and lets go of what is over. Apart from the rest:
+/// nothing may hold it up.
+async fn revocations(app: Arc<App>) {
+    let mut ticks = every(REVOCATIONS_EVERY);
+    let mut version = None;
+    let mut round: u32 = 0;
+    loop {
+        ticks.tick().await;
+        round = round.wrapping_add(1);
+        let seen = app.state.store().data_version().await.ok();
+        let changed = seen.is_some() && version != seen;
+        version = seen.or(version);
+        if changed || app.revocations.is_unfinished() {
+            app.take_up_revocations().await;
+        }
+        // Once a second is fine enough.
+        if round.is_multiple_of(10) {
+            app.revocations.tidy(app.inputs.clock.now());
+            if let Err(error) = app.note_recorded_revocations().await {
+                tracing::warn!(%error, "what is on record of revocations was not noted");
+            }
+        }
+    }
+}
+
 /// Holds the last accesses against what the champion was made from.
 async fn drift(app: Arc<App>) {
     let mut ticks = every(DRIFT_EVERY);
@@ -253,6 +284,9 @@ async fn tidy(app: Arc<App>) {
         let before = now.plus_seconds(-i64::try_from(remembered).unwrap_or(i64::MAX));
         if let Err(error) = app.state.forget_sessions(before).await {
             tracing::warn!(%error, "old sessions were not removed");
+        }
+        if let Err(error) = app.state.store().forget_revocations(now).await {
+            tracing::warn!(%error, "revocations that are over were not removed");
         }
         let before = now.plus_seconds(-PROFILES_DAYS * 86_400);
         if let Err(error) = app.state.store().forget_profiles(before).await {

@@ -27,6 +27,7 @@ pub mod policy_tests;
 pub mod publishing;
 pub mod recorder;
 pub mod replay;
+pub mod revoking;
 pub mod search;
 pub mod serve;
 pub(crate) mod sessions;

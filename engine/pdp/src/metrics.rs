@@ -16,6 +16,7 @@ use risk::distribution::Drift;
 use crate::engine::Outcome;
 use crate::models::shadow::{LEVELS, Meters, Shadow};
 use crate::publishing::shadow::Matrix;
+use crate::revoking::Meters as RevocationMeters;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -153,6 +154,7 @@ pub struct Metrics {
     reload_failures: Counter,
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
+    revocations: RevocationMeters,
 }
 
 impl Default for Metrics {
@@ -194,6 +196,7 @@ impl Metrics {
             reload_failures: Counter::default(),
             models: ModelMetrics::default(),
             candidate: Family::default(),
+            revocations: RevocationMeters::default(),
             registry,
         };
         metrics.registered()
@@ -202,6 +205,7 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let registry = &mut self.registry;
         self.models.register(registry);
+        self.revocations.register(registry);
         registry.register(
             "policy_shadow_compared",
             "Accesses that the live policies and those in the shadow were asked about, by outcome",
@@ -258,6 +262,12 @@ impl Metrics {
             self.sessions.clone(),
         );
         self
+    }
+
+    /// What is measured of revocations.
+    #[must_use]
+    pub const fn revocations(&self) -> &RevocationMeters {
+        &self.revocations
     }
 
     /// Counts a decision.

@@ -153,6 +153,8 @@ pub struct Limits {
     pub devices_in_memory: usize,
     /// Addresses, networks and autonomous systems whose failures are counted.
     pub sources_in_memory: usize,
+    /// Revocations that are not over (503): some 40 bytes of memory each.
+    pub revocations: usize,
 }
 
 impl Default for Settings {

@@ -158,6 +158,7 @@ section!(RawLimits {
     sessions_in_memory: usize = 200_000,
     devices_in_memory: usize = 100_000,
     sources_in_memory: usize = 100_000,
+    revocations: usize = 5_000_000,
 });
 
 /// A length of time: seconds as a number, or text such as `24h` or `50ms`.
@@ -530,6 +531,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         ("sessions_in_memory", raw.sessions_in_memory),
         ("devices_in_memory", raw.devices_in_memory),
         ("sources_in_memory", raw.sources_in_memory),
+        ("revocations", raw.revocations),
     ] {
         if !(1..=LIMIT_MAX).contains(&value) {
             faults.push(format!("`limits.{name}` is {value}: 1 to {LIMIT_MAX}"));
@@ -566,6 +568,7 @@ fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         sessions_in_memory: raw.sessions_in_memory,
         devices_in_memory: raw.devices_in_memory,
         sources_in_memory: raw.sources_in_memory,
+        revocations: raw.revocations,
     }
 }
 

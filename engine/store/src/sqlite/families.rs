@@ -148,6 +148,17 @@ impl Store {
         Ok(Some(answer))
     }
 
+    /// When the last of them expires, if there is any.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_refresh_family_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
+        let last: Option<i64> = sqlx::query_scalar("SELECT MAX(expires_at) FROM refresh_families")
+            .fetch_one(&self.read)
+            .await?;
+        Ok(last.map(stamp))
+    }
+
     /// Forgets families that expired before a moment. Returns how many.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod models;
 mod policies;
 mod profiles;
 mod revisions;
+mod revocations;
 mod sessions;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use models::{ModelAct, ModelActKind};
 pub use policies::{PolicyAct, PolicyActKind};
 pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};
+pub use revocations::{NewRevocation, RevocationRow};
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -241,6 +243,11 @@ impl MigrationSource<'static> for Embedded {
                     7,
                     "policy acts",
                     include_str!("../../migrations/sqlite/0007_policy_acts.sql"),
+                ),
+                step(
+                    8,
+                    "revocations",
+                    include_str!("../../migrations/sqlite/0008_revocations.sql"),
                 ),
                 step(
                     9,

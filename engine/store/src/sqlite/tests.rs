@@ -121,3 +121,64 @@ async fn entities_of_any_moment_can_be_put_together_until_they_are_long_over() {
     assert_eq!(store.forget_entity_changes(at(600)).await.unwrap(), 1);
     assert_eq!(stored(None).await, ("a=3 c=4".to_owned(), 5));
 }
+
+#[tokio::test]
+async fn b5_x27_a_later_revocation_of_the_same_takes_nothing_back() {
+    let folder = TempDir::new().unwrap();
+    let store = store(&folder).await;
+    let at = Timestamp::from_seconds;
+    let new = |kind, id: &str, before: Option<i64>, until| NewRevocation {
+        kind,
+        id: id.to_owned(),
+        before: before.map(at),
+        until: at(until),
+        at: at(until),
+        by: "sk_1".to_owned(),
+        subject: None,
+        reason: None,
+    };
+    for (kind, before, until) in [
+        ("subject", Some(500), 900),
+        ("subject", Some(400), 800),
+        ("session", None, 700),
+        ("session", None, 600),
+    ] {
+        let new = new(kind, "x", before, until);
+        store.add_revocation(&new).await.unwrap();
+    }
+    let rows = store.revocations_after(0, at(100), 10).await.unwrap();
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row.number, &*row.kind, row.before, row.until))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (2, "subject", Some(at(500)), at(900)),
+            (4, "session", None, at(700))
+        ]
+    );
+    assert_eq!(
+        store.revocations_after(2, at(100), 10).await.unwrap(),
+        rows[1..]
+    );
+    let listed = |kind, id| store.revocations_before(None, kind, id, 10);
+    assert_eq!(listed(None, None).await.unwrap().len(), 2);
+    assert_eq!(listed(Some("session"), Some("x")).await.unwrap(), rows[1..]);
+    assert!(listed(Some("jti"), None).await.unwrap().is_empty());
+
+    for before in [600, 550] {
+        let moved = store.move_revocation("subject", "x", at(before), at(1000));
+        moved.await.unwrap();
+    }
+    store.note_revocations_journalled(2).await.unwrap();
+    let rows = store.revocations_after(0, at(100), 10).await.unwrap();
+    assert_eq!(rows[0].before, Some(at(600)));
+    assert!(rows[0].journalled && !rows[1].journalled);
+
+    assert_eq!(store.forget_revocations(at(700)).await.unwrap(), 0);
+    assert_eq!(store.forget_revocations(at(701)).await.unwrap(), 1);
+    // Numbers are never given again.
+    let number = store.add_revocation(&new("jti", "x", None, 2000)).await;
+    assert_eq!(number.unwrap(), 5);
+}

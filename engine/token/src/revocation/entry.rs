@@ -156,30 +156,35 @@ pub struct Lives {
 
 impl Lives {
     /// How long an entry of a kind must be known from the moment on at which it is made (B5,
-    /// V11): an access token lives no longer than [`LIFE_MAX_SECONDS`], and a session or a family
-    /// gives none after its own end. Subject, client and issuer stand over all of these.
+    /// V11): a session or a family gives no token after its own end. Subject, client and issuer
+    /// stand over all of these.
     #[must_use]
     pub fn seconds(&self, kind: Kind) -> i64 {
-        let access = i64::try_from(LIFE_MAX_SECONDS).unwrap_or(i64::MAX);
         let longest = match kind {
             Kind::Jti => 0,
             Kind::Family => self.family_seconds,
-            Kind::Session => self.session_seconds.max(self.family_seconds),
-            Kind::Subject | Kind::Client | Kind::Issuer => {
+            Kind::Session | Kind::Subject | Kind::Client | Kind::Issuer => {
                 self.session_seconds.max(self.family_seconds)
             }
         };
-        // The last token may be issued in the last moment of what it comes from.
-        longest
-            .saturating_add(access)
-            .saturating_add(self.leeway_seconds)
+        longest.saturating_add(self.last_token_seconds())
     }
 
-    /// Until when an entry must be known that is made now.
+    /// Until when an entry must be known that is made now. `ends_at`: when the session or the
+    /// family ends by itself, where that is known.
     #[must_use]
-    pub fn end(&self, entry: &Entry, now: Timestamp) -> Timestamp {
+    pub fn end(&self, entry: &Entry, ends_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
         // A moment that lies ahead counts from there: until then such things are issued.
         let from = entry.before().map_or(now, |before| before.max(now));
-        from.plus_seconds(self.seconds(entry.kind()))
+        match ends_at {
+            Some(ends_at) => ends_at.max(now).plus_seconds(self.last_token_seconds()),
+            None => from.plus_seconds(self.seconds(entry.kind())),
+        }
+    }
+
+    /// A token may be issued in the last moment of what it comes from.
+    fn last_token_seconds(&self) -> i64 {
+        let access = i64::try_from(LIFE_MAX_SECONDS).unwrap_or(i64::MAX);
+        access.saturating_add(self.leeway_seconds)
     }
 }

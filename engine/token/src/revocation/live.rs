@@ -69,19 +69,26 @@ impl Live {
     }
 
     /// Adds an entry, in effect when this returns. One that is known stays at least as it is:
-    /// entries may come twice and in any order (X27).
-    pub fn put(&self, entry: &Entry, until: Timestamp) {
-        let before = entry.before().unwrap_or(Timestamp::MAX);
-        self.put_mark(entry.kind(), entry.id(), Mark { before, until });
+    /// entries may come twice and in any order (X27). Whether it says more than was known.
+    pub fn put(&self, entry: &Entry, until: Timestamp) -> bool {
+        self.put_mark(entry.kind(), entry.id(), Mark::of(entry, until))
     }
 
-    pub(super) fn put_mark(&self, kind: Kind, id: &str, mark: Mark) {
+    /// Whether it has the entry, for at least as long.
+    #[must_use]
+    pub fn knows(&self, entry: &Entry, until: Timestamp) -> bool {
+        let wanted = Mark::of(entry, until);
+        self.mark(entry.kind(), entry.id())
+            .is_some_and(|known| known.merged_with(wanted) == known)
+    }
+
+    pub(super) fn put_mark(&self, kind: Kind, id: &str, mark: Mark) -> bool {
         match self.table(kind) {
             Some(table) => table.put(self.seed.key(id), mark),
             // Kept for good: there is one.
             None => {
-                self.issuer
-                    .fetch_max(mark.before.millis(), Ordering::AcqRel);
+                let before = mark.before.millis();
+                self.issuer.fetch_max(before, Ordering::AcqRel) < before
             }
         }
     }

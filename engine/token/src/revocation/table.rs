@@ -8,6 +8,8 @@ use std::sync::{PoisonError, RwLock};
 use domain::Timestamp;
 use siphasher::sip128::SipHasher13;
 
+use super::Entry;
+
 /// Parts of a table, a power of two. Of 50 million entries each holds 50,000, so that to grow one
 /// or to go through it holds up those who read that part for about a millisecond, and no others.
 pub(super) const SHARDS: usize = 1024;
@@ -22,6 +24,15 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// What is kept of an entry.
+    #[must_use]
+    pub fn of(entry: &Entry, until: Timestamp) -> Self {
+        Self {
+            before: entry.before().unwrap_or(Timestamp::MAX),
+            until,
+        }
+    }
+
     /// Whether it revokes what was issued then.
     #[must_use]
     pub fn covers(&self, issued_at: Timestamp) -> bool {
@@ -137,22 +148,21 @@ impl Table {
         marks.get(&key).copied()
     }
 
-    pub(super) fn put(&self, key: Key, mark: Mark) {
+    /// Whether that says more than was known.
+    pub(super) fn put(&self, key: Key, mark: Mark) -> bool {
         // Counted first: whoever reads after this has returned must not find an empty table.
         self.count.fetch_add(1, Ordering::AcqRel);
-        let Some(shard) = self.shard(key) else { return };
+        let Some(shard) = self.shard(key) else {
+            return false;
+        };
         let mut marks = shard.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut is_new = true;
-        marks
-            .entry(key)
-            .and_modify(|known| {
-                *known = known.merged_with(mark);
-                is_new = false;
-            })
-            .or_insert(mark);
-        if !is_new {
+        let known = marks.get(&key).copied();
+        let merged = known.map_or(mark, |known| known.merged_with(mark));
+        marks.insert(key, merged);
+        if known.is_some() {
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
+        known != Some(merged)
     }
 
     /// Removes from one part what is over. How many that were.

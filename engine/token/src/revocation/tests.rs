@@ -21,7 +21,7 @@ fn live() -> Live {
 }
 
 fn put(list: &Live, entry: &Entry, now: Timestamp) {
-    list.put(entry, LIVES.end(entry, now));
+    list.put(entry, LIVES.end(entry, None, now));
 }
 
 /// A UUIDv7 of this moment.
@@ -169,7 +169,7 @@ fn b5_v11_entries_live_as_long_as_what_they_revoke() {
         ),
     ] {
         assert_eq!(
-            LIVES.end(&entry, NOW),
+            LIVES.end(&entry, None, NOW),
             NOW.plus_seconds(longest),
             "{entry:?}"
         );
@@ -368,7 +368,7 @@ proptest! {
                             None => continue,
                         },
                     };
-                    let end = lives.end(&entry, now);
+                    let end = lives.end(&entry, None, now);
                     list.put(&entry, end);
                     for token in issued.iter_mut().filter(|token| token.is_of(&entry)) {
                         token.revoked = true;
@@ -446,7 +446,7 @@ impl Shared {
     fn put(&self, entry: &Entry) {
         let mark = Mark {
             before: entry.before().unwrap_or(Timestamp::MAX),
-            until: LIVES.end(entry, NOW),
+            until: LIVES.end(entry, None, NOW),
         };
         let mut marks = self.marks.lock().unwrap();
         marks
@@ -576,7 +576,7 @@ fn a_new_filter_forgets_what_is_over_and_loses_nothing_meanwhile() {
     list.note_name(Kind::Session, entry(1).id());
     // Revoked by another engine while the new filter is filled.
     list.remote().put(&entry(3));
-    list.note(&entry(3), LIVES.end(&entry(3), NOW));
+    list.note(&entry(3), LIVES.end(&entry(3), None, NOW));
     assert!(knows(1) && knows(3));
     list.end_renewal();
     assert!(knows(1) && knows(3));
@@ -596,7 +596,7 @@ fn a_moment_that_was_put_later_elsewhere_counts_though_an_earlier_one_is_known_h
         before: NOW.plus_seconds(seconds),
     };
     list.remote().put(&at(-10));
-    list.note(&at(-10), LIVES.end(&at(-10), NOW));
+    list.note(&at(-10), LIVES.end(&at(-10), None, NOW));
     assert_eq!(list.check(&plain("1"), NOW), None);
     list.remote().put(&at(0));
     assert_eq!(list.check(&plain("1"), NOW), Some(RevokedBy::Subject));

@@ -1,0 +1,158 @@
+//! From the store's rows to memory and to the journal, and away again when they are over.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use domain::Timestamp;
+use store::Store;
+use store::sqlite::{RevocationRow, StoreError};
+
+use super::{Revocations, entry_of};
+use crate::app::App;
+
+/// Rows that are read at once at a start.
+const PAGE: u32 = 10_000;
+/// Rows that are recorded at once: far fewer than the journal's queue takes.
+const GROUP: u32 = 256;
+
+/// How far the store's rows were taken up.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The last that is in memory and in the journal.
+    number: u64,
+    /// The last that the store knows to be in the journal.
+    noted: u64,
+}
+
+impl Revocations {
+    /// Reads every row. The first that is not on record yet stops the progress, so that it is
+    /// taken up once more.
+    pub(super) async fn read_all(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let mut progress = self.taken_up.lock().await;
+        let mut after = 0;
+        let mut all_on_record = true;
+        loop {
+            let rows = store.revocations_after(after, now, PAGE).await?;
+            let Some(last) = rows.last().map(|row| row.number) else {
+                return Ok(());
+            };
+            for row in &rows {
+                self.put(row);
+                all_on_record &= row.journalled;
+                if all_on_record {
+                    progress.number = row.number;
+                    progress.noted = row.number;
+                }
+            }
+            after = last;
+        }
+    }
+
+    /// Whether that says more than was known. What cannot be read is said, and passed over: the
+    /// version that wrote it would refuse what this one lets through.
+    fn put(&self, row: &RevocationRow) -> bool {
+        match entry_of(row) {
+            Some(entry) => self.list.put(&entry, row.until),
+            None => {
+                tracing::error!(
+                    number = row.number,
+                    kind = row.kind,
+                    "a revocation is of no kind that this version knows; it has no effect here"
+                );
+                false
+            }
+        }
+    }
+
+    /// Whether something is tried again.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.is_unfinished.load(Ordering::Relaxed)
+    }
+
+    /// Removes from memory what is over, a part at a time.
+    pub(crate) fn tidy(&self, now: Timestamp) {
+        self.list.tidy(now);
+        self.meters.set_entries(self.list.len());
+    }
+}
+
+impl App {
+    /// Takes up what was written to the store since the last time, by whomever: in effect at once,
+    /// then on record. What fails is tried again by the background.
+    pub(crate) async fn take_up_revocations(&self) {
+        let revocations = &self.revocations;
+        let done = self.take_up_new_revocations().await;
+        revocations
+            .is_unfinished
+            .store(done.is_err(), Ordering::Relaxed);
+        if let Err(error) = done {
+            tracing::error!(%error, "revocations were not taken up or not recorded; trying again");
+        }
+    }
+
+    async fn take_up_new_revocations(
+        &self,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let revocations = &self.revocations;
+        // One after another, so that each is recorded once; those who wait are done together.
+        let mut progress = revocations.taken_up.lock().await;
+        loop {
+            let now = self.inputs.clock.now();
+            let store = self.state.store();
+            let rows = store.revocations_after(progress.number, now, GROUP).await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            // All in effect before any is recorded.
+            for row in &rows {
+                if revocations.put(row) && !row.journalled {
+                    let millis = now.millis().saturating_sub(row.at.millis());
+                    let lag = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
+                    revocations.meters.in_effect_after(lag);
+                }
+            }
+            let new = rows.iter().filter(|row| !row.journalled);
+            let records = new.clone().map(|row| self.journal.append(record(row)));
+            futures_util::future::try_join_all(records).await?;
+            for entry in new.filter_map(entry_of) {
+                revocations.meters.revoked(entry.kind());
+            }
+            progress.number = last.number;
+        }
+    }
+
+    /// Notes in the store what is on record. After a crash before that, those few are recorded
+    /// twice.
+    pub(crate) async fn note_recorded_revocations(&self) -> Result<(), StoreError> {
+        let number = {
+            let progress = self.revocations.taken_up.lock().await;
+            if progress.noted == progress.number {
+                return Ok(());
+            }
+            progress.number
+        };
+        let store = self.state.store();
+        store.note_revocations_journalled(number).await?;
+        self.revocations.taken_up.lock().await.noted = number;
+        Ok(())
+    }
+}
+
+/// A revocation, as the journal holds it.
+fn record(row: &RevocationRow) -> Vec<u8> {
+    serde_json::json!({
+        "v": wire::record::RECORD_VERSION,
+        "kind": "revocation",
+        "number": row.number,
+        "what": row.kind,
+        "id": row.id,
+        "before": row.before.map(wire::time::format),
+        "until": wire::time::format(row.until),
+        "at": wire::time::format(row.at),
+        "caller": row.by,
+        "subject": row.subject,
+        "reason": row.reason,
+    })
+    .to_string()
+    .into_bytes()
+}
