@@ -17,7 +17,8 @@ use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
 use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::engine::{Outcome, Snapshot, decide};
-use crate::minting::{Minted, NoToken, mint};
+use crate::minting::Minted;
+use crate::minting::with_answer::{NoToken, mint};
 use crate::pip;
 use crate::publishing::shadow::is_on_record;
 use crate::sessions;
@@ -69,7 +70,7 @@ impl Answered {
                 .map(|(id, since)| SessionView { id, since: *since }),
             token: self.token.as_ref().map(|token| TokenView {
                 access_token: &token.text,
-                token_type: "Bearer",
+                token_type: token.token_type,
                 expires_in: token.life_seconds,
                 scope: &token.scope,
             }),
@@ -237,7 +238,7 @@ pub async fn answer(
 
 /// Tells those who watch of an access that rests on a policy with an `@alert`, as soon as it is on
 /// record.
-fn alert(app: &App, request: &AccessRequest, decision: &Decision, decision_id: &str) {
+pub(crate) fn alert(app: &App, request: &AccessRequest, decision: &Decision, decision_id: &str) {
     for (policy, alert) in decision.alerts() {
         app.metrics.alerted(&policy.id);
         tracing::warn!(

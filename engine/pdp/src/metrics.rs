@@ -1,5 +1,7 @@
 //! Numbers for operators, in Prometheus's text form.
 
+mod tokens;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use risk::distribution::Drift;
 
+pub use self::tokens::TokenMetrics;
 use crate::engine::Outcome;
 use crate::models::shadow::{LEVELS, Meters, Shadow};
 use crate::publishing::shadow::Matrix;
@@ -155,6 +158,8 @@ pub struct Metrics {
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
     revocations: RevocationMeters,
+    /// What is measured of tokens.
+    pub tokens: TokenMetrics,
 }
 
 impl Default for Metrics {
@@ -197,6 +202,7 @@ impl Metrics {
             models: ModelMetrics::default(),
             candidate: Family::default(),
             revocations: RevocationMeters::default(),
+            tokens: TokenMetrics::default(),
             registry,
         };
         metrics.registered()
@@ -206,6 +212,7 @@ impl Metrics {
         let registry = &mut self.registry;
         self.models.register(registry);
         self.revocations.register(registry);
+        self.tokens.register(registry);
         registry.register(
             "policy_shadow_compared",
             "Accesses that the live policies and those in the shadow were asked about, by outcome",

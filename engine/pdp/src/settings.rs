@@ -61,6 +61,10 @@ pub struct Settings {
     pub audience_attribute: String,
     /// Type of the services that the holders of keys act as, if nothing else is said.
     pub service_type: String,
+    /// Type of the entities that stand for services at the token endpoint.
+    pub audience_type: domain::Name,
+    /// Life of tokens that services get for themselves, seconds (X1).
+    pub service_token_ttl_seconds: u64,
     /// Life of minted tokens, seconds.
     pub token_ttl_seconds: u64,
     /// Refresh tokens.

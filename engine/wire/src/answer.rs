@@ -50,7 +50,7 @@ pub struct SessionView<'a> {
 pub struct TokenView<'a> {
     /// The token itself.
     pub access_token: &'a str,
-    /// `Bearer`.
+    /// `Bearer`, or `DPoP` where it is bound to such a key (RFC 9449 §5).
     pub token_type: &'a str,
     /// Its life, seconds.
     pub expires_in: u64,

@@ -128,7 +128,9 @@ section!(RawTokens {
     refresh_ttl: Span = Span(Duration::from_secs(7 * 24 * 3600)),
     refresh_idle: Span = Span(Duration::from_secs(24 * 3600)),
     refresh_grace: Span = Span(Duration::from_secs(10)),
+    service_ttl_seconds: u64 = 60,
     audience_attribute: String = "audience".to_owned(),
+    audience_type: String = "Audience".to_owned(),
     service_type: String = "Service".to_owned(),
 });
 section!(RawAudit {
@@ -347,6 +349,16 @@ impl Raw {
         if let Err(error) = domain::Name::new(self.tokens.service_type.as_str()) {
             faults.push(format!("`tokens.service_type` {error}"));
         }
+        let audience_type = domain::Name::new(self.tokens.audience_type.as_str());
+        let audience_type = audience_type.map_err(|error| {
+            faults.push(format!("`tokens.audience_type` {error}"));
+        });
+        let service_ttl = self.tokens.service_ttl_seconds;
+        if !(10..=900).contains(&service_ttl) {
+            faults.push(format!(
+                "`tokens.service_ttl_seconds` is {service_ttl}: 10 to 900"
+            ));
+        }
         let ttl = self.tokens.ttl_seconds;
         if !(60..=900).contains(&ttl) {
             faults.push(format!("`tokens.ttl_seconds` is {ttl}: 60 to 900"));
@@ -359,9 +371,9 @@ impl Raw {
             faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
         }
         let limits = check_limits(&self.limits, &mut faults);
-        if !faults.is_empty() {
+        let (true, Ok(audience_type)) = (faults.is_empty(), audience_type) else {
             return Err(SettingsError(faults));
-        }
+        };
         Ok(Settings {
             listen,
             public_url: self.public_url,
@@ -386,6 +398,8 @@ impl Raw {
             peer_attribute: self.risk.peer_attribute,
             sessions,
             audience_attribute: self.tokens.audience_attribute,
+            audience_type,
+            service_token_ttl_seconds: service_ttl,
             service_type: self.tokens.service_type,
             token_ttl_seconds: ttl,
             refresh,

@@ -1,23 +1,14 @@
-//! The token that an allowed request may ask for.
+//! The token that comes with the answer to an evaluation (L1 to L6).
 
-use domain::{AccessRequest, Level, Name, RiskLevel, Rung, Timestamp};
+use domain::{AccessRequest, Name, RiskLevel, Rung, Timestamp};
 use policy::Question;
-use token::Claims;
-use token::claims::{ACCESS_TOKEN_TYP, ContextClaim};
+use token::claims::ContextClaim;
 
+use super::{Holder, Minted, confirmation, draft, sign};
 use crate::access::Caller;
 use crate::administrator::uuid_v7;
 use crate::app::App;
 use crate::engine::{Outcome, Snapshot};
-
-/// A token, signed.
-#[derive(Debug)]
-pub(crate) struct Minted {
-    pub(crate) id: String,
-    pub(crate) text: String,
-    pub(crate) scope: String,
-    pub(crate) life_seconds: u64,
-}
 
 /// Why there is no token although one was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,68 +38,50 @@ pub(crate) fn mint(
     } else {
         &wish.scope
     };
-    let granted: Vec<&str> = wanted
-        .iter()
-        .filter(|scope| **scope == request.action.name || allows(scope, request, outcome, snapshot))
-        .map(Name::as_str)
-        .collect();
+    let mut granted: Vec<&str> = Vec::with_capacity(wanted.len());
+    for scope in wanted {
+        let is_own = *scope == request.action.name;
+        let may = is_own || allows(scope, request, outcome, snapshot);
+        // What cannot be written as a scope cannot be granted as one (RFC 6749 §3.3).
+        let is_word = token::claims::is_scope_word(scope.as_str());
+        if may && is_word && !granted.contains(&scope.as_str()) {
+            granted.push(scope.as_str());
+        }
+    }
     if granted.is_empty() {
         return Some(Err(NoToken {
             error: "invalid_scope",
             why: "the policies allow none of the scopes".to_owned(),
         }));
     }
-    let scope = granted.join(" ");
+    let holder = Holder {
+        subject: &request.subject.entity,
+        client_id: &caller.client_id,
+        audience: &wish.audience,
+        assurance: outcome.evidence.assurance,
+    };
+    let life = app.settings.token_ttl_seconds;
     let id = uuid_v7(app, now);
-    let life_seconds = app
-        .settings
-        .token_ttl_seconds
-        .min(token::claims::LIFE_MAX_SECONDS);
-    let assurance = &outcome.evidence.assurance;
-    let sessions = &app.settings.sessions;
-    let acr = match assurance.level {
-        Level::None => "urn:portreeve:acr:none",
-        Level::SingleFactor => "urn:portreeve:acr:single-factor",
-        Level::Challenge => &sessions.challenge_acr,
-        Level::Mfa => &sessions.mfa_acr,
-    };
-    let subject = &request.subject.entity;
+    let mut claims = draft(app, id, &holder, granted.join(" "), life, now);
+    claims.sid.clone_from(&outcome.evidence.facts.session.id);
+    claims.cnf = wish.confirmation.as_ref().map(confirmation);
     let device = request.context.device.as_ref();
-    let claims = Claims {
-        iss: app.public_url().to_owned(),
-        sub: token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
-        aud: wish.audience.to_string(),
-        client_id: caller.client_id.to_string(),
-        iat: now.seconds(),
-        nbf: now.seconds(),
-        exp: token::claims::expiry(now, life_seconds),
-        jti: id.clone(),
-        scope: scope.clone(),
-        acr: acr.to_owned(),
-        sid: request.context.session_id.as_deref().map(str::to_owned),
-        auth_time: assurance.at.map(Timestamp::seconds),
-        cnf: None,
-        act: None,
-        original_jti: None,
-        lineage: Vec::new(),
-        family_id: None,
-        status: None,
-        context: ContextClaim {
-            ip: request.context.ip,
-            device_id: device.and_then(|device| device.id.as_deref().map(str::to_owned)),
-        },
-        risk: Some(RiskLevel::as_str(outcome.decision.risk.level).to_owned()),
+    claims.context = ContextClaim {
+        ip: request.context.ip,
+        device_id: device.and_then(|device| device.id.clone()),
     };
-    match token::mint(app.signing.current().signer(), ACCESS_TOKEN_TYP, &claims) {
-        Ok(text) => Some(Ok(Minted {
-            id,
-            text,
-            scope,
-            life_seconds,
-        })),
+    claims.risk = Some(RiskLevel::as_str(outcome.decision.risk.level).to_owned());
+    match sign(app, claims) {
+        Ok(minted) => {
+            app.metrics.tokens.issued(&wish.audience, "evaluation");
+            Some(Ok(minted))
+        }
         Err(error) => {
             tracing::error!(%error, "a token could not be signed");
-            None
+            Some(Err(NoToken {
+                error: "server_error",
+                why: "the token could not be signed".to_owned(),
+            }))
         }
     }
 }
