@@ -13,6 +13,7 @@ use risk::Key;
 use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
+use token::dpop::Replays;
 use tokio::sync::Semaphore;
 
 use crate::access::{KeyRing, Permissions};
@@ -45,6 +46,10 @@ const WORDS_REMEMBERED: usize = 100_000;
 
 /// Texts of `User-Agent` whose client program is remembered.
 const AGENTS_REMEMBERED: usize = 10_000;
+
+/// Proofs of possession that are remembered while they could come again, a minute: past it they
+/// are refused. About 80 bytes each.
+const PROOFS_REMEMBERED: usize = 200_000;
 
 /// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +101,8 @@ pub struct App {
     pub journal: Journal,
     /// What tokens are signed with.
     pub signing: Ring,
+    /// Proofs of possession that were taken: each counts once.
+    pub(crate) proofs: Replays,
     /// What was revoked before its time.
     pub revocations: Revocations,
     /// What refresh tokens are made with.
@@ -204,6 +211,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         keys,
         journal,
         signing,
+        proofs: Replays::new(PROOFS_REMEMBERED, now),
         revocations,
         refresh_key,
         metrics,

@@ -24,6 +24,7 @@ pub mod models;
 pub mod observer;
 pub mod pip;
 pub mod policy_tests;
+pub(crate) mod presented;
 pub mod publishing;
 pub mod recorder;
 pub mod replay;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -62,9 +63,9 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiv
         };
         match accepted {
             // Past the limit a connection is closed at once: quicker than to let it wait.
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 if let Ok(permit) = Arc::clone(&open).try_acquire_owned() {
-                    connection(stream, router.clone(), &graceful, permit);
+                    connection((stream, Peer(peer)), router.clone(), &graceful, permit);
                 }
             }
             Err(error) => {
@@ -121,8 +122,12 @@ fn left_for_connections(descriptors: u64) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
 
+/// The other end of the connection that a request came over.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 fn connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     router: Router,
     graceful: &GracefulShutdown,
     permit: OwnedSemaphorePermit,
@@ -133,6 +138,7 @@ fn connection(
     let service = Asked {
         service: TowerToHyperService::new(router),
         asked: Arc::clone(&asked),
+        peer,
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -164,20 +170,22 @@ async fn unless_silent<T>(
     }
 }
 
-/// A service that notes whether it was asked anything.
+/// A service that notes whether it was asked anything, and tells who asks.
 #[derive(Debug)]
 struct Asked<S> {
     service: S,
     asked: Arc<AtomicBool>,
+    peer: Peer,
 }
 
-impl<R, S: Service<R>> Service<R> for Asked<S> {
+impl<B, S: Service<Request<B>>> Service<Request<B>> for Asked<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
 
-    fn call(&self, request: R) -> S::Future {
+    fn call(&self, mut request: Request<B>) -> S::Future {
         self.asked.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(self.peer);
         self.service.call(request)
     }
 }

@@ -188,6 +188,37 @@ pub async fn look(
     })
 }
 
+/// The family of a token that would be exchanged now, if its client asked for it. None for any
+/// other text. To look at a token is not to use it, so nothing changes, whatever was presented.
+///
+/// # Errors
+/// When it cannot be told at the moment.
+pub async fn current(
+    app: &App,
+    presented: &str,
+    now: Timestamp,
+) -> Result<Option<RefreshFamily>, RefreshRefused> {
+    let Some(genuine) = app.refresh_key.read(presented) else {
+        return Ok(None);
+    };
+    let found = app.state.store().refresh_family(&genuine.family).await?;
+    let Some(family) = found else { return Ok(None) };
+    let bound_to = Confirmation {
+        jkt: family.jkt.clone(),
+        x5t_s256: family.x5t_s256.clone(),
+    };
+    let client_id = &family.client_id;
+    let verdict = judge(&family, &genuine, client_id, &bound_to, grace(app), now);
+    if !matches!(verdict, Verdict::Rotate | Verdict::Repeat) {
+        return Ok(None);
+    }
+    match look(app, client_id, presented, bound_to, now).await {
+        Ok(look) => Ok(Some(look.family)),
+        Err(RefreshRefused::Refused(_) | RefreshRefused::Reused) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
 /// Does the refresh. Durable when this returns.
 ///
 /// # Errors

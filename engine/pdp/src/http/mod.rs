@@ -41,6 +41,13 @@ pub fn router(app: &Arc<App>) -> Router {
             get(authzen::configuration),
         )
         .route("/.well-known/jwks.json", get(operations::jwks))
+        .route(oauth::metadata::WELL_KNOWN, get(oauth::metadata::metadata))
+        .route(
+            "/.well-known/oauth-authorization-server/{*path}",
+            get(oauth::metadata::metadata),
+        )
+        .route("/oauth2/token", post(oauth::token::token))
+        .route("/oauth2/introspect", post(oauth::introspect::introspect))
         .route("/v1/decisions/{id}", get(decisions::read))
         .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
         .route("/v1/decisions/{id}/feedback", post(decisions::feedback))

@@ -5,8 +5,6 @@
 //! All of them end in [`draft`] and [`sign`], so no token can leave without issuer, audience,
 //! client, id and end.
 
-#![allow(dead_code, reason = "its endpoints come with the next changes")]
-
 pub(crate) mod derive;
 pub(crate) mod weigh;
 pub(crate) mod with_answer;

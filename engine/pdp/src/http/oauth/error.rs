@@ -9,6 +9,7 @@ use axum::http::header::{
 };
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
+use token::KeyError;
 
 /// An error of the token, introspection and revocation endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,9 +127,30 @@ impl OAuthError {
         self
     }
 
+    /// 500: the engine's own fault, of which the log says more.
+    pub(crate) fn server_error() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "the token could not be signed; the engine's log says why",
+        )
+    }
+
+    /// What it says to people.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
+    }
+
     /// The code, for metrics and records.
     pub(crate) const fn code(&self) -> &'static str {
         self.code
+    }
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        tracing::error!(%error, "a token could not be signed");
+        Self::server_error()
     }
 }
 

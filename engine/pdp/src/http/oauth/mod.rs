@@ -4,8 +4,14 @@
 //! ([`client`]), and only then is anything looked at that it brought. Errors are of RFC 6749's
 //! form ([`error`]), never problems of RFC 9457, because OAuth clients read nothing else.
 
-#![allow(dead_code, reason = "its endpoints come with the next changes")]
-
+mod asked;
 pub(crate) mod client;
+mod client_credentials;
 pub(crate) mod error;
+mod exchange;
 pub(crate) mod form;
+pub(super) mod introspect;
+pub(super) mod metadata;
+pub(crate) mod proof;
+mod refresh;
+pub(super) mod token;
