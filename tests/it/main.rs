@@ -21,6 +21,7 @@ mod events;
 mod exports;
 mod harness;
 mod imports;
+mod keys;
 mod limits;
 mod models;
 mod policies;

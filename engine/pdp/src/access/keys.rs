@@ -104,6 +104,7 @@ pub struct KeyRing {
     permissions: Permissions,
     used: Mutex<HashMap<String, Timestamp>>,
     refusals: Refusals,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl KeyRing {
@@ -115,6 +116,7 @@ impl KeyRing {
             permissions,
             used: Mutex::default(),
             refusals: Refusals::new(),
+            reloading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -123,6 +125,8 @@ impl KeyRing {
     /// # Errors
     /// When the store cannot be read; the keys then stay as they were.
     pub async fn reload(&self, store: &Store) -> Result<usize, StoreError> {
+        // One after another, or what was read before a key was revoked could come last.
+        let _alone = self.reloading.lock().await;
         let mut keys = Keys::default();
         for record in store.keys().await? {
             keys.add(record);
@@ -254,10 +258,25 @@ impl KeyRing {
     /// All that a caller may do.
     #[must_use]
     pub fn permitted(&self, caller: &Caller) -> PermissionSet {
-        let role = self.permissions.of(caller.role);
-        caller
-            .permissions
-            .map_or(role, |narrowed| role.and(narrowed))
+        self.within(caller.role, caller.permissions)
+    }
+
+    /// All that the holder of a key of this role may do, if it is narrowed so.
+    #[must_use]
+    pub fn within(&self, role: Role, narrowed: Option<PermissionSet>) -> PermissionSet {
+        let role = self.permissions.of(role);
+        narrowed.map_or(role, |narrowed| role.and(narrowed))
+    }
+
+    /// A key as the store has it, with the last use that is not there yet.
+    #[must_use]
+    pub fn with_use(&self, record: &KeyRecord) -> KeyRecord {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = used.get(&record.key_id).copied();
+        KeyRecord {
+            last_used_at: record.last_used_at.max(last),
+            ..record.clone()
+        }
     }
 
     /// The keys used since the last call, to be noted in the store.

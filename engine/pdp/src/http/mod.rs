@@ -7,6 +7,7 @@ mod devices;
 mod entities;
 mod events;
 mod guard;
+mod keys;
 mod models;
 pub(crate) mod oauth;
 mod operations;
@@ -73,6 +74,9 @@ pub fn router(app: &Arc<App>) -> Router {
         )
         .route("/v1/policies/promote", post(policies::promote))
         .route("/v1/policies/rollback", post(policies::rollback))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{id}", get(keys::read).delete(keys::revoke))
+        .route("/v1/keys/{id}/rotate", post(keys::rotate))
         .route("/v1/models", get(models::list))
         .route("/v1/models/promote", post(models::promote))
         .route("/v1/models/rollback", post(models::rollback))
