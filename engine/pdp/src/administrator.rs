@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use domain::record::{Manner, Shadowed};
-use domain::{AccessRequest, Assurance, Decision, DecisionRecord, Level, Rung, Signal, Timestamp};
+use domain::{
+    AccessRequest, Assurance, Decision, DecisionRecord, Level, Rung, SessionRecord, Signal,
+    Timestamp,
+};
 use futures_util::future::join;
 use risk::Key;
 use store::journal::AppendError;
@@ -47,7 +50,7 @@ pub struct Answered {
     /// Its id.
     pub decision_id: String,
     snapshot: Arc<Snapshot>,
-    session: Option<(String, Timestamp)>,
+    session: Option<SessionRecord>,
     token: Option<Minted>,
     no_token: Option<NoToken>,
     sight: Sight,
@@ -55,6 +58,11 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// `acr_values` to ask for, when a step-up would help.
+    pub(crate) fn acr_values(&self) -> Option<&str> {
+        self.acr_values.as_deref()
+    }
+
     /// The answer as its caller may see it.
     #[must_use]
     pub fn view(&self) -> AnswerView<'_> {
@@ -64,10 +72,11 @@ impl Answered {
             policy_revision: &self.snapshot.revisions.policies,
             sight: self.sight,
             acr_values: self.acr_values.as_deref(),
-            session: self
-                .session
-                .as_ref()
-                .map(|(id, since)| SessionView { id, since: *since }),
+            session: self.session.as_ref().map(|session| SessionView {
+                id: &session.id,
+                since: session.birth.at,
+                expires_at: session.terms.as_ref().map(|terms| terms.expires_at),
+            }),
             token: self.token.as_ref().map(|token| TokenView {
                 access_token: &token.text,
                 token_type: token.token_type,
@@ -94,14 +103,31 @@ pub async fn answer(
     request_id: &str,
 ) -> Result<Answered, Unanswered> {
     let now = app.inputs.clock.now();
+    let admitted = admit(app, caller, incoming, now)?;
+    answer_admitted(app, caller, admitted, in_batch, request_id).await
+}
+
+/// Answers a question from which is gone what its caller may not say.
+///
+/// # Errors
+/// When its record cannot be made durable.
+pub(crate) async fn answer_admitted(
+    app: &App,
+    caller: &Caller,
+    admitted: Admitted,
+    in_batch: bool,
+    request_id: &str,
+) -> Result<Answered, Unanswered> {
+    let now = app.inputs.clock.now();
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);
     let may_assert = permits(Permission::AssertAssurance);
     let Admitted {
-        request,
+        mut request,
         moment,
         claims_assurance,
-    } = admit(app, caller, incoming, now)?;
+    } = admitted;
+    let named = sessions::name::find(app, caller, &mut request.context, now).await;
     // An assurance that somebody only supposes must neither teach nor open anything.
     let supposes = claims_assurance && !permits(Permission::MintTokens);
     let counts = permits(Permission::Access) && (!supposes || request.context.time.is_some());
@@ -112,7 +138,7 @@ pub async fn answer(
     };
 
     let is_access = manner == Manner::Access;
-    let mut signals = pip::gather(app, caller, &request, &snapshot, may_assert, now).await;
+    let mut signals = pip::gather(app, &request, &named, &snapshot, may_assert, now).await;
     let started = std::time::Instant::now();
     let mut outcome = decide(&request, &signals, &snapshot, now);
     let begun = is_access.then(|| sessions::begin(app, caller, &request, &signals, &outcome));
@@ -182,6 +208,7 @@ pub async fn answer(
 
     let mut session = None;
     if is_access {
+        sessions::note_refused(app, caller, &request, &outcome);
         alert(app, &request, &outcome.decision, &decision_id);
         session = match &signals.session {
             Signal::Known(known) => sessions::note(app, caller, &request, known, outcome.time),

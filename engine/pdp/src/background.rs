@@ -26,6 +26,8 @@ const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often it is worked out how far the features of the last accesses have drifted: one or two
 /// milliseconds of work.
 const DRIFT_EVERY: Duration = Duration::from_millis(2000);
+/// How often sessions that can be used are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 /// How often what is over is removed.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// A profile that has not changed for so long says nothing any more (Wiefling et al. 2022: a
@@ -52,6 +54,7 @@ impl Background {
         tasks.spawn(until(stopped.clone(), revocations(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), count_sessions(Arc::clone(app))));
         if app.settings.watch_policies {
             tasks.spawn(until(stopped.clone(), watch::watch(Arc::clone(app))));
         }
@@ -253,6 +256,18 @@ async fn drift(app: Arc<App>) {
     }
 }
 
+async fn count_sessions(app: Arc<App>) {
+    let mut ticks = every(COUNT_EVERY);
+    loop {
+        ticks.tick().await;
+        let now = app.inputs.clock.now();
+        match app.state.store().live_sessions(now).await {
+            Ok(live) => app.metrics.set_active_sessions(&live),
+            Err(error) => tracing::warn!(%error, "sessions were not counted"),
+        }
+    }
+}
+
 async fn drain(app: Arc<App>) {
     let mut durable = app.journal.durable();
     let mut ticks = every(DRAIN_EVERY);
@@ -287,6 +302,11 @@ async fn tidy(app: Arc<App>) {
         }
         if let Err(error) = app.state.store().forget_revocations(now).await {
             tracing::warn!(%error, "revocations that are over were not removed");
+        }
+        // A day longer than they can be used: a late reuse is still told from a forgery.
+        let before = now.plus_seconds(-86_400);
+        if let Err(error) = app.state.store().forget_refresh_families(before).await {
+            tracing::warn!(%error, "old families of refresh tokens were not removed");
         }
         let before = now.plus_seconds(-PROFILES_DAYS * 86_400);
         if let Err(error) = app.state.store().forget_profiles(before).await {

@@ -73,6 +73,18 @@ struct ChallengerLabel {
     challenger: String,
 }
 
+/// `service`: the client that opened the session, or named it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabel {
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SessionErrorLabel {
+    service: String,
+    error_type: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FeatureLabel {
     feature: &'static str,
@@ -154,6 +166,9 @@ pub struct Metrics {
     snapshot_age: Gauge,
     journal_undrained: Gauge,
     sessions: Gauge,
+    active_sessions: Family<ServiceLabel, Gauge>,
+    session_errors: Family<SessionErrorLabel, Counter>,
+    token_reuses: Counter,
     reload_failures: Counter,
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
@@ -198,6 +213,9 @@ impl Metrics {
             snapshot_age: Gauge::default(),
             journal_undrained: Gauge::default(),
             sessions: Gauge::default(),
+            active_sessions: Family::default(),
+            session_errors: Family::default(),
+            token_reuses: Counter::default(),
             reload_failures: Counter::default(),
             models: ModelMetrics::default(),
             candidate: Family::default(),
@@ -268,6 +286,21 @@ impl Metrics {
             "Sessions in memory",
             self.sessions.clone(),
         );
+        registry.register(
+            "active_sessions",
+            "Sessions opened with the engine that can be used, by the client that opened them",
+            self.active_sessions.clone(),
+        );
+        registry.register(
+            "session_errors",
+            "Sessions that were refused, by the client that asked and why",
+            self.session_errors.clone(),
+        );
+        registry.register(
+            "refresh_token_reuses",
+            "Refresh tokens that came again after they were used up",
+            self.token_reuses.clone(),
+        );
         self
     }
 
@@ -305,6 +338,50 @@ impl Metrics {
     pub fn alerted(&self, policy: &str) {
         let policy = policy.to_owned();
         self.alerts.get_or_create(&PolicyLabel { policy }).inc();
+    }
+
+    /// Takes over how many sessions can be used, by client (O8).
+    pub fn set_active_sessions(&self, live: &[(String, i64)]) {
+        self.active_sessions.clear();
+        for (service, count) in live {
+            let service = service.clone();
+            let gauge = self
+                .active_sessions
+                .get_or_create(&ServiceLabel { service });
+            gauge.set(*count);
+        }
+    }
+
+    /// Counts a session that a client opened.
+    pub fn session_opened(&self, client_id: &str) {
+        let service = client_id.to_owned();
+        self.active_sessions
+            .get_or_create(&ServiceLabel { service })
+            .inc();
+    }
+
+    /// Counts a session that was ended.
+    pub fn session_ended(&self, client_id: &str) {
+        let service = client_id.to_owned();
+        self.active_sessions
+            .get_or_create(&ServiceLabel { service })
+            .dec();
+    }
+
+    /// Counts a session that was refused (O9).
+    pub fn session_error(&self, client_id: &str, error_type: &'static str) {
+        let service = client_id.to_owned();
+        self.session_errors
+            .get_or_create(&SessionErrorLabel {
+                service,
+                error_type,
+            })
+            .inc();
+    }
+
+    /// Counts a refresh token that was used twice (T9).
+    pub fn token_reused(&self) {
+        self.token_reuses.inc();
     }
 
     /// Counts a response.

@@ -15,7 +15,8 @@ use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
 use crate::pip;
-use crate::sessions::{self, lift_session};
+use crate::sessions::name::is_handle;
+use crate::sessions::{self, Named, lift_session};
 use crate::step_up::ToldError;
 
 /// Facts older than this are history, which only those who may replay can tell.
@@ -141,6 +142,12 @@ fn check<'a>(
     if !may_replay && now.whole_seconds_since(event.time) > BEHIND_SECONDS {
         return Err("`time` is more than a day ago, which takes a key that may replay".to_owned());
     }
+    // The line goes on record as it is.
+    if let Some(name) = &request.context.session_id
+        && is_handle(name)
+    {
+        return Err("`context.session_id` is a handle, which is secret; send the id".to_owned());
+    }
     let failed = result == ActionResult::Failure;
     let exists = snapshot
         .directory
@@ -187,7 +194,14 @@ async fn take_in(
     let event = fact.event;
     let request = &event.request;
     let subject = &request.subject.entity;
-    let signals = pip::gather(app, caller, request, snapshot, false, now).await;
+    let named = match &request.context.session_id {
+        Some(name) => Named::Kept {
+            key: sessions::key(&caller.client_id, name),
+            by_handle: false,
+        },
+        None => Named::Nothing,
+    };
+    let signals = pip::gather(app, request, &named, snapshot, false, now).await;
     let evidence = risk::extract(request, &signals, &snapshot.settings, event.time);
     drop(signals);
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);

@@ -10,26 +10,25 @@ use geo::database::Located;
 use risk::agent::Agent;
 use risk::{CrowdKeys, Key, Signals};
 
-use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Snapshot;
-use crate::sessions::{self, seen_by};
+use crate::sessions::name::is_id;
+use crate::sessions::{Named, gone, seen_by};
 
 /// Gathers the signals of a request (R17).
 ///
 /// `now` is the engine's clock: it tells how long a source has been failing. Whether the
 /// assurance of the session counts is the caller's permission, and which session is meant depends
 /// on who names it.
-pub async fn gather(
+pub(crate) async fn gather(
     app: &App,
-    caller: &Caller,
     request: &AccessRequest,
+    session: &Named,
     snapshot: &Snapshot,
     may_assert: bool,
     now: Timestamp,
 ) -> Signals {
     let context = &request.context;
-    let session_name = context.session_id.as_deref();
     let located = context
         .ip
         .map_or_else(Located::default, |ip| app.geo.load().locate(ip));
@@ -46,12 +45,29 @@ pub async fn gather(
             }
         },
         async {
-            match session_name {
-                Some(name) => {
-                    let key = sessions::key(&caller.client_id, name);
-                    app.state.session(&key, now).await
+            match session {
+                Named::Kept { key, by_handle } => {
+                    let may_assert = may_assert || *by_handle;
+                    let found = app.state.session(key, now).await;
+                    let name = context.session_id.as_deref().unwrap_or_default();
+                    match found {
+                        Signal::Known(known) => {
+                            Signal::Known(seen_by(&known, name, may_assert, now))
+                        }
+                        // The engine gives such ids to nothing else.
+                        Signal::Absent if is_id(name) => {
+                            Signal::Known(gone(name, &request.subject.entity, now))
+                        }
+                        Signal::Absent => Signal::Absent,
+                        Signal::Unavailable => Signal::Unavailable,
+                    }
                 }
-                None => Signal::Absent,
+                Named::Unknown => {
+                    let name = context.session_id.as_deref().unwrap_or_default();
+                    Signal::Known(gone(name, &request.subject.entity, now))
+                }
+                Named::Unavailable => Signal::Unavailable,
+                Named::Nothing => Signal::Absent,
             }
         },
     );
@@ -77,15 +93,7 @@ pub async fn gather(
             Signal::Absent => Signal::Absent,
             Signal::Unavailable => Signal::Unavailable,
         },
-        session: match session {
-            Signal::Known(session) => Signal::Known(seen_by(
-                &session,
-                session_name.unwrap_or_default(),
-                may_assert,
-            )),
-            Signal::Absent => Signal::Absent,
-            Signal::Unavailable => Signal::Unavailable,
-        },
+        session,
         sensitivity: of_resource(request, snapshot, &app.settings.sensitivity_attribute),
         size: of_resource(request, snapshot, &app.settings.size_attribute),
         given_up: app.state.has_given_up(now),
@@ -93,7 +101,7 @@ pub async fn gather(
 }
 
 /// The client program that a `User-Agent` names; there are few of them, and each comes often.
-fn agent(app: &App, user_agent: &str) -> Option<Arc<Agent>> {
+pub(crate) fn agent(app: &App, user_agent: &str) -> Option<Arc<Agent>> {
     if let Some(known) = app.agents.get(user_agent) {
         return known;
     }

@@ -205,6 +205,12 @@ impl Policies {
         plans.is_empty() || plans.iter().any(is_meant)
     }
 
+    /// Whether some action of the schema has this id.
+    #[must_use]
+    pub fn knows_action(&self, action: &str) -> bool {
+        !self.plans(action).is_empty()
+    }
+
     pub(crate) fn plans(&self, action: &str) -> &[ActionPlan] {
         self.actions.get(action).map_or(&[], Vec::as_slice)
     }

@@ -43,6 +43,8 @@ pub struct SessionView<'a> {
     pub id: &'a str,
     /// When it was first seen.
     pub since: Timestamp,
+    /// When it ends at the latest; none: a caller's own word for a session.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// The token of an answer (RFC 6749 §5.1).
@@ -107,6 +109,8 @@ struct English<'a> {
 struct Session<'a> {
     id: &'a str,
     since: Rfc3339,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Rfc3339>,
 }
 
 /// A score with its reasons.
@@ -198,6 +202,7 @@ impl Serialize for AnswerView<'_> {
                 session: self.session.map(|session| Session {
                     id: session.id,
                     since: Rfc3339(session.since),
+                    expires_at: session.expires_at.map(Rfc3339),
                 }),
                 token: self.token,
                 token_error: self.token_error,

@@ -15,11 +15,13 @@ use std::time::Duration;
 use domain::{EntityRef, Signal, Timestamp};
 use serde::{Deserialize, Serialize};
 use store::sqlite::{FamilyChange, RefreshFamily, SessionEnded, StoreError};
+use token::revocation::Lineage;
 
 pub use form::{Genuine, RefreshKey, RefreshToken};
 pub use judge::{Confirmation, Refusal, Verdict, judge};
 
 use crate::app::App;
+use crate::sessions::{self, ending};
 use crate::settings::RefreshSettings;
 
 /// A grant that may be renewed.
@@ -172,6 +174,9 @@ pub async fn look(
             return Err(RefreshRefused::Reused);
         }
     }
+    if is_revoked(app, &family, now) {
+        return Err(Refusal::Revoked.into());
+    }
     if let Some(session) = &family.session {
         match app.state.session(session, now).await {
             Signal::Known(session) if !session.is_over(now) => {}
@@ -219,7 +224,7 @@ pub async fn current(
     }
 }
 
-/// Does the refresh. Durable when this returns.
+/// Does the refresh, which counts as use of the session. Durable when this returns.
 ///
 /// # Errors
 /// When the token is refused by now, or the refresh could not be made durable.
@@ -230,7 +235,27 @@ pub async fn rotate(app: &App, look: Look, now: Timestamp) -> Result<Refreshed, 
         proven,
         ..
     } = look;
-    settle(app, &family.client_id, &presented, &proven, now).await
+    let refreshed = settle(app, &family.client_id, &presented, &proven, now).await?;
+    if let Some(session) = &refreshed.family.session {
+        sessions::touch(app, session, now);
+    }
+    Ok(refreshed)
+}
+
+/// Whether it was revoked with everything that its subject, its client or this engine had given.
+fn is_revoked(app: &App, family: &RefreshFamily, now: Timestamp) -> bool {
+    let subject = &family.subject;
+    let lineage = Lineage {
+        jti: "",
+        original_jti: None,
+        ancestors: &[],
+        family: Some(&family.id),
+        sid: family.session.as_deref(),
+        sub: &token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
+        client_id: &family.client_id,
+        issued_at: family.created_at,
+    };
+    app.revocations.check(&lineage, now).is_some()
 }
 
 /// Judges and does it, in one transaction.
@@ -248,12 +273,14 @@ async fn settle(
         proven,
     };
     let decide = |family: &RefreshFamily, ended: SessionEnded| {
+        let ended = SessionEnded(ended.0 || is_revoked(app, family, now));
         let (verdict, change) = plan(family, ended, &asked, &app.settings.refresh, now);
         (change, (verdict, family.clone()))
     };
     let store = app.state.store();
+    let ending = ending::now(app, now, ENGINE, REUSE);
     let done = store
-        .change_refresh_family(&presented.family, decide)
+        .change_refresh_family(&presented.family, &ending, decide)
         .await?;
     let (verdict, family) = done.ok_or(Refusal::Unknown)?;
     match verdict {
@@ -263,7 +290,50 @@ async fn settle(
             repeated: verdict == Verdict::Repeat,
         }),
         Verdict::Refuse(why) => Err(why.into()),
-        Verdict::Reuse => Err(RefreshRefused::Reused),
+        Verdict::Reuse => {
+            reused(app, &family, &asked, now).await;
+            Err(RefreshRefused::Reused)
+        }
+    }
+}
+
+/// Somebody has a copy of a token (T9). Family, session and access tokens are revoked by now, in
+/// the store; what was written there takes effect here, and those who watch are told (O16).
+async fn reused(app: &App, family: &RefreshFamily, asked: &Asked<'_>, now: Timestamp) {
+    app.state.sessions_ended(&family.session);
+    app.take_up_revocations().await;
+    app.metrics.token_reused();
+    let session = family.session.as_deref();
+    tracing::warn!(
+        event = REUSE,
+        family = %family.id,
+        client = %family.client_id,
+        presented_by = asked.client_id,
+        subject = %family.subject,
+        session,
+        generation = family.generation,
+        presented_generation = asked.presented.generation,
+        "Token reuse detected"
+    );
+    let subject = &family.subject;
+    let told = serde_json::json!({
+        "v": wire::record::RECORD_VERSION,
+        "kind": "alert",
+        "alert": REUSE,
+        "severity": "high",
+        "message": "Token reuse detected",
+        "at": wire::time::format(now),
+        "family": family.id,
+        "client_id": family.client_id,
+        "presented_by": asked.client_id,
+        "subject": { "type": subject.kind.as_str(), "id": subject.id.as_str() },
+        "session": session,
+        "generation": family.generation,
+        "presented_generation": asked.presented.generation,
+    });
+    // The revocations are on record, or will be: they are tried again.
+    if let Err(error) = app.journal.append(told.to_string().into_bytes()).await {
+        tracing::error!(%error, "the alert could not be recorded");
     }
 }
 
@@ -302,10 +372,7 @@ fn plan(
             idle_expires_at: after(now, settings.idle).min(family.expires_at),
         },
         Verdict::Repeat => FamilyChange::Repeat,
-        Verdict::Reuse => FamilyChange::Revoke {
-            at: now,
-            why: REUSE,
-        },
+        Verdict::Reuse => FamilyChange::Revoke,
         Verdict::Refuse(_) => FamilyChange::Stay,
     };
     (verdict, change)
@@ -313,6 +380,38 @@ fn plan(
 
 /// Why a family was revoked whose token was used twice.
 pub const REUSE: &str = "refresh_reuse";
+/// By whom.
+const ENGINE: &str = "engine";
+
+/// Revokes a family, its access tokens and its session. False when there is none, or it was
+/// revoked before. Durable and in effect when this returns.
+///
+/// # Errors
+/// When it could not be made durable.
+pub async fn revoke(app: &App, family: &str, by: &str, why: &str) -> Result<bool, StoreError> {
+    let ending = ending::now(app, app.inputs.clock.now(), by, why);
+    let store = app.state.store();
+    let session = store.refresh_family(family).await?;
+    let done = store.revoke_refresh_family(family, &ending).await?;
+    if done {
+        let session = session.and_then(|family| family.session);
+        app.state.sessions_ended(&session);
+        app.take_up_revocations().await;
+    }
+    Ok(done)
+}
+
+/// The family of a refresh token that the engine issued, used up or not. None of one that it did
+/// not issue, or does not know any more.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn find(app: &App, presented: &str) -> Result<Option<RefreshFamily>, StoreError> {
+    match app.refresh_key.read(presented) {
+        Some(genuine) => app.state.store().refresh_family(&genuine.family).await,
+        None => Ok(None),
+    }
+}
 
 fn grace(app: &App) -> Duration {
     app.settings.refresh.grace

@@ -134,8 +134,8 @@ impl World {
         match change {
             FamilyChange::Stay => {}
             FamilyChange::Repeat => row.repeats += 1,
-            FamilyChange::Revoke { at, why } => {
-                row.revoked = Some((*at, (*why).to_owned()));
+            FamilyChange::Revoke => {
+                row.revoked = Some((self.now, REUSE.to_owned()));
                 self.session_ended = true;
             }
             FamilyChange::Rotate {

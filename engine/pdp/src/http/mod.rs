@@ -17,6 +17,7 @@ mod problem;
 mod replays;
 mod revisions;
 mod search;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -58,6 +59,19 @@ pub fn router(app: &Arc<App>) -> Router {
             get(devices::read)
                 .put(devices::write)
                 .delete(devices::delete),
+        )
+        .route("/v1/sessions", get(sessions::list).post(sessions::open))
+        .route(
+            "/v1/sessions/{id}",
+            get(sessions::read).delete(sessions::end),
+        )
+        .route(
+            "/v1/subjects/{subject}/sessions/end",
+            post(sessions::end_all),
+        )
+        .route(
+            "/v1/subjects/{subject}/{id}/sessions/end",
+            post(sessions::end_all),
         )
         .route("/v1/entities", get(entities::list).post(entities::load))
         .route(

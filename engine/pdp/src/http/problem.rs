@@ -16,6 +16,8 @@ pub struct Problem {
     detail: String,
     /// Everything that is wrong, where there is more to say than one sentence (RFC 9457 §3.2).
     errors: Vec<serde_json::Value>,
+    /// How to authenticate, where that is not with a key.
+    challenge: Option<String>,
 }
 
 impl Problem {
@@ -24,6 +26,7 @@ impl Problem {
             status,
             detail: detail.into(),
             errors: Vec::new(),
+            challenge: None,
         }
     }
 
@@ -44,6 +47,27 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "send `Authorization: Bearer` with a valid key; `portreeve keys create` makes one",
         )
+    }
+
+    /// 401: the subject has to prove more (RFC 9470 §3). `detail` is for the subject.
+    pub fn step_up(detail: &str, acr_values: &str) -> Self {
+        // Between quotes (RFC 9110 §5.6.4), and nothing that a header cannot hold.
+        let quoted = |text: &str| -> String {
+            text.chars()
+                .filter(|character| {
+                    matches!(character, ' '..='~') && !matches!(character, '"' | '\\')
+                })
+                .collect()
+        };
+        Self {
+            challenge: Some(format!(
+                "Bearer error=\"insufficient_user_authentication\", \
+                 error_description=\"{}\", acr_values=\"{}\", max_age=\"0\"",
+                quoted(detail),
+                quoted(acr_values)
+            )),
+            ..Self::new(StatusCode::UNAUTHORIZED, detail)
+        }
     }
 
     /// 403: not with this role.
@@ -158,7 +182,11 @@ impl IntoResponse for Problem {
         );
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                let how = HeaderValue::from_static(r#"Bearer realm="portreeve""#);
+                let how = self
+                    .challenge
+                    .and_then(|challenge| HeaderValue::from_str(&challenge).ok());
+                let with_a_key = HeaderValue::from_static(r#"Bearer realm="portreeve""#);
+                let how = how.unwrap_or(with_a_key);
                 headers.insert(WWW_AUTHENTICATE, how);
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {

@@ -21,6 +21,7 @@ use crate::administrator::{alert, uuid_v7};
 use crate::app::App;
 use crate::engine::{Outcome, Snapshot, decide};
 use crate::pip;
+use crate::sessions;
 
 /// Most scopes of one token here: each is a decision and a record.
 pub(crate) const SCOPES_MAX: usize = 16;
@@ -82,7 +83,8 @@ pub(crate) async fn weigh(
         return Err(NotGranted::Refused);
     };
     let mut request = question(app, wish, first)?;
-    let signals = pip::gather(app, caller, &request, &snapshot, true, now).await;
+    let named = sessions::name::find(app, caller, &mut request.context, now).await;
+    let signals = pip::gather(app, &request, &named, &snapshot, true, now).await;
     let mut decided = Vec::with_capacity(scopes.len());
     for scope in scopes {
         request.action.name = scope.clone();

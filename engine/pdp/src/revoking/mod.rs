@@ -135,6 +135,11 @@ impl Revocations {
         by
     }
 
+    /// Until when the last access token may live that was issued up to a moment.
+    pub(crate) fn last_token_ends(&self, at: Timestamp) -> Timestamp {
+        self.lives.end(&Entry::Jti(String::new()), None, at)
+    }
+
     /// How many entries are in memory.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -22,6 +22,7 @@ use crate::administrator::{Admitted, Unanswered, admit, uuid_v7};
 use crate::app::App;
 use crate::inputs::Randomness;
 use crate::pip;
+use crate::sessions;
 use crate::settings::Limits;
 use look::{Bounds, Page, Quest};
 use token::{Binding, PageTokens};
@@ -102,8 +103,11 @@ pub async fn search(
         canonical,
     } = search;
     let Admitted {
-        request, moment, ..
+        mut request,
+        moment,
+        ..
     } = admit(app, caller, incoming, now)?;
+    let named = sessions::name::find(app, caller, &mut request.context, now).await;
     let binding = Binding {
         caller: &caller.client_id,
         sought: sought.as_str(),
@@ -121,7 +125,7 @@ pub async fn search(
     let at_work = at_work.try_acquire_owned().map_err(|_| SearchError::Busy)?;
 
     let may_assert = app.keys.permits(caller, Permission::AssertAssurance);
-    let mut signals = pip::gather(app, caller, &request, &snapshot, may_assert, now).await;
+    let mut signals = pip::gather(app, &request, &named, &snapshot, may_assert, now).await;
     if sought == Sought::Subject {
         // Nobody's history, and nobody's session: to read everybody's would cost more than the
         // search, and the score is taken to be 0 anyway.

@@ -137,6 +137,21 @@ impl<K: Eq + Hash + Clone, V: Clone> Hot<K, V> {
         self.cache.remove(key);
     }
 
+    /// To be called after the store was written past this map: what is being looked up meanwhile
+    /// is not kept.
+    pub(super) fn written_past(&self) {
+        *lock(&self.written) += 1;
+    }
+
+    /// Changes a value that the store has changed already, if it is here.
+    pub(super) fn follow(&self, key: &K, change: impl FnOnce(&mut V)) {
+        if let Some(slot) = self.cache.get(key)
+            && let Some(value) = lock(&slot.value).as_mut()
+        {
+            change(value);
+        }
+    }
+
     /// Drops the clean values that this holds for.
     pub(super) fn forget_if(&self, gone: impl Fn(&V) -> bool) {
         self.cache.retain(|_, slot| {

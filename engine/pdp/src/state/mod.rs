@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{DeviceRecord, EntityRef, SessionRecord, Signal, Timestamp};
+use quick_cache::sync::Cache;
 use risk::{
     Attempt, Crowd, CrowdKeys, Crowds, Delta, Key, Lesson, Profile, Standing, Tally, crowd, profile,
 };
@@ -34,6 +35,8 @@ pub struct State {
     store: Store,
     profiles: Hot<EntityRef, Arc<Profile>>,
     sessions: Hot<String, Arc<SessionRecord>>,
+    /// Ids of sessions by SHA-256 of their handles.
+    handles: Cache<[u8; 32], String>,
     /// Held while sessions are taken from the memory and written, so that an older state never
     /// comes after a newer one.
     writing_sessions: tokio::sync::Mutex<()>,
@@ -54,6 +57,7 @@ impl State {
             store,
             profiles: Hot::new(limits.profiles_in_memory),
             sessions: Hot::new(limits.sessions_in_memory),
+            handles: Cache::new(limits.sessions_in_memory),
             writing_sessions: tokio::sync::Mutex::default(),
             devices: Hot::new(limits.devices_in_memory),
             crowds: LiveCrowds::default(),
@@ -220,6 +224,38 @@ impl State {
         change: impl FnOnce(&mut Option<Arc<SessionRecord>>) -> bool,
     ) -> bool {
         self.sessions.change(id, change)
+    }
+
+    /// The id of the session that has this handle, by its SHA-256.
+    pub async fn session_of_handle(&self, sha256: &[u8; 32], now: Timestamp) -> Signal<String> {
+        if let Some(id) = self.handles.get(sha256) {
+            return Signal::Known(id);
+        }
+        let keep = |found: Option<String>| {
+            if let Some(id) = &found {
+                self.handles.insert(*sha256, id.clone());
+            }
+            found
+        };
+        self.load(self.store.session_of_handle(sha256), now, keep)
+            .await
+    }
+
+    /// Takes over a session that was just kept in the store.
+    pub fn session_opened(&self, session: SessionRecord, handle_sha256: [u8; 32]) {
+        self.handles.insert(handle_sha256, session.id.clone());
+        let begun = self.sessions.begin();
+        let id = session.id.clone();
+        self.sessions.loaded(&id, Some(Arc::new(session)), begun);
+    }
+
+    /// Takes over that sessions have ended in the store.
+    pub fn sessions_ended<'a>(&self, ids: impl IntoIterator<Item = &'a String>) {
+        self.sessions.written_past();
+        for id in ids {
+            self.sessions
+                .follow(id, |session| Arc::make_mut(session).ended = true);
+        }
     }
 
     /// Writes a session that was changed, as it is by now. Durable when this returns.

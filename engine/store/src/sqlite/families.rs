@@ -5,6 +5,7 @@ use domain::{EntityRef, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::opened::{Ending, end_one};
 use super::{Store, StoreError, stamp};
 
 /// A family: all the tokens that follow from one grant, one after another.
@@ -65,12 +66,7 @@ pub enum FamilyChange {
     /// The token before the current one came again, and is answered as it was.
     Repeat,
     /// It is revoked, and its session ends with it.
-    Revoke {
-        /// When.
-        at: Timestamp,
-        /// Why, in a word.
-        why: &'static str,
-    },
+    Revoke,
 }
 
 impl Store {
@@ -118,14 +114,15 @@ impl Store {
     }
 
     /// Reads a family and changes it, as one: `decide` sees it as nobody else changes it, and
-    /// whether its session has ended; what it wishes is durable when this returns. None when there
-    /// is no such family.
+    /// whether its session has ended; what it wishes is durable when this returns. `ending` is how
+    /// it is revoked, if it is. None when there is no such family.
     ///
     /// # Errors
     /// When it could not be made durable; then nothing has changed.
     pub async fn change_refresh_family<T>(
         &self,
         id: &str,
+        ending: &Ending<'_>,
         decide: impl FnOnce(&RefreshFamily, SessionEnded) -> (FamilyChange, T),
     ) -> Result<Option<T>, StoreError> {
         // Holds the one connection that writes, under `BEGIN IMMEDIATE`: two that come at once
@@ -143,7 +140,7 @@ impl Store {
         let family = read_family(&row)?;
         let ended = SessionEnded(row.try_get("session_ended")?);
         let (change, answer) = decide(&family, ended);
-        apply(&mut transaction, &family, &change).await?;
+        apply(&mut transaction, &family, &change, ending).await?;
         transaction.commit().await?;
         Ok(Some(answer))
     }
@@ -157,6 +154,24 @@ impl Store {
             .fetch_one(&self.read)
             .await?;
         Ok(last.map(stamp))
+    }
+
+    /// Revokes a family, and ends its session. False when there is none, or it was revoked before.
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn revoke_refresh_family(
+        &self,
+        id: &str,
+        ending: &Ending<'_>,
+    ) -> Result<bool, StoreError> {
+        let revoke = |family: &RefreshFamily, _: SessionEnded| match family.revoked {
+            Some(_) => (FamilyChange::Stay, false),
+            None => (FamilyChange::Revoke, true),
+        };
+        let done = self.change_refresh_family(id, ending, revoke).await?;
+        Ok(done.unwrap_or(false))
     }
 
     /// Forgets families that expired before a moment. Returns how many.
@@ -181,6 +196,7 @@ async fn apply(
     connection: &mut SqliteConnection,
     family: &RefreshFamily,
     change: &FamilyChange,
+    ending: &Ending<'_>,
 ) -> Result<(), StoreError> {
     match change {
         FamilyChange::Stay => {}
@@ -209,39 +225,36 @@ async fn apply(
                 .execute(&mut *connection)
                 .await?;
         }
-        FamilyChange::Revoke { at, why } => {
-            revoke(connection, family, *at, why).await?;
+        FamilyChange::Revoke => {
+            revoke(connection, family, ending).await?;
         }
     }
     Ok(())
 }
 
-/// Revokes a family, ends its session, and revokes what else lives by that session.
+/// Revokes a family, ends its session, and revokes what else lives by the two (B4).
 async fn revoke(
     connection: &mut SqliteConnection,
     family: &RefreshFamily,
-    at: Timestamp,
-    why: &str,
+    ending: &Ending<'_>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let done = sqlx::query(
         "UPDATE refresh_families SET revoked_at = ?, revoked_why = ? \
-         WHERE (family_id = ? OR session_id = ?) AND revoked_at IS NULL",
+         WHERE family_id = ? AND revoked_at IS NULL",
     )
-    .bind(at.millis())
-    .bind(why)
+    .bind(ending.at.millis())
+    .bind(ending.why)
     .bind(&family.id)
-    .bind(&family.session)
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
-        "UPDATE sessions SET ended_at = ?, ended_why = ? \
-         WHERE session_id = ? AND ended_at IS NULL",
-    )
-    .bind(at.millis())
-    .bind(why)
-    .bind(&family.session)
-    .execute(&mut *connection)
-    .await?;
+    if done.rows_affected() > 0 {
+        ending
+            .revoke(connection, "family", &family.id, &family.subject)
+            .await?;
+    }
+    if let Some(session) = &family.session {
+        end_one(connection, session, ending).await?;
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use domain::signal::Country;
 use domain::{Assurance, EntityRef, Level, SessionBirth, SessionRecord, SessionTerms, Timestamp};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::{Store, StoreError, stamp};
 
@@ -15,40 +15,7 @@ impl Store {
     pub async fn put_sessions(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         for session in sessions {
-            let birth = &session.birth;
-            let assurance = &session.assurance;
-            let terms = session.terms.as_ref();
-            sqlx::query(
-                "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
-                 birth_country, birth_asn, birth_agent, birth_device, last_seen, level, level_at, \
-                 challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-                 ON CONFLICT (session_id) DO UPDATE SET \
-                 accesses = MAX(accesses, excluded.accesses), last_seen = MAX(last_seen, excluded.last_seen), level = excluded.level, \
-                 level_at = excluded.level_at, challenge_at = excluded.challenge_at, \
-                 mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at)",
-            )
-            .bind(&session.id)
-            .bind(session.subject.kind.as_str())
-            .bind(session.subject.id.as_str())
-            .bind(birth.at.millis())
-            .bind(birth.ip.map(|ip| ip.to_string()))
-            .bind(birth.country.as_ref().map(Country::as_str))
-            .bind(birth.asn.map(i64::from))
-            .bind(&birth.agent_family)
-            .bind(&birth.device_id)
-            .bind(session.last_seen.millis())
-            .bind(assurance.level.number())
-            .bind(assurance.at.map(Timestamp::millis))
-            .bind(assurance.challenge_at.map(Timestamp::millis))
-            .bind(assurance.mfa_at.map(Timestamp::millis))
-            .bind(session.ended.then(|| session.last_seen.millis()))
-            .bind(terms.map(|terms| &terms.client_id))
-            .bind(terms.map(|terms| terms.expires_at.millis()))
-            .bind(terms.map(|terms| terms.idle_seconds))
-            .bind(terms.map_or(0, |terms| i64::try_from(terms.accesses).unwrap_or(i64::MAX)))
-            .execute(&mut *transaction)
-            .await?;
+            put_session(&mut transaction, session).await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -80,6 +47,48 @@ impl Store {
         .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Keeps one session, over what was known of it before.
+pub(super) async fn put_session(
+    connection: &mut SqliteConnection,
+    session: &SessionRecord,
+) -> Result<(), StoreError> {
+    let birth = &session.birth;
+    let assurance = &session.assurance;
+    let terms = session.terms.as_ref();
+    sqlx::query(
+                "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
+                 birth_country, birth_asn, birth_agent, birth_device, last_seen, level, level_at, \
+                 challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                 ON CONFLICT (session_id) DO UPDATE SET \
+                 accesses = MAX(accesses, excluded.accesses), last_seen = MAX(last_seen, excluded.last_seen), level = excluded.level, \
+                 level_at = excluded.level_at, challenge_at = excluded.challenge_at, \
+                 mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at)",
+            )
+            .bind(&session.id)
+            .bind(session.subject.kind.as_str())
+            .bind(session.subject.id.as_str())
+            .bind(birth.at.millis())
+            .bind(birth.ip.map(|ip| ip.to_string()))
+            .bind(birth.country.as_ref().map(Country::as_str))
+            .bind(birth.asn.map(i64::from))
+            .bind(&birth.agent_family)
+            .bind(&birth.device_id)
+            .bind(session.last_seen.millis())
+            .bind(assurance.level.number())
+            .bind(assurance.at.map(Timestamp::millis))
+            .bind(assurance.challenge_at.map(Timestamp::millis))
+            .bind(assurance.mfa_at.map(Timestamp::millis))
+            .bind(session.ended.then(|| session.last_seen.millis()))
+            .bind(terms.map(|terms| &terms.client_id))
+            .bind(terms.map(|terms| terms.expires_at.millis()))
+            .bind(terms.map(|terms| terms.idle_seconds))
+            .bind(terms.map_or(0, |terms| i64::try_from(terms.accesses).unwrap_or(i64::MAX)))
+            .execute(connection)
+            .await?;
+    Ok(())
 }
 
 pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError> {

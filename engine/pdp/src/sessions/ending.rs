@@ -1,0 +1,87 @@
+//! The end of sessions: durable before it is answered, and in effect at once for the session, its
+//! refresh tokens and its access tokens (T25).
+
+use domain::{EntityRef, Timestamp};
+use store::sqlite::{EndedSession, Ending, SessionsOf, StoreError};
+use token::revocation::Entry;
+
+use crate::app::App;
+use crate::revoking::{self, RevokeError};
+
+/// Why a session ended that had to make room for a newer one of its subject.
+pub(crate) const DISPLACED: &str = "displaced";
+
+/// How something ends now.
+pub(crate) fn now<'a>(app: &App, at: Timestamp, by: &'a str, why: &'a str) -> Ending<'a> {
+    Ending {
+        at,
+        why,
+        by,
+        until: app.revocations.last_token_ends(at),
+        written,
+    }
+}
+
+fn written(subject: &EntityRef) -> String {
+    token::claims::subject(subject.kind.as_str(), subject.id.as_str())
+}
+
+/// Ends one session that was opened with the engine. False when there is none that lives. Durable
+/// and in effect when this returns.
+///
+/// # Errors
+/// When it could not be made durable.
+pub(crate) async fn end(app: &App, id: &str, by: &str, why: &str) -> Result<bool, StoreError> {
+    let at = app.inputs.clock.now();
+    let ending = now(app, at, by, why);
+    let ended = app.state.store().end_session(id, &ending).await?;
+    follow(app, ended.as_slice(), by, why).await;
+    Ok(ended.is_some())
+}
+
+/// Ends every session of a subject: of one client, or of all, with everything that the subject
+/// was given. Returns how many lived. Durable and in effect when this returns.
+///
+/// # Errors
+/// When it could not be made durable.
+pub(crate) async fn end_all(
+    app: &App,
+    of: SessionsOf<'_>,
+    by: &str,
+    why: &str,
+) -> Result<usize, RevokeError> {
+    if of.client_id.is_none() {
+        let everything = Entry::SubjectNotBefore {
+            subject: written(of.subject),
+            before: Timestamp::MAX,
+        };
+        revoking::revoke(app, by, everything, Some(why)).await?;
+    }
+    let at = app.inputs.clock.now();
+    // Callers' own sessions may be in memory alone.
+    app.state.flush(at).await?;
+    let ending = now(app, at, by, why);
+    let ended = app.state.store().end_sessions_of(of, &ending).await?;
+    follow(app, &ended, by, why).await;
+    Ok(ended.iter().filter(|session| session.was_live).count())
+}
+
+/// Takes over into memory and the journal what has ended in the store (E12).
+pub(crate) async fn follow(app: &App, ended: &[EndedSession], by: &str, why: &str) {
+    app.state
+        .sessions_ended(ended.iter().map(|ended| &ended.id));
+    app.take_up_revocations().await;
+    for session in ended {
+        if let Some(client_id) = session.client_id.as_deref().filter(|_| session.was_live) {
+            app.metrics.session_ended(client_id);
+        }
+        tracing::info!(
+            event = "session_destroyed",
+            session = %session.id,
+            subject = %session.subject,
+            by,
+            reason = why,
+            "a session was ended"
+        );
+    }
+}

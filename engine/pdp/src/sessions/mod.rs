@@ -1,0 +1,189 @@
+//! Sessions: their birth, their last sight, what was proven in them, their end.
+//!
+//! What a caller sends in `context.session_id` is the id or the handle of a session that was
+//! opened with the engine ([`opening`]), or its own word for one. Two applications may use the
+//! same word; so such a session is kept under the client and that word ([`name`]).
+
+pub(crate) mod ending;
+pub(crate) mod granting;
+pub(crate) mod name;
+pub(crate) mod opening;
+
+use std::sync::Arc;
+
+use domain::{
+    AccessRequest, Assurance, Cause, EntityRef, Rung, SessionBirth, SessionRecord, Signal,
+    Timestamp,
+};
+use risk::Signals;
+use store::sqlite::StoreError;
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::engine::Outcome;
+
+pub(crate) use name::{Named, key};
+
+/// A session as a caller may use it at a moment: by its own name, and only by its handle, or for
+/// one who may assert assurance, with what was proven in it.
+#[must_use]
+pub(crate) fn seen_by(
+    session: &SessionRecord,
+    name: &str,
+    brings_assurance: bool,
+    now: Timestamp,
+) -> SessionRecord {
+    let mut session = session.clone();
+    name.clone_into(&mut session.id);
+    session.ended = session.is_over(now);
+    if !brings_assurance {
+        session.assurance = Assurance::default();
+    }
+    session
+}
+
+/// A session that the engine would know if it were not over.
+#[must_use]
+pub(crate) fn gone(name: &str, subject: &EntityRef, now: Timestamp) -> SessionRecord {
+    SessionRecord {
+        id: name.to_owned(),
+        subject: subject.clone(),
+        birth: SessionBirth {
+            at: now,
+            ..SessionBirth::default()
+        },
+        last_seen: now,
+        assurance: Assurance::default(),
+        ended: true,
+        terms: None,
+    }
+}
+
+/// The first sight of a session is its birth. None when there is none to begin; else what is
+/// under this name from now on, which is another's if somebody was quicker.
+pub(crate) fn begin(
+    app: &App,
+    caller: &Caller,
+    request: &AccessRequest,
+    signals: &Signals,
+    outcome: &Outcome,
+) -> Option<SessionRecord> {
+    let name = request.context.session_id.as_ref()?;
+    let is_first = matches!(signals.session, Signal::Absent);
+    if !is_first || outcome.decision.rung == Rung::Deny {
+        return None;
+    }
+    let key = key(&caller.client_id, name);
+    let birth = SessionBirth {
+        at: outcome.time,
+        ip: request.context.ip,
+        country: signals.place.known().and_then(|place| place.country),
+        asn: signals.network.known().map(|network| network.asn),
+        agent_family: outcome.evidence.agent_family.clone(),
+        device_id: outcome.evidence.facts.device.id.clone(),
+    };
+    let mut there = None;
+    app.state.change_session(&key, |known| {
+        let begins = known.is_none();
+        let session = known.get_or_insert_with(|| {
+            Arc::new(SessionRecord {
+                id: key.clone(),
+                subject: request.subject.entity.clone(),
+                birth,
+                last_seen: outcome.time,
+                assurance: Assurance::default(),
+                ended: false,
+                terms: None,
+            })
+        });
+        there = Some(Arc::clone(session));
+        begins
+    });
+    // A record that was dropped from memory meanwhile is found with the next question.
+    there.map(|session| seen_by(&session, name, false, outcome.time))
+}
+
+/// Notes that a session was seen. It, as the caller may see it, if it is the subject's own.
+pub(crate) fn note(
+    app: &App,
+    caller: &Caller,
+    request: &AccessRequest,
+    session: &SessionRecord,
+    now: Timestamp,
+) -> Option<SessionRecord> {
+    if session.subject != request.subject.entity {
+        return None;
+    }
+    // The engine's own go by the engine's clock, whatever moment is decided for.
+    if session.terms.is_some() && request.context.time.is_some() {
+        return Some(session.clone());
+    }
+    touch(app, &key(&caller.client_id, &session.id), now);
+    Some(session.clone())
+}
+
+/// Says when an access was denied for its session: one that is over, or another subject's. A stolen
+/// handle looks like that (E11, O16).
+pub(crate) fn note_refused(app: &App, caller: &Caller, request: &AccessRequest, outcome: &Outcome) {
+    let cause = outcome.decision.cause;
+    if !matches!(cause, Cause::SessionEnded | Cause::SessionOfAnother) {
+        return;
+    }
+    app.metrics.session_error(&caller.client_id, cause.code());
+    tracing::warn!(
+        event = "suspicious_session_access",
+        session = request.context.session_id.as_deref(),
+        subject = %request.subject.entity,
+        client = %caller.client_id,
+        ip = request.context.ip.map(|ip| ip.to_string()),
+        cause = cause.code(),
+        "a session was refused"
+    );
+}
+
+/// Notes that the session under this key was used.
+pub(crate) fn touch(app: &App, key: &String, now: Timestamp) {
+    app.state.change_session(key, |known| match known {
+        // One that is over is not seen: sight would make an idle one live again.
+        Some(known) if !known.is_over(now) && (known.last_seen < now || known.terms.is_some()) => {
+            let known = Arc::make_mut(known);
+            known.last_seen = known.last_seen.max(now);
+            if let Some(terms) = &mut known.terms {
+                terms.accesses = terms.accesses.saturating_add(1);
+            }
+            true
+        }
+        _ => false,
+    });
+}
+
+/// Adds to the assurance of a live session of this subject; false when there is none. Durable
+/// when it returns.
+pub(crate) async fn lift_session(
+    app: &App,
+    key: &String,
+    subject: &EntityRef,
+    passed: Assurance,
+) -> Result<bool, StoreError> {
+    // Loads it, if it is not there.
+    let now = app.inputs.clock.now();
+    let _ = app.state.session(key, now).await;
+    let mut lifted = None;
+    app.state.change_session(key, |session| {
+        let Some(session) = session else { return false };
+        if session.is_over(now) || session.subject != *subject {
+            return false;
+        }
+        let session = Arc::make_mut(session);
+        session.assurance = session.assurance.merged_with(passed);
+        lifted = Some(session.clone());
+        true
+    });
+    match lifted {
+        Some(session) => {
+            app.state.write_session(session).await?;
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}

@@ -1,0 +1,177 @@
+//! Opening a session with the engine: a decision like any other, then an id, a handle, a row.
+
+use std::net::IpAddr;
+
+use domain::{AccessRequest, Rung, SessionBirth, SessionRecord, SessionTerms, Timestamp};
+use store::journal::AppendError;
+use store::sqlite::StoreError;
+
+use super::{ending, name};
+use crate::access::Caller;
+use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
+use crate::app::App;
+use crate::families::form::sha256;
+use crate::pip;
+
+/// The action that is asked for, where the schema has it.
+pub(crate) const ACTION: &str = "session.create";
+/// The type of the resource that it is asked for on; its id is the session's.
+pub(crate) const RESOURCE_TYPE: &str = "Session";
+
+/// A session that was opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: SessionRecord,
+    /// Secret: for the caller alone, and only now.
+    pub(crate) handle: String,
+    /// What was decided; none where the policies have no word for it.
+    pub(crate) decision: Option<Box<Answered>>,
+}
+
+/// Why no session was opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotOpened {
+    /// The question makes no sense, or could not be recorded.
+    #[error("{0}")]
+    Unanswered(#[from] Unanswered),
+    /// The decision is another than allow: a step-up would help, or nothing does.
+    #[error("the session was not allowed")]
+    NotAllowed(Box<Answered>),
+    /// The subject is not stored.
+    #[error("the subject is not known here")]
+    UnknownSubject,
+    /// It could not be made durable.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// It could not be recorded.
+    #[error("{0}")]
+    Journal(#[from] AppendError),
+}
+
+/// Opens a session for the subject of a request, in the request's circumstances and with its
+/// assurance. `request` asks for [`ACTION`] on the session's own [`name::new_id`].
+pub(crate) async fn open(
+    app: &App,
+    caller: &Caller,
+    request: AccessRequest,
+    request_id: &str,
+) -> Result<Opened, NotOpened> {
+    let now = app.inputs.clock.now();
+    let id = request.resource.entity.id.as_str().to_owned();
+    let assurance = request.context.assurance.unwrap_or_default();
+    let birth = birth(app, &request, now);
+    let subject = request.subject.entity.clone();
+    let decision = decide(app, caller, request, now, request_id).await?;
+    let settings = &app.settings.sessions;
+    let seconds = |span: std::time::Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    let session = SessionRecord {
+        id,
+        subject,
+        birth,
+        last_seen: now,
+        assurance,
+        ended: false,
+        terms: Some(SessionTerms {
+            client_id: caller.client_id.clone(),
+            expires_at: now.plus_seconds(seconds(settings.absolute)),
+            idle_seconds: seconds(settings.idle),
+            accesses: 0,
+        }),
+    };
+    let handle = name::new_handle(&*app.inputs.randomness);
+    let hash = sha256(handle.as_bytes());
+    let store = app.state.store();
+    // Or sessions in use would look idle, and the wrong one make room.
+    app.state.flush(now).await?;
+    let displaced = ending::now(app, now, &caller.key_id, ending::DISPLACED);
+    let most = settings.most_per_subject;
+    let ended = store
+        .open_session(&session, &hash, most, &displaced)
+        .await?;
+    ending::follow(app, &ended, &caller.key_id, ending::DISPLACED).await;
+    record(app, caller, &session, decision.as_deref(), now).await?;
+    app.state.session_opened(session.clone(), hash);
+    app.metrics.session_opened(&caller.client_id);
+    Ok(Opened {
+        session,
+        handle,
+        decision,
+    })
+}
+
+/// Asks the policies, if their schema has a word for it. A set that says nothing of sessions works
+/// as it is: a session by itself opens nothing, each access in it is decided.
+async fn decide(
+    app: &App,
+    caller: &Caller,
+    request: AccessRequest,
+    now: Timestamp,
+    request_id: &str,
+) -> Result<Option<Box<Answered>>, NotOpened> {
+    let snapshot = std::sync::Arc::clone(&app.live.current());
+    if !snapshot.policies.knows_action(ACTION) {
+        let subject = &request.subject.entity;
+        return if snapshot.directory.admits(&snapshot.policies, subject) {
+            Ok(None)
+        } else {
+            Err(NotOpened::UnknownSubject)
+        };
+    }
+    let admitted = Admitted {
+        request,
+        moment: now,
+        claims_assurance: false,
+    };
+    let answered = answer_admitted(app, caller, admitted, false, request_id).await?;
+    let answered = Box::new(answered);
+    if answered.outcome.decision.rung == Rung::Allow {
+        Ok(Some(answered))
+    } else {
+        Err(NotOpened::NotAllowed(answered))
+    }
+}
+
+fn birth(app: &App, request: &AccessRequest, now: Timestamp) -> SessionBirth {
+    let context = &request.context;
+    let located = context
+        .ip
+        .map(|ip: IpAddr| app.geo.load().locate(ip))
+        .unwrap_or_default();
+    let agent = context.user_agent.as_deref();
+    SessionBirth {
+        at: now,
+        ip: context.ip,
+        country: located.place.known().and_then(|place| place.country),
+        asn: located.network.known().map(|network| network.asn),
+        agent_family: agent
+            .and_then(|text| pip::agent(app, text))
+            .map(|agent| agent.family.clone()),
+        device_id: context.device.as_ref().and_then(|device| device.id.clone()),
+    }
+}
+
+/// On record before it is answered. Never the handle.
+async fn record(
+    app: &App,
+    caller: &Caller,
+    session: &SessionRecord,
+    decision: Option<&Answered>,
+    now: Timestamp,
+) -> Result<(), AppendError> {
+    let subject = &session.subject;
+    let terms = session.terms.as_ref();
+    let told = serde_json::json!({
+        "v": wire::record::RECORD_VERSION,
+        "kind": "session",
+        "event": "created",
+        "session": session.id,
+        "subject": { "type": subject.kind.as_str(), "id": subject.id.as_str() },
+        "at": wire::time::format(now),
+        "caller": caller.key_id,
+        "client_id": caller.client_id,
+        "level": session.assurance.level.number(),
+        "expires_at": terms.map(|terms| wire::time::format(terms.expires_at)),
+        "decision_id": decision.map(|decision| decision.decision_id.as_str()),
+    });
+    app.journal.append(told.to_string().into_bytes()).await
+}
