@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use domain::Timestamp;
 use geo::Geo;
 use quick_cache::sync::Cache;
@@ -13,19 +13,23 @@ use risk::Key;
 use risk::agent::Agent;
 use store::sqlite::StoreError;
 use store::{Journal, Store};
+use token::certificate::Roots;
 use token::dpop::Replays;
 use tokio::sync::Semaphore;
 
 use crate::access::{KeyRing, Permissions};
 use crate::archive::Archive;
+use crate::certificates;
 use crate::entities::Recorded;
 use crate::families::RefreshKey;
 use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
+use crate::issuers::Issuers;
 use crate::metrics::Metrics;
 use crate::models::standing::Standing;
 use crate::models::{self, Models};
+use crate::outbound::Outbound;
 use crate::publishing::{self, Publishing};
 use crate::revoking::Revocations;
 use crate::search::Searches;
@@ -69,6 +73,9 @@ pub enum BuildError {
     /// The signing key.
     #[error("{0}")]
     Key(#[from] SigningError),
+    /// Who vouches for clients' certificates.
+    #[error("{0}")]
+    Certificates(#[from] certificates::LoadRootsError),
     /// The engine's own policies.
     #[error("{0}")]
     Own(#[from] policy::Problems),
@@ -107,6 +114,12 @@ pub struct App {
     pub revocations: Revocations,
     /// What refresh tokens are made with.
     pub refresh_key: RefreshKey,
+    /// Calls to others.
+    pub outbound: Arc<Outbound>,
+    /// Whose tokens are believed besides our own.
+    pub issuers: Issuers,
+    /// Who vouches for clients' certificates.
+    pub(crate) client_roots: ArcSwapOption<Roots>,
     /// Numbers for operators.
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
@@ -200,6 +213,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         &settings.data_dir.join("refresh-tokens.key"),
         &*inputs.randomness,
     )?;
+    let client_roots = certificates::load_roots(&settings.certificates)?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
@@ -214,6 +228,12 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         proofs: Replays::new(PROOFS_REMEMBERED, now),
         revocations,
         refresh_key,
+        outbound: Arc::new(Outbound::new(
+            settings.outbound.clone(),
+            Arc::clone(&inputs.clock),
+        )),
+        issuers: Issuers::new(&settings.issuers),
+        client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
         metrics,
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),
@@ -297,6 +317,9 @@ impl App {
             };
             self.reload_files(standing).await?
         };
+        let roots = certificates::load_roots(&self.settings.certificates)
+            .map_err(|error| vec![error.to_string()])?;
+        self.client_roots.store(roots.map(Arc::new));
         let told = |error: &dyn std::fmt::Display| vec![error.to_string()];
         self.take_up_models().await.map_err(|error| told(&error))?;
         self.take_up_policies()

@@ -2,6 +2,7 @@
 //! is opened. All faults are told together.
 
 mod raw;
+mod trust;
 mod url;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,11 @@ use std::time::Duration;
 use domain::Level;
 use geo::GeoPaths;
 use wire::batch::BatchLimits;
+
+use crate::issuers::IssuerSettings;
+use crate::outbound::OutboundSettings;
+
+pub use trust::CertificateSettings;
 
 /// Everything that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +79,12 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Limits on everything that grows.
     pub limits: Limits,
+    /// Whose tokens are believed besides our own.
+    pub issuers: Vec<IssuerSettings>,
+    /// Which client certificates are believed.
+    pub certificates: CertificateSettings,
+    /// Whom the engine may call.
+    pub outbound: OutboundSettings,
 }
 
 /// How sessions are kept.

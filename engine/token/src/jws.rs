@@ -106,13 +106,17 @@ impl<'t> Jws<'t> {
     }
 }
 
-/// The `kid` that a token names, for whoever has to find the key first. None for what is no token
-/// of these kinds in the first place.
-#[must_use]
-pub fn key_id(text: &str, kinds: &[&str]) -> Option<String> {
-    let jws = Jws::parse(text, kinds, None).ok()?;
-    let kid = member(&jws.header, "kid").ok()?;
-    (!kid.is_empty() && kid.len() <= KID_BYTES_MAX).then(|| kid.to_owned())
+/// The `kid` that a token names, for whoever has to find the key first.
+///
+/// # Errors
+/// When it is no token of these kinds in the first place.
+pub fn key_id(text: &str, kinds: &[&str]) -> Result<String, Refusal> {
+    let jws = Jws::parse(text, kinds, None)?;
+    let kid = member(&jws.header, "kid")?;
+    if kid.is_empty() || kid.len() > KID_BYTES_MAX {
+        return Err(Refusal::UnknownKey);
+    }
+    Ok(kid.to_owned())
 }
 
 /// The issuer that a token says it is from. Nothing is verified: it is good for choosing whose

@@ -2,6 +2,7 @@
 
 mod authn;
 mod authzen;
+mod client_certificate;
 mod decisions;
 mod devices;
 mod entities;
@@ -102,6 +103,10 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(operations::metrics))
         .fallback(async || Problem::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(from_fn_with_state(
+            Arc::clone(app),
+            client_certificate::pass,
+        ))
         .layer(from_fn_with_state(guard::Gate::new(app), guard::pass))
         .with_state(Arc::clone(app))
 }

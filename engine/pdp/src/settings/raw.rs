@@ -12,6 +12,9 @@ use serde::Deserialize;
 use store::JournalSettings;
 use wire::batch::BatchLimits;
 
+use crate::issuers::RawIssuer;
+
+use super::trust::RawTrust;
 use super::url::is_public_url;
 use super::{AuditSettings, Limits, RefreshSettings, SessionSettings, Settings, SettingsError};
 
@@ -42,6 +45,7 @@ pub(super) struct Raw {
     tokens: RawTokens,
     audit: RawAudit,
     limits: RawLimits,
+    issuers: Vec<RawIssuer>,
 }
 
 impl Default for Raw {
@@ -59,6 +63,7 @@ impl Default for Raw {
             tokens: RawTokens::default(),
             audit: RawAudit::default(),
             limits: RawLimits::default(),
+            issuers: Vec::new(),
         }
     }
 }
@@ -132,6 +137,10 @@ section!(RawTokens {
     audience_attribute: String = "audience".to_owned(),
     audience_type: String = "Audience".to_owned(),
     service_type: String = "Service".to_owned(),
+    client_cert_from: Vec<String> = Vec::new(),
+    client_cert_roots: Option<PathBuf> = None,
+    client_cert_crls: Option<PathBuf> = None,
+    spiffe_trust_domains: Vec<String> = Vec::new(),
 });
 section!(RawAudit {
     sync: bool = true,
@@ -161,6 +170,8 @@ section!(RawLimits {
     devices_in_memory: usize = 100_000,
     sources_in_memory: usize = 100_000,
     revocations: usize = 5_000_000,
+    outbound_allow: Vec<String> = Vec::new(),
+    outbound_ca: Option<PathBuf> = None,
 });
 
 /// A length of time: seconds as a number, or text such as `24h` or `50ms`.
@@ -371,6 +382,16 @@ impl Raw {
             faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
         }
         let limits = check_limits(&self.limits, &mut faults);
+        let trust = RawTrust {
+            issuers: self.issuers,
+            client_cert_from: self.tokens.client_cert_from,
+            client_cert_roots: self.tokens.client_cert_roots,
+            client_cert_crls: self.tokens.client_cert_crls,
+            spiffe_trust_domains: self.tokens.spiffe_trust_domains,
+            outbound_allow: self.limits.outbound_allow,
+            outbound_ca: self.limits.outbound_ca,
+        }
+        .check(&mut faults);
         let (true, Ok(audience_type)) = (faults.is_empty(), audience_type) else {
             return Err(SettingsError(faults));
         };
@@ -412,6 +433,9 @@ impl Raw {
                 keep_days: self.audit.keep_days,
             },
             limits,
+            issuers: trust.issuers,
+            certificates: trust.certificates,
+            outbound: trust.outbound,
         })
     }
 }

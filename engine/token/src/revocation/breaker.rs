@@ -96,6 +96,13 @@ impl Breaker {
         }
     }
 
+    /// Whether the last answer came.
+    #[must_use]
+    pub fn is_in_order(&self) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.failures == 0
+    }
+
     /// How it stands.
     #[must_use]
     pub fn state(&self) -> BreakerState {

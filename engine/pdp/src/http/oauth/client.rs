@@ -8,12 +8,14 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use data_encoding::BASE64;
+use token::certificate::SpiffeId;
 
 use super::error::OAuthError;
 use super::form::{Form, decode};
 use crate::access::{Caller, NotAdmitted, Permission};
 use crate::app::App;
 use crate::http::authn::Authenticated;
+use crate::http::client_certificate::Shown;
 
 /// One sentence for all of them: which part was wrong would help those who guess.
 const WRONG: &str = "no such client, or not its secret; send an API key as client_id and \
@@ -35,9 +37,25 @@ pub(crate) async fn authenticate(
     app: &Arc<App>,
     headers: &HeaderMap,
     form: &Form,
+    shown: Option<&Shown>,
 ) -> Result<Authenticated, OAuthError> {
-    let credentials = credentials(headers, form)?;
     let now = app.inputs.clock.now();
+    // With a secret as well, the certificate is what tokens are bound to (RFC 8705 §3).
+    let is_alone = !headers.contains_key(AUTHORIZATION) && form.get("client_secret").is_none();
+    if let Some(Shown(certificate)) = shown.filter(|_| is_alone) {
+        let spiffe = certificate.spiffe.as_ref().map(SpiffeId::as_str);
+        let names = std::iter::once(certificate.thumbprint.as_str()).chain(spiffe);
+        let caller = app.keys.admit_certificate(names, now);
+        let named = form.get("client_id");
+        let is_who_it_says =
+            |caller: &Caller| named.is_none_or(|client_id| is_called(caller, client_id));
+        let caller = caller.ok().filter(is_who_it_says);
+        return enter(
+            app,
+            caller.ok_or_else(|| OAuthError::invalid_client(WRONG))?,
+        );
+    }
+    let credentials = credentials(headers, form)?;
     let caller = app
         .keys
         .admit(&credentials.key, app.state.store(), now)
@@ -53,6 +71,10 @@ pub(crate) async fn authenticate(
     {
         return Err(OAuthError::invalid_client(WRONG));
     }
+    enter(app, caller)
+}
+
+fn enter(app: &Arc<App>, caller: Caller) -> Result<Authenticated, OAuthError> {
     Authenticated::enter(app, caller).map_err(|_| {
         OAuthError::too_many("too many requests of this client are under way; wait for some")
     })

@@ -5,9 +5,11 @@ use domain::value::Attributes;
 use domain::{DeviceClaim, EntityRef, Name, RequestContext, Value};
 use token::Claims;
 use token::claims::{Actor, parse_subject, subject};
+use token::revocation::Lineage;
 
 use super::asked::{Asked, Issued, names, written};
 use super::error::OAuthError;
+use super::foreign;
 use crate::minting::derive::{derive, narrowed};
 use crate::minting::weigh::{NotGranted, Wish, weigh};
 use crate::minting::{Holder, assurance_of, draft, sign};
@@ -42,7 +44,16 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     let audience = asked.target()?;
     let requested = asked.scopes()?.map(|scopes| written(&scopes));
     check_actor(asked)?;
-    let original = original(asked, text)?;
+    let original = if app.issuers.know(text) {
+        foreign::translated(asked, text, requested.as_deref()).await?
+    } else {
+        original(asked, text)?
+    };
+    check_proof(asked, &original)?;
+    let lineage = Lineage::of(&original);
+    if app.revocations.check(&lineage, now).is_some() {
+        return Err(not_valid("it, or its subject, was revoked"));
+    }
     let who = parse_subject(&original.sub).ok_or_else(|| not_valid("its subject is none"))?;
     let scopes = names(narrowed(&original.scope, requested.as_deref()).into_iter())?;
     if scopes.is_empty() {
@@ -111,8 +122,7 @@ fn check_type(kind: &str, parameter: &str) -> Result<(), OAuthError> {
     )))
 }
 
-/// The token that is to be exchanged: valid, this client's to use, and with the proof that it
-/// wants.
+/// The token of ours that is to be exchanged: valid, and this client's to use.
 fn original(asked: &Asked<'_>, text: &str) -> Result<Claims, OAuthError> {
     let Asked { app, caller, .. } = *asked;
     let started = std::time::Instant::now();
@@ -128,14 +138,17 @@ fn original(asked: &Asked<'_>, text: &str) -> Result<Claims, OAuthError> {
             "it is neither for this client nor was issued to it",
         ));
     }
-    if let Some(bound_to) = &claims.cnf
-        && !asked.proven.holds(bound_to)
-    {
-        return Err(OAuthError::invalid_dpop_proof(
-            "the subject token is bound to a key; send a proof of that key",
-        ));
-    }
     Ok(claims)
+}
+
+/// What is bound to a key is exchanged with the proof of that key.
+fn check_proof(asked: &Asked<'_>, claims: &Claims) -> Result<(), OAuthError> {
+    match &claims.cnf {
+        Some(bound_to) if !asked.proven.holds(bound_to) => Err(OAuthError::invalid_dpop_proof(
+            "the subject token is bound to a key; send a proof of that key",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// An actor's token says nothing that the client's authentication does not say already, so it may

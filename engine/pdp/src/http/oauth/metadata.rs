@@ -29,7 +29,11 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>, uri: Uri) -> Response 
     if uri.path().strip_prefix(WELL_KNOWN) != Some(path_of(url)) {
         return Problem::not_found("this is another issuer's place for metadata").into_response();
     }
-    let methods = ["client_secret_basic", "client_secret_post"];
+    let takes_certificates = !app.settings.certificates.from.is_empty();
+    let mut methods = vec!["client_secret_basic", "client_secret_post"];
+    if takes_certificates {
+        methods.push("tls_client_auth");
+    }
     let body = serde_json::json!({
         "issuer": url,
         "token_endpoint": format!("{url}{}", token::PATH),
@@ -40,6 +44,7 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>, uri: Uri) -> Response 
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint": format!("{url}{}", introspect::PATH),
         "introspection_endpoint_auth_methods_supported": methods,
+        "tls_client_certificate_bound_access_tokens": takes_certificates,
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
     });
     let headers = [

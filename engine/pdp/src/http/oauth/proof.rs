@@ -7,6 +7,7 @@ use token::dpop::{Proof, ProofExpected, verify_proof};
 
 use super::error::OAuthError;
 use crate::app::App;
+use crate::http::client_certificate::Shown;
 
 /// What was proven.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,12 @@ impl Proven {
             proof: Some(proof),
             certificate: None,
         })
+    }
+
+    /// With the certificate that the client showed, if it showed one.
+    pub(crate) fn with_certificate(mut self, shown: Option<&Shown>) -> Self {
+        self.certificate = shown.map(|Shown(certificate)| certificate.thumbprint.clone());
+        self
     }
 
     /// Takes the proof, once. To be called when everything else about the request is right, and

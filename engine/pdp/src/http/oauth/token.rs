@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::{client, client_credentials, exchange, refresh};
 use crate::access::Permission;
 use crate::app::App;
 use crate::http::authn::Authenticated;
+use crate::http::client_certificate::Shown;
 use crate::http::guard::RequestId;
 use crate::serve::Peer;
 
@@ -39,9 +40,15 @@ pub(crate) async fn token(
 async fn serve(app: &Arc<App>, request_id: &str, request: Request) -> Result<Issued, OAuthError> {
     let headers = request.headers().clone();
     let peer = request.extensions().get::<Peer>().map(|Peer(at)| at.ip());
+    let shown = request.extensions().get::<Shown>().cloned();
     let form = Form::read(app, request).await?;
-    let asker = client::authenticate(app, &headers, &form).await?;
-    let granted = grant(app, &asker, &form, &headers, peer, request_id).await;
+    let asker = client::authenticate(app, &headers, &form, shown.as_ref()).await?;
+    let sent = Sent {
+        headers: &headers,
+        shown: shown.as_ref(),
+        peer,
+    };
+    let granted = grant(app, &asker, &form, sent, request_id).await;
     let refused = match granted {
         Ok(issued) => {
             let how = how(&form);
@@ -72,12 +79,18 @@ fn how(form: &Form) -> &'static str {
     }
 }
 
+/// What came with the form.
+struct Sent<'r> {
+    headers: &'r HeaderMap,
+    shown: Option<&'r Shown>,
+    peer: Option<IpAddr>,
+}
+
 async fn grant(
     app: &Arc<App>,
     asker: &Authenticated,
     form: &Form,
-    headers: &axum::http::HeaderMap,
-    peer: Option<IpAddr>,
+    sent: Sent<'_>,
     request_id: &str,
 ) -> Result<Issued, OAuthError> {
     client::require(asker, Permission::RequestTokens)?;
@@ -86,9 +99,9 @@ async fn grant(
         app,
         caller: &asker.caller,
         form,
-        proven: Proven::read(app, headers, PATH, now)?,
+        proven: Proven::read(app, sent.headers, PATH, now)?.with_certificate(sent.shown),
         // Connections to a listener for both families have IPv4 addresses mapped into IPv6.
-        peer: peer.map(|peer| peer.to_canonical()),
+        peer: sent.peer.map(|peer| peer.to_canonical()),
         request_id,
         now,
     };

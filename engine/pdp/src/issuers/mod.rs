@@ -1,0 +1,282 @@
+//! Tokens of other issuers (X10): verified by the keys that they publish, and turned into the subject
+//! and the assurance that they speak of. No token is kept, and none is a key of any map (B10).
+
+mod cache;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use domain::{Assurance, EntityRef, Level, Timestamp};
+use token::claims::Confirmation;
+use token::jws::{claimed_issuer, key_id};
+use token::keys::{Admitted, FindKey as _, admit_jwks};
+use token::{ForeignExpected, Refusal, verify_foreign};
+use tokio::sync::Mutex;
+
+use crate::app::App;
+use crate::outbound::Outbound;
+use crate::settings::SessionSettings;
+use cache::{KeyCache, Plan};
+
+pub use settings::{IssuerSettings, RawIssuer, Source};
+
+/// How far the clocks of issuers may be from ours, seconds.
+const LEEWAY_SECONDS: u64 = 5;
+
+/// How long a request waits for newer keys than those that are there.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a foreign token is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotBelieved {
+    /// It names no issuer of the settings.
+    #[error("of no issuer that is configured")]
+    Stranger,
+    /// It does not hold.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// Its issuer's keys are not there, or too old, and could not be fetched: nobody can tell.
+    #[error("the keys of its issuer are not at hand; try again")]
+    NoKeys,
+    /// What it calls the subject cannot be the name of one.
+    #[error("the subject {0}")]
+    Subject(domain::NameError),
+}
+
+/// What a foreign token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct External {
+    /// Who issued it.
+    pub issuer: String,
+    /// Of whom it speaks.
+    pub subject: EntityRef,
+    /// How sure one may be of that, and since when (`sessions.acr_levels`). Without `auth_time` the
+    /// level is of long ago: when it was issued says nothing of when somebody typed a password.
+    pub assurance: Assurance,
+    /// Authentication context class, as it stands.
+    pub acr: Option<String>,
+    /// Authentication methods, as they stand.
+    pub amr: Vec<String>,
+    /// When the subject authenticated.
+    pub auth_time: Option<Timestamp>,
+    /// The token's id with its issuer, if it has one.
+    pub jti: Option<String>,
+    /// Issued at, seconds.
+    pub iat: i64,
+    /// Expiry, seconds.
+    pub exp: i64,
+    /// Scopes, as they stand.
+    pub scope: Option<String>,
+    /// The key that must be proven with it: whoever takes it demands the proof (L6).
+    pub cnf: Option<Confirmation>,
+}
+
+/// All issuers that are believed.
+#[derive(Debug, Default)]
+pub struct Issuers(HashMap<String, Issuer>);
+
+#[derive(Debug)]
+struct Issuer {
+    settings: IssuerSettings,
+    cache: Arc<KeyCache>,
+    /// Held by the one that fetches.
+    fetching: Arc<Mutex<()>>,
+}
+
+/// How the keys of an issuer stand, for operators.
+#[derive(Clone, Debug)]
+pub struct KeysStanding<'i> {
+    /// Its name.
+    pub issuer: &'i str,
+    /// How many keys there are, and when they were fetched. None: never yet.
+    pub keys: Option<(usize, Timestamp)>,
+}
+
+impl Issuers {
+    /// Believes these. No key is fetched yet.
+    #[must_use]
+    pub fn new(settings: &[IssuerSettings]) -> Self {
+        let all = settings.iter().map(|settings| {
+            let issuer = Issuer {
+                cache: Arc::new(KeyCache::new(settings.stale_max_seconds)),
+                settings: settings.clone(),
+                fetching: Arc::default(),
+            };
+            (settings.issuer.clone(), issuer)
+        });
+        Self(all.collect())
+    }
+
+    /// Whether a token says that it is of one of them.
+    #[must_use]
+    pub fn know(&self, text: &str) -> bool {
+        claimed_issuer(text).is_some_and(|issuer| self.0.contains_key(&issuer))
+    }
+
+    /// How their keys stand.
+    pub fn standing(&self) -> impl Iterator<Item = KeysStanding<'_>> {
+        self.0.iter().map(|(name, issuer)| KeysStanding {
+            issuer: name,
+            keys: issuer.cache.standing(),
+        })
+    }
+
+    /// Verifies a token of one of them.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub async fn verify(
+        &self,
+        text: &str,
+        outbound: &Arc<Outbound>,
+        sessions: &SessionSettings,
+        now: Timestamp,
+    ) -> Result<External, NotBelieved> {
+        let name = claimed_issuer(text).ok_or(NotBelieved::Stranger)?;
+        let issuer = self.0.get(&name).ok_or(NotBelieved::Stranger)?;
+        let settings = &issuer.settings;
+        let kinds: Vec<&str> = settings.kinds.iter().map(String::as_str).collect();
+        // What is no token in the first place makes nobody fetch anything.
+        let kid = key_id(text, &kinds)?;
+        let keys = issuer.keys_for(&kid, outbound, now).await;
+        let keys = keys.ok_or(NotBelieved::NoKeys)?;
+        let expected = ForeignExpected {
+            issuer: &settings.issuer,
+            audience: &settings.audience,
+            kinds: &kinds,
+            subject_claim: &settings.subject_claim,
+            leeway_seconds: LEEWAY_SECONDS,
+            life_max_seconds: settings.life_max_seconds,
+        };
+        let foreign = verify_foreign(text, &*keys, &expected, now)?;
+        let subject = EntityRef::new(settings.subject_type.as_str(), foreign.subject)
+            .map_err(NotBelieved::Subject)?;
+        let auth_time = foreign.auth_time.map(Timestamp::from_seconds);
+        if auth_time.is_some_and(|at| at > now.plus_seconds(LEEWAY_SECONDS.cast_signed())) {
+            return Err(Refusal::NotYet("auth_time").into());
+        }
+        let level = foreign
+            .acr
+            .iter()
+            .chain(&foreign.amr)
+            .filter_map(|name| sessions.acr_levels.get(name).copied())
+            .max()
+            .unwrap_or(Level::None);
+        Ok(External {
+            issuer: name,
+            subject,
+            assurance: Assurance::of(level, auth_time.map(|at| at.min(now))),
+            acr: foreign.acr,
+            amr: foreign.amr,
+            auth_time,
+            jti: foreign.jti,
+            iat: foreign.iat,
+            exp: foreign.exp,
+            scope: foreign.scope,
+            cnf: foreign.cnf,
+        })
+    }
+}
+
+/// Verifies a foreign token by the engine's settings.
+///
+/// # Errors
+/// Why it is not believed.
+pub async fn verify(app: &App, text: &str, now: Timestamp) -> Result<External, NotBelieved> {
+    let verified = app
+        .issuers
+        .verify(text, &app.outbound, &app.settings.sessions, now)
+        .await;
+    if let Err(why) = &verified {
+        tracing::info!(%why, "a token of another issuer is not believed");
+    }
+    verified
+}
+
+impl Issuer {
+    /// The keys to verify a token with that names this one.
+    async fn keys_for(
+        &self,
+        kid: &str,
+        outbound: &Arc<Outbound>,
+        now: Timestamp,
+    ) -> Option<Arc<Admitted>> {
+        match self.cache.plan(kid, now) {
+            Plan::Use(keys) => return Some(keys),
+            Plan::Nothing if self.fetching.try_lock().is_ok() => return None,
+            // Somebody fetches already, and there is one to go on with.
+            Plan::Fetch(Some(keys)) if keys.find(kid).is_some() && self.is_fetching() => {
+                return Some(keys);
+            }
+            Plan::Nothing | Plan::Fetch(_) => {}
+        }
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
+        let (begins, fallback) = match self.cache.plan(kid, now) {
+            Plan::Use(keys) => return Some(keys),
+            Plan::Nothing => return None,
+            Plan::Fetch(keys) => (now, keys),
+        };
+        self.cache.begins(begins);
+        // On its own: whoever asked may lose patience, and the next would begin anew.
+        let (source, name) = (self.settings.keys.clone(), self.settings.issuer.clone());
+        let (cache, outbound, kid) = (
+            Arc::clone(&self.cache),
+            Arc::clone(outbound),
+            kid.to_owned(),
+        );
+        let fetched = tokio::spawn(async move {
+            let _turn = turn;
+            match fetch(&source, &outbound).await {
+                Ok(admitted) => {
+                    for (kid, why) in &admitted.passed_over {
+                        tracing::debug!(issuer = name, kid, %why, "a key is passed over");
+                    }
+                    let keys = Arc::new(admitted);
+                    cache.fetched(Arc::clone(&keys), &kid, now);
+                    Some(keys)
+                }
+                Err(why) => {
+                    tracing::warn!(issuer = name, why, "its keys could not be fetched");
+                    cache.failed();
+                    None
+                }
+            }
+        });
+        let Some(keys) = fallback else {
+            return fetched.await.ok().flatten();
+        };
+        // A source that hangs is as one that fails: the keys that are there are good enough.
+        match tokio::time::timeout(PATIENCE, fetched).await {
+            Ok(Ok(Some(fetched))) => Some(fetched),
+            _ => Some(keys),
+        }
+    }
+
+    fn is_fetching(&self) -> bool {
+        self.fetching.try_lock().is_err()
+    }
+}
+
+async fn fetch(source: &Source, outbound: &Outbound) -> Result<Admitted, String> {
+    let text = match source {
+        Source::Url(url) => {
+            let accept = "application/jwk-set+json, application/json";
+            let answer = outbound.get(url, accept).await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            if answer.status != StatusCode::OK {
+                return Err(format!("{url} answered {}", answer.status));
+            }
+            String::from_utf8(answer.body).map_err(|_| format!("{url} answered no text"))?
+        }
+        Source::File(path) => {
+            let read = tokio::fs::read_to_string(path).await;
+            read.map_err(|error| format!("{}: {error}", path.display()))?
+        }
+    };
+    admit_jwks(&text).map_err(|error| error.to_string())
+}
