@@ -12,6 +12,7 @@ pub mod keys;
 pub mod mint;
 pub mod refusal;
 pub mod revocation;
+pub mod status_list;
 pub mod strict_json;
 pub mod verify;
 
