@@ -32,6 +32,7 @@ mod properties;
 mod publishing;
 mod reload;
 mod repo;
+mod revocation;
 mod scenarios;
 mod search;
 mod sessions;

@@ -17,6 +17,7 @@ mod policies;
 mod problem;
 mod replays;
 mod revisions;
+mod revocations;
 mod search;
 mod sessions;
 
@@ -54,6 +55,11 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/decisions/{id}", get(decisions::read))
         .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
         .route("/v1/decisions/{id}/feedback", post(decisions::feedback))
+        .route("/oauth2/revoke", post(oauth::revoke::revoke))
+        .route(
+            "/v1/revocations",
+            get(revocations::list).post(revocations::revoke),
+        )
         .route("/v1/events", post(events::report))
         .route(
             "/v1/devices/{id}",

@@ -7,6 +7,7 @@
 
 mod meters;
 mod take_up;
+pub mod tokens;
 
 #[cfg(test)]
 mod tests;

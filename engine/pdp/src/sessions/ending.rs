@@ -57,6 +57,19 @@ pub(crate) async fn end_all(
         };
         revoking::revoke(app, by, everything, Some(why)).await?;
     }
+    Ok(end_live(app, of, by, why).await?)
+}
+
+/// The same for the sessions alone.
+///
+/// # Errors
+/// When it could not be made durable.
+pub(crate) async fn end_live(
+    app: &App,
+    of: SessionsOf<'_>,
+    by: &str,
+    why: &str,
+) -> Result<usize, StoreError> {
     let at = app.inputs.clock.now();
     // Callers' own sessions may be in memory alone.
     app.state.flush(at).await?;

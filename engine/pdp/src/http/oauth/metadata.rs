@@ -7,7 +7,7 @@ use axum::http::Uri;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 
-use super::{introspect, token};
+use super::{introspect, revoke, token};
 use crate::app::App;
 use crate::http::Problem;
 
@@ -45,6 +45,8 @@ pub(crate) async fn metadata(State(app): State<Arc<App>>, uri: Uri) -> Response 
         "introspection_endpoint": format!("{url}{}", introspect::PATH),
         "introspection_endpoint_auth_methods_supported": methods,
         "tls_client_certificate_bound_access_tokens": takes_certificates,
+        "revocation_endpoint": format!("{url}{}", revoke::PATH),
+        "revocation_endpoint_auth_methods_supported": methods,
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
     });
     let headers = [

@@ -15,4 +15,5 @@ pub(super) mod introspect;
 pub(super) mod metadata;
 pub(crate) mod proof;
 mod refresh;
+pub(crate) mod revoke;
 pub(super) mod token;
