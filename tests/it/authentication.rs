@@ -126,7 +126,7 @@ fn a_first_start_without_keys_leaves_one_for_its_owner_alone() {
         0o700,
         "nobody else looks into the data"
     );
-    assert_eq!(mode(&site.data().join("signing-key.p8")) & 0o777, 0o600);
+    assert_eq!(mode(&site.data().join("signing-keys")) & 0o777, 0o700);
     engine.client(key.trim()).ask(&alice_reads());
     let log = engine.stop();
     assert!(log.contains("first-key"), "the log names the file: {log}");

@@ -13,6 +13,7 @@
 mod authentication;
 mod authzen;
 mod bad_input;
+mod checkpoints;
 mod command_line;
 mod databases;
 mod edge;
@@ -36,5 +37,6 @@ mod revocation;
 mod scenarios;
 mod search;
 mod sessions;
+mod signing_keys;
 mod slicing;
 mod survival;

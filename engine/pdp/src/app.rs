@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use crate::access::{KeyRing, Permissions};
 use crate::archive::Archive;
 use crate::certificates;
+use crate::checkpoints::{self, CheckpointError, Checkpoints};
 use crate::entities::Recorded;
 use crate::families::RefreshKey;
 use crate::feedback::Words;
@@ -76,6 +77,9 @@ pub enum BuildError {
     /// Who vouches for clients' certificates.
     #[error("{0}")]
     Certificates(#[from] certificates::LoadRootsError),
+    /// The checkpoints of the journal.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
     /// The engine's own policies.
     #[error("{0}")]
     Own(#[from] policy::Problems),
@@ -120,6 +124,8 @@ pub struct App {
     pub issuers: Issuers,
     /// Who vouches for clients' certificates.
     pub(crate) client_roots: ArcSwapOption<Roots>,
+    /// How far the journal is signed.
+    pub checkpoints: Checkpoints,
     /// Numbers for operators.
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
@@ -175,9 +181,25 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     notes.extend(loaded.warnings);
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
+    let signing = {
+        let (folder, how) = (settings.data_dir.clone(), settings.signing.clone());
+        let now = inputs.clock.now();
+        tokio::task::spawn_blocking(move || Ring::open(&folder, &how, now))
+            .await
+            .map_err(|error| SigningError::Broken(error.to_string()))??
+    };
+    // So far the journal must be there and be the same: what the store took over, what was signed.
     let drained = store.drained().await?;
-    let (journal, recovery) =
-        Journal::open(&journal_dir, settings.audit.journal, drained.as_ref())?;
+    create_private(&journal_dir)?;
+    let signed = checkpoints::gather(Some(&store), &journal_dir, &*signing.listed()).await?;
+    for (origin, fault) in &signed.faults {
+        notes.push(format!("{origin}: {fault}; see `portreeve audit verify`"));
+    }
+    let seen = drained
+        .iter()
+        .chain(signed.last().map(|last| &last.end))
+        .max_by_key(|seen| seen.seq);
+    let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal, seen)?;
     if recovery.torn_bytes > 0 {
         notes.push(format!(
             "journal: {} bytes of a group that was never answered were cut off after a crash",
@@ -208,7 +230,6 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         inputs.clock.now(),
     )
     .await?;
-    let signing = Ring::open(&settings.data_dir)?;
     let refresh_key = RefreshKey::load_or_create(
         &settings.data_dir.join("refresh-tokens.key"),
         &*inputs.randomness,
@@ -235,6 +256,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         issuers: Issuers::new(&settings.issuers),
         client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
         metrics,
+        checkpoints: Checkpoints::since(signed.last().map_or(0, |last| last.end.seq)),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),
         words: Cache::new(WORDS_REMEMBERED),
@@ -250,8 +272,11 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         settings,
         inputs,
     });
-    if recovery.damaged.is_some() {
+    if recovery.damaged.is_some() || !signed.faults.is_empty() {
         app.journal_is_damaged();
+    }
+    if let Err(error) = app.record_unsigned(recovery.last_seq).await {
+        notes.push(format!("journal: {error}"));
     }
     app.publishing.note_file(&app.live.current().directory);
     if let Some((faults, since)) = policies.refused {
@@ -271,6 +296,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     }
     if let Err(error) = app.record_key_acts().await {
         notes.push(format!("keys: {error}; it is tried again"));
+    }
+    if let Err(error) = app.record_signing_keys().await {
+        notes.push(format!("signing keys: {error}; it is tried again"));
     }
     Ok(Built { app, notes })
 }

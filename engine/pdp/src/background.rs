@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::checkpoints::CHECKPOINT_RECORDS;
 use crate::models::drift::Alarm;
 use crate::publishing::{KEPT_BACK, watch};
 use crate::recorder::Drain;
@@ -21,6 +22,8 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 const KEYS_EVERY: Duration = Duration::from_millis(200);
 /// How often the same is done for revocations, which are to be in effect within 200 ms.
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(100);
+/// How often signing keys are looked at: their time, and what others did.
+const SIGNING_EVERY: Duration = Duration::from_millis(500);
 /// How often the journal is drained at most; many records cost little more than one.
 const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often it is worked out how far the features of the last accesses have drifted: one or two
@@ -52,6 +55,8 @@ impl Background {
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), acts(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), revocations(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), checkpoints(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), signing(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), count_sessions(Arc::clone(app))));
@@ -86,6 +91,9 @@ impl Background {
         let journal = Arc::clone(&app);
         // Joining the writer's thread blocks.
         let _ = tokio::task::spawn_blocking(move || journal.journal.close()).await;
+        if let Err(error) = app.make_checkpoint().await {
+            tracing::error!(%error, "the end of the journal is not signed; the next start goes on");
+        }
         let now = app.inputs.clock.now();
         if let Err(error) = app.state.flush(now).await {
             tracing::error!(%error, "the last changes of profiles and sessions were not written");
@@ -214,6 +222,59 @@ async fn revocations(app: Arc<App>) {
     }
 }
 
+/// Lets signing keys take turns, and takes up what `portreeve signing-keys` did.
+async fn signing(app: Arc<App>) {
+    let mut ticks = every(SIGNING_EVERY);
+    // What a start could not put on record.
+    let mut unrecorded = true;
+    let mut told = None;
+    loop {
+        ticks.tick().await;
+        let fault = match app.tend_signing_keys().await {
+            Ok(changed) => {
+                unrecorded |= changed;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(fault) = fault.as_ref().filter(|fault| told.as_ref() != Some(*fault)) {
+            tracing::error!("signing keys: {fault}; trying again");
+        }
+        told = fault;
+        if unrecorded {
+            match app.record_signing_keys().await {
+                Ok(()) => unrecorded = false,
+                Err(error) => {
+                    tracing::error!(%error, "signing keys are not on record; trying again")
+                }
+            }
+        }
+    }
+}
+
+/// Signs where the journal ends, as long as it grows.
+async fn checkpoints(app: Arc<App>) {
+    let mut ticks = every(Duration::from_secs(1));
+    let patience = app.settings.audit.checkpoint_every.as_secs();
+    let mut waited = 0;
+    loop {
+        ticks.tick().await;
+        waited += 1;
+        let unsigned = app
+            .journal
+            .end()
+            .seq
+            .saturating_sub(app.checkpoints.signed_until());
+        if unsigned == 0 || (waited < patience && unsigned < CHECKPOINT_RECORDS) {
+            continue;
+        }
+        match app.make_checkpoint().await {
+            Ok(()) => waited = 0,
+            Err(error) => tracing::error!(%error, "the journal was not signed; trying again"),
+        }
+    }
+}
+
 /// Holds the last accesses against what the champion was made from.
 async fn drift(app: Arc<App>) {
     let mut ticks = every(DRIFT_EVERY);
@@ -322,12 +383,21 @@ async fn tidy(app: Arc<App>) {
         if let Err(error) = app.archive.tidy(&snapshot, &needed, unused, now).await {
             tracing::warn!(%error, "revisions in use were not noted");
         }
+        if let Err(error) = thin_checkpoints(&app).await {
+            tracing::warn!(%error, "old checkpoints were not removed");
+        }
         if let Some(before) = before
             && let Err(error) = forget_records(&app, before).await
         {
             tracing::warn!(%error, "old records were not removed");
         }
     }
+}
+
+async fn thin_checkpoints(app: &App) -> Result<(), store::sqlite::StoreError> {
+    let store = app.state.store();
+    let removed = store.removed().await?;
+    store.thin_checkpoints(removed.seq).await
 }
 
 async fn forget_records(

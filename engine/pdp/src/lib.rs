@@ -10,6 +10,7 @@ pub mod app;
 pub mod archive;
 pub mod background;
 pub mod certificates;
+pub mod checkpoints;
 pub mod cli;
 pub mod engine;
 pub mod entities;

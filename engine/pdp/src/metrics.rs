@@ -165,6 +165,7 @@ pub struct Metrics {
     request_seconds: Histogram,
     snapshot_age: Gauge,
     journal_undrained: Gauge,
+    journal_signed: Gauge,
     sessions: Gauge,
     active_sessions: Family<ServiceLabel, Gauge>,
     session_errors: Family<SessionErrorLabel, Counter>,
@@ -212,6 +213,7 @@ impl Metrics {
             ]),
             snapshot_age: Gauge::default(),
             journal_undrained: Gauge::default(),
+            journal_signed: Gauge::default(),
             sessions: Gauge::default(),
             active_sessions: Family::default(),
             session_errors: Family::default(),
@@ -280,6 +282,11 @@ impl Metrics {
             "journal_undrained_records",
             "Durable records that are not in the store yet",
             self.journal_undrained.clone(),
+        );
+        registry.register(
+            "journal_signed_record",
+            "Number of the last record that a checkpoint signs: to be held against another day",
+            self.journal_signed.clone(),
         );
         registry.register(
             "sessions_in_memory",
@@ -481,6 +488,12 @@ impl Metrics {
     pub fn set_undrained(&self, records: u64) {
         self.journal_undrained
             .set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how far the journal is signed.
+    pub fn set_signed_until(&self, seq: u64) {
+        self.journal_signed
+            .set(i64::try_from(seq).unwrap_or(i64::MAX));
     }
 
     /// The text of all metrics, with what is measured when it is asked for.

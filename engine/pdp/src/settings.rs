@@ -3,6 +3,7 @@
 
 mod raw;
 mod trust;
+mod signing;
 mod url;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use wire::batch::BatchLimits;
 
 use crate::issuers::IssuerSettings;
 use crate::outbound::OutboundSettings;
+use crate::signing::SigningSettings;
 
 pub use trust::CertificateSettings;
 
@@ -73,6 +75,8 @@ pub struct Settings {
     pub service_token_ttl_seconds: u64,
     /// Life of minted tokens, seconds.
     pub token_ttl_seconds: u64,
+    /// The keys that tokens are signed with.
+    pub signing: SigningSettings,
     /// Refresh tokens.
     pub refresh: RefreshSettings,
     /// The journal and the records.
@@ -126,6 +130,8 @@ pub struct AuditSettings {
     pub journal: store::JournalSettings,
     /// Days that records are kept; none: for ever.
     pub keep_days: Option<u32>,
+    /// How long new records may be without a checkpoint.
+    pub checkpoint_every: Duration,
 }
 
 /// Limits.

@@ -119,6 +119,22 @@ pub fn key_id(text: &str, kinds: &[&str]) -> Result<String, Refusal> {
     Ok(kid.to_owned())
 }
 
+/// What a signed text of ours says that is no token, if one of these keys has signed it as this
+/// kind: as strictly as a token is read, with the name of the key.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn open_signed(
+    text: &str,
+    kind: &str,
+    keys: &impl FindKey,
+) -> Result<(Map<String, Value>, String), Refusal> {
+    let jws = Jws::parse(text, &[kind], None)?;
+    let kid = jws.header.get("kid").and_then(Value::as_str);
+    let kid = kid.ok_or(Refusal::Header("kid"))?.to_owned();
+    Ok((jws.open(keys)?, kid))
+}
+
 /// The issuer that a token says it is from. Nothing is verified: it is good for choosing whose
 /// rules to verify it by, and for nothing else. None for what is no token.
 #[must_use]

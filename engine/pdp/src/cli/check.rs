@@ -10,6 +10,7 @@ use super::{Failure, runtime};
 use crate::engine::Snapshot;
 use crate::models;
 use crate::settings::Settings;
+use crate::signing::KeyEncryptionKey;
 use crate::snapshot::{self, LoadError};
 
 pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
@@ -58,6 +59,8 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
         }
         Err(error) => faults.push(error.to_string()),
     }
+    let kek = settings.signing.key_encryption_key_file.as_deref();
+    faults.extend(kek.and_then(|file| KeyEncryptionKey::read(file).err()));
     let revision = loaded
         .as_ref()
         .ok()

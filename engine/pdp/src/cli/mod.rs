@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod policy;
 mod serve;
+mod signing_keys;
 mod strangers;
 
 use std::ffi::OsString;
@@ -58,6 +59,9 @@ enum Command {
     /// Keys of callers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Keys that tokens and checkpoints are signed with
+    #[command(subcommand)]
+    SigningKeys(signing_keys::SigningKeysCommand),
     /// Policies: check, test, replay, publish, shadow, promote, go back
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -120,6 +124,9 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| keys::run(command, &s, output)),
+        Command::SigningKeys(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| signing_keys::run(&command, &s, output)),
         Command::Policy(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| policy::run(command, &s, output)),

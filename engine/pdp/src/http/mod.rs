@@ -8,6 +8,7 @@ mod devices;
 mod entities;
 mod events;
 mod guard;
+mod jwks;
 mod keys;
 mod models;
 pub(crate) mod oauth;
@@ -44,7 +45,6 @@ pub fn router(app: &Arc<App>) -> Router {
             "/.well-known/authzen-configuration",
             get(authzen::configuration),
         )
-        .route("/.well-known/jwks.json", get(operations::jwks))
         .route(oauth::metadata::WELL_KNOWN, get(oauth::metadata::metadata))
         .route(
             "/.well-known/oauth-authorization-server/{*path}",
@@ -52,6 +52,7 @@ pub fn router(app: &Arc<App>) -> Router {
         )
         .route("/oauth2/token", post(oauth::token::token))
         .route("/oauth2/introspect", post(oauth::introspect::introspect))
+        .route("/.well-known/jwks.json", get(jwks::jwks))
         .route("/v1/decisions/{id}", get(decisions::read))
         .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
         .route("/v1/decisions/{id}/feedback", post(decisions::feedback))

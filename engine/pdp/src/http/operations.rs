@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::authn::Authenticated;
@@ -71,14 +71,4 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let page = app.metrics.text(age, app.state.sessions_held());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], page).into_response()
-}
-
-/// `GET /.well-known/jwks.json`: the key that tokens are verified with (RFC 7517, K1).
-pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
-    let body = app.signing.current().jwks().to_owned();
-    let headers = [
-        (CONTENT_TYPE, "application/jwk-set+json"),
-        (CACHE_CONTROL, "public, max-age=300"),
-    ];
-    (headers, body).into_response()
 }

@@ -130,6 +130,10 @@ section!(RawSessions {
 });
 section!(RawTokens {
     ttl_seconds: u64 = 300,
+    algorithm: String = "ES256".to_owned(),
+    rotate_every: Span = Span(Duration::from_secs(30 * 24 * 3600)),
+    publish_before: Span = Span(Duration::from_secs(3600)),
+    key_encryption_key_file: Option<PathBuf> = None,
     refresh_ttl: Span = Span(Duration::from_secs(7 * 24 * 3600)),
     refresh_idle: Span = Span(Duration::from_secs(24 * 3600)),
     refresh_grace: Span = Span(Duration::from_secs(10)),
@@ -147,6 +151,7 @@ section!(RawAudit {
     segment_bytes: u64 = 64 << 20,
     queue: usize = 10_000,
     keep_days: Option<u32> = None,
+    checkpoint_every: Span = Span(Duration::from_secs(10)),
 });
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
@@ -375,8 +380,18 @@ impl Raw {
             faults.push(format!("`tokens.ttl_seconds` is {ttl}: 60 to 900"));
         }
         let refresh = check_refresh(&self.tokens, &mut faults);
+        let signing = super::signing::check(
+            &self.tokens.algorithm,
+            self.tokens.rotate_every.0,
+            self.tokens.publish_before.0,
+            self.tokens.key_encryption_key_file,
+            &mut faults,
+        );
         if !(1 << 16..=1 << 32).contains(&self.audit.segment_bytes) {
             faults.push("`audit.segment_bytes`: 65536 to 4294967296".to_owned());
+        }
+        if !(1..=3600).contains(&self.audit.checkpoint_every.0.as_secs()) {
+            faults.push("`audit.checkpoint_every`: a second to an hour".to_owned());
         }
         if self.audit.keep_days == Some(0) {
             faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
@@ -423,6 +438,7 @@ impl Raw {
             service_token_ttl_seconds: service_ttl,
             service_type: self.tokens.service_type,
             token_ttl_seconds: ttl,
+            signing,
             refresh,
             audit: AuditSettings {
                 journal: JournalSettings {
@@ -431,6 +447,7 @@ impl Raw {
                     sync: self.audit.sync,
                 },
                 keep_days: self.audit.keep_days,
+                checkpoint_every: self.audit.checkpoint_every.0,
             },
             limits,
             issuers: trust.issuers,

@@ -17,8 +17,10 @@
 //!
 //! The chain has no key: who can write here can work it out anew. Therefore the journal is held
 //! against what the store has taken over of it, number and chain of the last such record, at
-//! each start and whenever it is verified.
+//! each start and whenever it is verified. And the service signs checkpoints, which say what the
+//! chain was after a record; the last one of each segment lies beside it.
 
+mod checkpoint;
 mod line;
 mod read;
 mod retain;
@@ -29,6 +31,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{checkpoints, keep_checkpoint};
 pub use line::{Chain, Link, Place, Position};
 pub use read::{Contents, Read, Record, read_all, read_at, read_from};
 pub use retain::{Outdated, outdated};

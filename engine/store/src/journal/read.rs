@@ -11,6 +11,8 @@ use super::line::{self, Place, Position};
 pub struct Record {
     /// Its sequence number.
     pub seq: u64,
+    /// Whether it is the first of its group.
+    pub first: bool,
     /// Its text.
     pub body: Vec<u8>,
     /// Where the text stands.
@@ -102,6 +104,7 @@ pub fn read_from(
             };
             read.records.push(Record {
                 seq,
+                first: found.first,
                 body: found.record.to_vec(),
                 place,
                 after,

@@ -50,6 +50,12 @@ impl Outdated {
     /// When one cannot be removed; those before it are gone.
     pub fn remove(self) -> io::Result<()> {
         // From the oldest on, so that no gap is left whatever happens half way.
-        self.paths.iter().try_for_each(fs::remove_file)
+        self.paths.iter().try_for_each(|path| {
+            match fs::remove_file(super::checkpoint::beside(path)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            fs::remove_file(path)
+        })
     }
 }

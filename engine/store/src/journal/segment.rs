@@ -63,6 +63,7 @@ impl Draft {
         file.sync_all()?;
         let segment = Segment {
             file,
+            name: line::name_of(&name),
             offset: header.len() as u64,
             seq,
             chain,
@@ -97,6 +98,7 @@ fn is_free(name: &Path, header: &[u8]) -> io::Result<bool> {
 #[derive(Debug)]
 pub(super) struct Segment {
     file: File,
+    name: String,
     pub(super) offset: u64,
     pub(super) seq: u64,
     pub(super) chain: Chain,
@@ -116,7 +118,7 @@ impl Segment {
         let mut whole = None;
         let mut damage = None;
         if let Some(path) = paths.last() {
-            let Scan { end, stopped, .. } = scan(path, None, drained)?;
+            let Scan { end, stopped, .. } = scan(path, None, drained, &[], &mut |_, _| {})?;
             let Some(end) = end else {
                 return Err(damaged(
                     path,
@@ -171,11 +173,22 @@ impl Segment {
         file.seek(SeekFrom::Start(end.offset))?;
         Ok(Self {
             file,
+            name: line::name_of(path),
             offset: end.offset,
             seq: end.seq,
             chain: end.chain,
             untidy: false,
         })
+    }
+
+    /// Where it ends now.
+    pub(super) fn end(&self) -> Position {
+        Position {
+            segment: self.name.clone(),
+            offset: self.offset,
+            seq: self.seq,
+            chain: self.chain,
+        }
     }
 
     /// Removes what a failed group left behind: it was never answered, and must be gone before
@@ -219,7 +232,7 @@ fn last_in(path: &Path, whole: &Position) -> io::Result<(u64, Chain)> {
 /// What is wrong with the segment that the store has taken over last, if it is not the last one.
 fn damage_before(folder: &Folder, drained: &Position) -> io::Result<Option<String>> {
     let path = folder.path.join(&drained.segment);
-    let stopped = match scan(&path, None, Some(drained)) {
+    let stopped = match scan(&path, None, Some(drained), &[], &mut |_, _| {}) {
         Ok(scan) => scan.stopped,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Some(format!(

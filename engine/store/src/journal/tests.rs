@@ -37,7 +37,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn check(folder: &Path) -> Report {
-    verify(folder, None, |_| {}).unwrap()
+    verify(folder, None, &[], |_| {}, |_, _| {}).unwrap()
 }
 
 #[tokio::test]
@@ -386,7 +386,7 @@ async fn what_the_store_has_taken_over_must_be_there_and_be_the_same() {
         }
         let next = read_from(folder.path(), Some(&drained), 21, 9).unwrap();
         assert_eq!(next.records.len(), 1, "{what}: the drain goes on");
-        let report = verify(folder.path(), Some(&drained), |_| {}).unwrap();
+        let report = verify(folder.path(), Some(&drained), &[], |_| {}, |_, _| {}).unwrap();
         let is_seen = report.broken.is_some() || report.records < 20;
         assert!(is_seen, "{what}: it stays visible");
     }
@@ -473,4 +473,69 @@ async fn what_is_damaged_is_passed_over_by_the_drain() {
         assert_eq!(read.records.len(), 20 - (before.len() - 1));
         fs::write(path, before.concat()).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_signed_link_tells_a_journal_that_was_written_anew() {
+    let (folder, other) = (filled(20).await, TempDir::new().unwrap());
+    let read = read_from(folder.path(), None, 20, 20).unwrap();
+    let link = |seq: usize| Link {
+        seq: seq as u64,
+        chain: read.records[seq - 1].after.chain,
+    };
+    let signed = [link(4), link(4), link(11), link(20)];
+    let report = verify(folder.path(), None, &signed, |_| {}, |_, _| {}).unwrap();
+    assert_eq!((report.records, report.broken), (20, None));
+    // Every record is another from the tenth on, and the chain is whole again.
+    let (journal, _) = Journal::open(other.path(), TINY, None).unwrap();
+    for number in 0..20 {
+        let body = record(if number < 9 { number } else { number + 100 });
+        journal.append(body).await.unwrap();
+    }
+    assert_eq!(journal.end().seq, 20);
+    journal.close();
+    assert_eq!(
+        verify(other.path(), None, &[], |_| {}, |_, _| {})
+            .unwrap()
+            .broken,
+        None
+    );
+    let broken = verify(other.path(), None, &signed, |_| {}, |_, _| {})
+        .unwrap()
+        .broken;
+    let broken = broken.unwrap();
+    assert_eq!(broken.seq, 11);
+    assert!(broken.what.contains("has signed"), "{}", broken.what);
+}
+
+#[tokio::test]
+async fn a_checkpoint_lies_beside_its_segment_and_goes_with_it() {
+    let folder = filled(20).await;
+    let names: Vec<String> = segments(folder.path())
+        .iter()
+        .map(|path| line::name_of(path))
+        .collect();
+    for name in &names[..3] {
+        keep_checkpoint(folder.path(), name, "first").unwrap();
+        keep_checkpoint(folder.path(), name, &format!("of {name}")).unwrap();
+    }
+    assert!(keep_checkpoint(folder.path(), "../x.log", "elsewhere").is_err());
+    let texts: Vec<String> = checkpoints(folder.path())
+        .unwrap()
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(
+        texts,
+        names[..3]
+            .iter()
+            .map(|name| format!("of {name}"))
+            .collect::<Vec<_>>()
+    );
+    let read = read_from(folder.path(), None, 20, 20).unwrap();
+    let end = &read.records[19].after;
+    let later = Timestamp::from_seconds(4_000_000_000);
+    let outdated = outdated(folder.path(), end, later).unwrap().unwrap();
+    outdated.remove().unwrap();
+    assert!(checkpoints(folder.path()).unwrap().is_empty());
 }

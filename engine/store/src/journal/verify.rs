@@ -41,14 +41,18 @@ pub struct Report {
 }
 
 /// Reads the whole journal and checks every record. `drained` is how far the store had taken it
-/// over: so far it must be there and be the same. Calls `progress` with bytes read.
+/// over: so far it must be there and be the same. `signed` are the links of checkpoints, sorted by
+/// number: so must those. Calls `progress` with bytes read, and `each` with number and text of every
+/// record that holds.
 ///
 /// # Errors
 /// When a file cannot be read.
 pub fn verify(
     folder: &Path,
     drained: Option<&Position>,
+    signed: &[Link],
     mut progress: impl FnMut(u64),
+    mut each: impl FnMut(u64, &[u8]),
 ) -> io::Result<Report> {
     let paths = line::segments(folder)?;
     let mut report = Report {
@@ -62,7 +66,7 @@ pub fn verify(
     let last = paths.len().saturating_sub(1);
     for (position, path) in paths.iter().enumerate() {
         report.segments += 1;
-        let scanned = scan(path, report.end.as_ref(), drained)?;
+        let scanned = scan(path, report.end.as_ref(), drained, signed, &mut each)?;
         progress(scanned.read);
         report.records += scanned.records;
         if let Some(end) = scanned.end {
@@ -125,11 +129,13 @@ pub(super) struct Scan {
 }
 
 /// Checks one segment. `before` is where the journal stood; none for the first segment kept.
-/// `drained` is how far the store has taken the journal over.
+/// `drained` is how far the store has taken the journal over, `signed` what checkpoints say.
 pub(super) fn scan(
     path: &Path,
     before: Option<&Position>,
     drained: Option<&Position>,
+    signed: &[Link],
+    each: &mut dyn FnMut(u64, &[u8]),
 ) -> io::Result<Scan> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -180,10 +186,11 @@ pub(super) fn scan(
             scan.stopped = cut_off(&name, seq, drained);
             return Ok(scan);
         }
-        match check(&text, seq + 1, chain, drained) {
-            Ok(next) => {
+        match check(&text, seq + 1, chain, drained, signed) {
+            Ok((next, record)) => {
                 seq += 1;
                 chain = next;
+                each(seq, record);
                 offset += length as u64;
                 scan.records += 1;
                 scan.end = Some(Position {
@@ -219,7 +226,13 @@ fn cut_off(segment: &str, seq: u64, drained: Option<&Position>) -> Option<Stop> 
     })
 }
 
-fn check(text: &[u8], seq: u64, chain: Chain, drained: Option<&Position>) -> Result<Chain, String> {
+fn check<'t>(
+    text: &'t [u8],
+    seq: u64,
+    chain: Chain,
+    drained: Option<&Position>,
+    signed: &[Link],
+) -> Result<(Chain, &'t [u8]), String> {
     let Some(text) = text.strip_suffix(b"\n") else {
         return Err("the line has no end".to_owned());
     };
@@ -242,7 +255,15 @@ fn check(text: &[u8], seq: u64, chain: Chain, drained: Option<&Position>) -> Res
              written anew"
         ));
     }
-    Ok(wanted)
+    let from = signed.partition_point(|link| link.seq < seq);
+    let here = signed.iter().skip(from).take_while(|link| link.seq == seq);
+    if here.clone().any(|link| link.chain != wanted) {
+        return Err(format!(
+            "up to record {seq} the journal is not the one that the engine has signed: it was \
+             written anew"
+        ));
+    }
+    Ok((wanted, found.record))
 }
 
 /// Whether a line that is wrong was durable once, `before` it the chain: the start of a group

@@ -65,6 +65,7 @@ pub struct Recovery {
 pub struct Journal {
     shared: Arc<Shared>,
     durable: watch::Receiver<u64>,
+    end: watch::Receiver<Position>,
     writer: Mutex<Option<JoinHandle<()>>>,
     folder: PathBuf,
     /// Held as long as the journal is open: two writers would tear the chain.
@@ -132,6 +133,7 @@ impl Journal {
             queue_max: settings.queue_max,
         });
         let (told, durable) = watch::channel(segment.seq);
+        let (ends, end) = watch::channel(segment.end());
         let (settle, settled) = mpsc::unbounded_channel();
         tokio::spawn(release(settled));
         let mut writer = Writer {
@@ -139,6 +141,7 @@ impl Journal {
             settings,
             folder: opened,
             told,
+            ends,
             settle,
             between_segments: false,
             trouble: Trouble::default(),
@@ -150,6 +153,7 @@ impl Journal {
         let journal = Self {
             shared,
             durable,
+            end,
             writer: Mutex::new(Some(writer)),
             folder: folder.to_owned(),
             _lock: lock,
@@ -198,6 +202,13 @@ impl Journal {
         self.durable.clone()
     }
 
+    /// The place after the last durable record, as this process has written it: what is read from
+    /// the disk may be what somebody else has put there.
+    #[must_use]
+    pub fn end(&self) -> Position {
+        self.end.borrow().clone()
+    }
+
     /// Where the segments are.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -243,6 +254,7 @@ struct Writer {
     settings: JournalSettings,
     folder: Folder,
     told: watch::Sender<u64>,
+    ends: watch::Sender<Position>,
     settle: mpsc::UnboundedSender<Settled>,
     /// The next segment may have its name already, so nothing more may go into this one.
     between_segments: bool,
@@ -288,6 +300,7 @@ impl Writer {
             drop(queue);
             let written = match self.write_group(&group, &mut text) {
                 Ok(()) => {
+                    self.ends.send_replace(self.segment.end());
                     self.told.send_replace(self.segment.seq);
                     true
                 }

@@ -17,6 +17,7 @@ mod profiles;
 mod revisions;
 mod revocations;
 mod sessions;
+mod signing;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use policies::{PolicyAct, PolicyActKind};
 pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};
 pub use revocations::{NewRevocation, RevocationRow};
+pub use signing::CheckpointRow;
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -260,6 +262,11 @@ impl MigrationSource<'static> for Embedded {
                     10,
                     "api keys",
                     include_str!("../../migrations/sqlite/0010_api_keys.sql"),
+                ),
+                step(
+                    11,
+                    "signing",
+                    include_str!("../../migrations/sqlite/0011_signing.sql"),
                 ),
             ])
         })

@@ -1,15 +1,17 @@
 //! `portreeve audit`: the record of decisions.
 
-use std::fs;
+mod export;
+mod proof;
+mod verify;
+
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::{Value, json};
-use store::Store;
-use store::journal::{self, Break, Link, Position, Report};
+use serde_json::Value;
+use store::journal;
 
-use super::output::{Output, bar, line, tell};
+use super::output::{Output, line, tell};
 use super::{Failure, runtime};
 use crate::settings::Settings;
 
@@ -18,8 +20,10 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
-    /// Check the chain of all records, and say where it breaks
-    Verify,
+    /// Check the chain and its signatures, say where it breaks and how far it is proven
+    Verify(verify::VerifyArgs),
+    /// Write a part of the record with what proves it, one JSON object a line
+    Export(export::ExportArgs),
     /// Show the last records
     Tail {
         /// How many
@@ -36,6 +40,11 @@ pub(super) fn run(
     settings: &Settings,
     output: Output,
 ) -> Result<(), Failure> {
+    if let AuditCommand::Verify(args) = &command
+        && let Some(path) = &args.export
+    {
+        return proof::run(path, args, output);
+    }
     let folder = settings.data_dir.join("journal");
     if !folder.is_dir() {
         return Err(Failure::Unable(format!(
@@ -44,115 +53,14 @@ pub(super) fn run(
         )));
     }
     match command {
-        AuditCommand::Verify => runtime()?.block_on(verify(&folder, settings, output)),
+        AuditCommand::Verify(args) => {
+            runtime()?.block_on(verify::run(&args, &folder, settings, output))
+        }
+        AuditCommand::Export(args) => {
+            runtime()?.block_on(export::run(&args, &folder, settings, output))
+        }
         AuditCommand::Tail { number, follow } => tail(&folder, number, follow, output),
     }
-}
-
-async fn verify(folder: &Path, settings: &Settings, output: Output) -> Result<(), Failure> {
-    let bytes = fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok()?.metadata().ok())
-        .map(|metadata| metadata.len())
-        .sum();
-    let store = if settings.store.is_file() {
-        let store = Store::open(&settings.store).await;
-        Some(store.map_err(Failure::unable)?)
-    } else {
-        None
-    };
-    // Drained is read before the journal, removed after it: an engine may be at work meanwhile.
-    let drained = match &store {
-        Some(store) => store.drained().await.map_err(Failure::unable)?,
-        None => None,
-    };
-    let bar = bar(bytes, "verifying");
-    let report = journal::verify(folder, drained.as_ref(), |read| bar.inc(read))?;
-    bar.finish_and_clear();
-    let removed = match &store {
-        Some(store) => Some(store.removed().await.map_err(Failure::unable)?),
-        None => None,
-    };
-    let end = report.end.as_ref().map_or(0, |end| end.seq);
-    let what = report
-        .broken
-        .as_ref()
-        .map(place)
-        .or_else(|| without_beginning(folder, &report, removed?))
-        .or_else(|| without_end(folder, end, &drained?));
-    let value = json!({
-        "ok": what.is_none(),
-        "segments": report.segments,
-        "records": report.records,
-        "last_seq": end,
-        "chain": report.end.as_ref().map(|end| end.chain.to_string()),
-        "torn_bytes": report.torn_bytes,
-        "held_against_store": store.is_some(),
-        "broken": what.as_ref().map(|what| json!({
-            "segment": report.broken.as_ref().map(|broken| broken.segment.display().to_string()),
-            "line": report.broken.as_ref().map(|broken| broken.line),
-            "seq": report.broken.as_ref().map(|broken| broken.seq),
-            "what": what,
-        })),
-    });
-    let mut text = format!(
-        "{} records, {} segments; the chain is {}",
-        report.records,
-        report.segments,
-        if what.is_none() { "whole" } else { "BROKEN" }
-    );
-    if report.torn_bytes > 0 {
-        text.push_str(&format!(
-            "\n{} bytes at the end belong to a group that was never answered: being written, or \
-             torn by a crash; the next start repairs it",
-            report.torn_bytes
-        ));
-    }
-    if store.is_none() {
-        text.push_str(&format!(
-            "\n{}: no store, so nothing to hold the chain against but itself",
-            settings.store.display()
-        ));
-    }
-    output.print(&value, &text)?;
-    what.map_or(Ok(()), |what| Err(Failure::No(what)))
-}
-
-fn place(broken: &Break) -> String {
-    format!(
-        "{}:{}: the chain breaks at record {} (byte {}): {}",
-        broken.segment.display(),
-        broken.line,
-        broken.seq,
-        broken.offset,
-        broken.what
-    )
-}
-
-/// Whether older segments are gone than were removed when their time was over.
-fn without_beginning(folder: &Path, report: &Report, removed: Link) -> Option<String> {
-    let begins = report.begins_after?;
-    if begins.seq < removed.seq || begins == removed {
-        return None;
-    }
-    Some(format!(
-        "{}: the journal begins after record {}, but only records up to {} were removed because \
-         their time was over: its beginning is gone, or was written anew",
-        folder.display(),
-        begins.seq,
-        removed.seq
-    ))
-}
-
-/// Whether the store has seen more than there is.
-fn without_end(folder: &Path, end: u64, drained: &Position) -> Option<String> {
-    (drained.seq > end).then(|| {
-        format!(
-            "{}: the journal ends at record {end}, but record {} was in the store already: its \
-             end has been cut off",
-            folder.display(),
-            drained.seq
-        )
-    })
 }
 
 fn tail(folder: &Path, number: usize, follow: bool, output: Output) -> Result<(), Failure> {
@@ -258,6 +166,16 @@ fn show(body: &[u8], output: Output) -> Result<(), Failure> {
                 none if none == "null" => String::new(),
                 reason => format!(": {reason}"),
             },
+        ));
+    }
+    if get("/kind") == "signing_key" {
+        return line(&format!(
+            "{}  signing key {}: {} ({}), by {}",
+            get("/at"),
+            get("/act"),
+            get("/kid"),
+            get("/algorithm"),
+            get("/by"),
         ));
     }
     if get("/kind") == "event" {

@@ -1,0 +1,325 @@
+//! `portreeve audit verify`: is the record whole, and how far is that proven?
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+use store::Store;
+use store::journal::{self, Break, Link, Position, Report};
+use token::VerifyingKey;
+use token::keys::{Admitted, FindKey, admit_jwks};
+
+use super::super::Failure;
+use super::super::output::{Output, bar};
+use super::proof;
+use crate::checkpoints::{self, Checkpoint, Kept, Unsigned};
+use crate::inputs::Inputs;
+use crate::settings::Settings;
+use crate::signing::{Listing, Ring};
+
+/// An engine signs within seconds; a key that is older than this, seconds, has signed something.
+const SIGNS_WITHIN: i64 = 3600;
+
+#[derive(Clone, Debug, Args)]
+pub(in crate::cli) struct VerifyArgs {
+    /// Check a file that `audit export` wrote, by itself: neither journal nor store is needed
+    #[arg(long, value_name = "FILE")]
+    pub(super) export: Option<PathBuf>,
+    /// Trust these public keys alone: a JWK Set that was kept elsewhere. Otherwise the keys in
+    /// `data_dir`, or those in the export, count
+    #[arg(long, value_name = "FILE")]
+    pub(super) keys: Option<PathBuf>,
+    /// Hold the journal against the checkpoints in this file, too: an earlier export, kept where
+    /// nobody who has the disk can change it
+    #[arg(long, value_name = "FILE")]
+    pub(super) checkpoints: Vec<PathBuf>,
+}
+
+/// Whose signatures count.
+pub(super) enum Trusted {
+    /// The engine's own keys, those that are over included.
+    Own(Arc<Listing>),
+    /// Those that somebody gave.
+    Given(Admitted),
+}
+
+impl FindKey for Trusted {
+    fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        match self {
+            Self::Own(keys) => keys.find(kid),
+            Self::Given(keys) => keys.find(kid).filter(|key| key.thumbprint() == kid),
+        }
+    }
+}
+
+/// The keys of a JWK Set in a file.
+pub(super) fn given(path: &Path) -> Result<Admitted, Failure> {
+    let told = |why: String| Failure::Unable(format!("{}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+    admit_jwks(&text).map_err(|refusal| told(refusal.to_string()))
+}
+
+/// A journal, looked through.
+pub(super) struct Examined {
+    pub(super) report: Report,
+    pub(super) kept: Kept,
+    /// What engines found at their start, and no signature vouched for.
+    gaps: Vec<Unsigned>,
+    /// What is wrong, if anything is.
+    pub(super) what: Option<String>,
+    has_store: bool,
+}
+
+impl Examined {
+    /// The last record that a signature vouches for.
+    pub(super) fn signed(&self) -> Option<&Checkpoint> {
+        let end = self.end();
+        let mut proven = self.kept.proven.iter().rev();
+        let last = proven.find(|(checkpoint, _)| checkpoint.end.seq <= end)?;
+        Some(&last.0)
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.report.end.as_ref().map_or(0, |end| end.seq)
+    }
+}
+
+pub(super) async fn run(
+    args: &VerifyArgs,
+    folder: &Path,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    let trusted = match &args.keys {
+        Some(path) => Trusted::Given(given(path)?),
+        None => Trusted::Own(own(settings)?),
+    };
+    let examined = examine(args, folder, settings, &trusted).await?;
+    let (value, text) = told(&examined, settings);
+    output.print(&value, &text)?;
+    examined.what.map_or(Ok(()), |what| Err(Failure::No(what)))
+}
+
+/// The engine's own keys; none where it has never started.
+fn own(settings: &Settings) -> Result<Arc<Listing>, Failure> {
+    let there = ["signing-keys", "signing-keys.clear", "signing-key.p8"];
+    if !there
+        .iter()
+        .any(|name| settings.data_dir.join(name).exists())
+    {
+        return Ok(Arc::default());
+    }
+    let now = Inputs::system().clock.now();
+    let ring = Ring::open(&settings.data_dir, &settings.signing, now);
+    ring.map(|ring| ring.listed()).map_err(|error| {
+        Failure::Unable(format!(
+            "{error}. Without the engine's keys, give the public ones with `--keys`"
+        ))
+    })
+}
+
+/// Looks through the whole journal, with all that is known of it.
+pub(super) async fn examine(
+    args: &VerifyArgs,
+    folder: &Path,
+    settings: &Settings,
+    trusted: &Trusted,
+) -> Result<Examined, Failure> {
+    let bytes = fs::read_dir(folder)?
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum();
+    let store = if settings.store.is_file() {
+        let store = Store::open(&settings.store).await;
+        Some(store.map_err(Failure::unable)?)
+    } else {
+        None
+    };
+    // What must be there is read before the journal, removed after it: an engine may be at work
+    // meanwhile.
+    let drained = match &store {
+        Some(store) => store.drained().await.map_err(Failure::unable)?,
+        None => None,
+    };
+    let mut kept = checkpoints::gather(store.as_ref(), folder, trusted)
+        .await
+        .map_err(Failure::unable)?;
+    for path in &args.checkpoints {
+        for text in proof::checkpoints_in(path)? {
+            kept.add(&text, &path.display().to_string(), trusted);
+        }
+    }
+    let bar = bar(bytes, "verifying");
+    let mut unsigned_at_a_start = Vec::new();
+    let report = journal::verify(
+        folder,
+        drained.as_ref(),
+        &kept.links(),
+        |read| bar.inc(read),
+        |_, record| unsigned_at_a_start.extend(Unsigned::read(record)),
+    )?;
+    bar.finish_and_clear();
+    let removed = match &store {
+        Some(store) => Some(store.removed().await.map_err(Failure::unable)?),
+        None => None,
+    };
+    let end = report.end.as_ref().map_or(0, |end| end.seq);
+    let what = report
+        .broken
+        .as_ref()
+        .map(place)
+        .or_else(|| without_beginning(folder, &report, removed?))
+        .or_else(|| without_end(folder, end, drained.as_ref(), &kept))
+        .or_else(|| unproven(&kept))
+        .or_else(|| unsigned(&report, &kept, trusted));
+    Ok(Examined {
+        report,
+        kept,
+        gaps: unsigned_at_a_start,
+        what,
+        has_store: store.is_some(),
+    })
+}
+
+fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
+    let Examined { report, what, .. } = examined;
+    let (end, signed) = (examined.end(), examined.signed());
+    let broken = report.broken.as_ref();
+    let value = json!({
+        "ok": what.is_none(),
+        "segments": report.segments,
+        "records": report.records,
+        "last_seq": end,
+        "chain": report.end.as_ref().map(|end| end.chain.to_string()),
+        "torn_bytes": report.torn_bytes,
+        "held_against_store": examined.has_store,
+        "checkpoints": examined.kept.proven.len(),
+        "signed_until": signed.map(|signed| json!({
+            "seq": signed.end.seq,
+            "at": wire::time::format(signed.at),
+            "kid": signed.kid,
+        })),
+        "unsigned": examined.gaps,
+        "broken": what.as_ref().map(|what| json!({
+            "segment": broken.map(|broken| broken.segment.display().to_string()),
+            "line": broken.map(|broken| broken.line),
+            "seq": broken.map(|broken| broken.seq),
+            "what": what,
+        })),
+    });
+    let mut text = format!(
+        "{} records, {} segments; the chain is {}",
+        report.records,
+        report.segments,
+        if what.is_none() { "whole" } else { "BROKEN" }
+    );
+    match signed {
+        Some(signed) => text.push_str(&format!(
+            "\nproven up to record {}: signed at {} with the key {}; {} records after it rest on \
+             the chain alone",
+            signed.end.seq,
+            wire::time::format(signed.at),
+            signed.kid,
+            end - signed.end.seq
+        )),
+        None => text.push_str("\nnothing of it is signed, so it rests on the chain alone"),
+    }
+    for gap in &examined.gaps {
+        text.push_str(&format!("\n{}", words(gap)));
+    }
+    if report.torn_bytes > 0 {
+        text.push_str(&format!(
+            "\n{} bytes at the end belong to a group that was never answered: being written, or \
+             torn by a crash; the next start repairs it",
+            report.torn_bytes
+        ));
+    }
+    if !examined.has_store {
+        text.push_str(&format!(
+            "\n{}: no store, so nothing to hold the chain against but itself and what lies beside \
+             it",
+            settings.store.display()
+        ));
+    }
+    (value, text)
+}
+
+/// A gap, in words.
+pub(super) fn words(gap: &Unsigned) -> String {
+    format!(
+        "records {} to {} were found at a start ({}), and no signature vouched for them then: an \
+         engine that was killed leaves a few seconds so, more is not its doing",
+        gap.from, gap.to, gap.at
+    )
+}
+
+fn place(broken: &Break) -> String {
+    format!(
+        "{}:{}: the chain breaks at record {} (byte {}): {}",
+        broken.segment.display(),
+        broken.line,
+        broken.seq,
+        broken.offset,
+        broken.what
+    )
+}
+
+/// Whether older segments are gone than were removed when their time was over.
+fn without_beginning(folder: &Path, report: &Report, removed: Link) -> Option<String> {
+    let begins = report.begins_after?;
+    if begins.seq < removed.seq || begins == removed {
+        return None;
+    }
+    Some(format!(
+        "{}: the journal begins after record {}, but only records up to {} were removed because \
+         their time was over: its beginning is gone, or was written anew",
+        folder.display(),
+        begins.seq,
+        removed.seq
+    ))
+}
+
+/// Whether the store has seen, or the engine signed, more than there is.
+fn without_end(folder: &Path, end: u64, drained: Option<&Position>, kept: &Kept) -> Option<String> {
+    let cut = |seq: u64, how: String| {
+        (seq > end).then(|| {
+            format!(
+                "{}: the journal ends at record {end}, but record {seq} {how}: its end has been \
+                 cut off",
+                folder.display()
+            )
+        })
+    };
+    let signed = kept.last().and_then(|last| {
+        let at = wire::time::format(last.at);
+        cut(last.end.seq, format!("was signed at {at}"))
+    });
+    signed.or_else(|| cut(drained?.seq, "was in the store already".to_owned()))
+}
+
+/// Whether a checkpoint is none of the engine's.
+fn unproven(kept: &Kept) -> Option<String> {
+    let (origin, fault) = kept.faults.first()?;
+    Some(format!(
+        "{origin}: {fault}: somebody has put it there, or a signing key is gone"
+    ))
+}
+
+/// Whether there are records of an engine that has its key for long, and nothing is signed.
+fn unsigned(report: &Report, kept: &Kept, trusted: &Trusted) -> Option<String> {
+    let Trusted::Own(keys) = trusted else {
+        return None;
+    };
+    let now = Inputs::system().clock.now();
+    let since = keys.iter().map(|key| key.known.created_at).min()?;
+    let is_long = now.whole_seconds_since(since) > SIGNS_WITHIN;
+    (is_long && report.records > 0 && kept.proven.is_empty()).then(|| {
+        format!(
+            "no checkpoint is left, though the engine has had its key since {}: they were taken \
+             away, or it never ran for a minute",
+            wire::time::format(since)
+        )
+    })
+}

@@ -1,0 +1,95 @@
+//! `portreeve signing-keys`: works with the engine up or down; a running one notices within a
+//! second.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{Output, table};
+use super::{Failure, os_user};
+use crate::app::create_private;
+use crate::inputs::Inputs;
+use crate::settings::Settings;
+use crate::signing::{Listed, Ring};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SigningKeysCommand {
+    /// Publish the next key now; it signs once verifiers had time to fetch it
+    Rotate {
+        /// Let it sign at once: tokens are refused for minutes by services that keep the key set
+        #[arg(long)]
+        now: bool,
+    },
+    /// List all keys, those that are over included
+    List,
+}
+
+pub(super) fn run(
+    command: &SigningKeysCommand,
+    settings: &Settings,
+    output: Output,
+) -> Result<(), Failure> {
+    create_private(&settings.data_dir)?;
+    let now = Inputs::system().clock.now();
+    let ring = Ring::open(&settings.data_dir, &settings.signing, now).map_err(Failure::unable)?;
+    match command {
+        SigningKeysCommand::Rotate { now: at_once } => {
+            let rotation = ring
+                .rotate(*at_once, &os_user(), now)
+                .map_err(Failure::unable)?;
+            let from = wire::time::format(rotation.signs_from);
+            let text = match (at_once, rotation.is_new) {
+                (true, _) => format!("{} signs from now on", rotation.kid),
+                (false, true) => format!("{} is published, and signs from {from} on", rotation.kid),
+                (false, false) => format!(
+                    "{} is published already, and signs from {from} on; `--now` hastens it",
+                    rotation.kid
+                ),
+            };
+            let report = json!({
+                "kid": rotation.kid,
+                "signs_from": from,
+                "is_new": rotation.is_new,
+            });
+            output.print(&report, &text)
+        }
+        SigningKeysCommand::List => {
+            let listed = ring.listed();
+            let mut rows = table(&["kid", "algorithm", "state", "made", "signs from", "by"]);
+            for key in listed.iter() {
+                rows.add_row([
+                    &*key.known.kid,
+                    key.known.algorithm.as_str(),
+                    key.state.as_str(),
+                    &*wire::time::format(key.known.created_at),
+                    &*wire::time::format(key.known.signs_from),
+                    &*key.by.escape_debug().to_string(),
+                ]);
+            }
+            let keys: Vec<_> = listed.iter().map(report).collect();
+            let text = format!(
+                "{rows}\nat rest: {}",
+                if ring.is_sealed() {
+                    "encrypted"
+                } else {
+                    "in clear, mode 600; `tokens.key_encryption_key_file` encrypts them"
+                }
+            );
+            output.print(
+                &json!({ "encrypted": ring.is_sealed(), "keys": keys }),
+                &text,
+            )
+        }
+    }
+}
+
+fn report(key: &Listed) -> serde_json::Value {
+    json!({
+        "kid": key.known.kid,
+        "algorithm": key.known.algorithm.as_str(),
+        "state": key.state.as_str(),
+        "created_at": wire::time::format(key.known.created_at),
+        "signs_from": wire::time::format(key.known.signs_from),
+        "by": key.by,
+        "jwk": key.public.jwk(),
+    })
+}
