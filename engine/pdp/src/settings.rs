@@ -2,8 +2,9 @@
 //! is opened. All faults are told together.
 
 mod raw;
-mod trust;
+mod read;
 mod signing;
+mod trust;
 mod url;
 
 use std::collections::BTreeMap;
@@ -197,7 +198,7 @@ impl Settings {
         file: Option<&Path>,
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
-        raw::load(file, environment)?.check()
+        read::load(file, environment)?.check()
     }
 
     /// The file of entities, looked for anew each time: the one that is named, or the one beside
