@@ -168,11 +168,11 @@ impl KeyRing {
             return Ok(caller);
         }
         let key_id = key.split_once('.').map(|(key_id, _)| key_id);
-        let may_be_new = key_id.filter(|key_id| {
-            is_key_id(key_id)
-                && !self.keys.load().by_id.contains_key(*key_id)
-                && !self.refusals.is_unknown(key_id)
-        });
+        // What is no key costs nobody anything, and takes nothing from those who mistype one.
+        let key_id = key_id.filter(|key_id| is_key_id(key_id)).ok_or(Refused)?;
+        let may_be_new = (!self.keys.load().by_id.contains_key(key_id)
+            && !self.refusals.is_unknown(key_id))
+        .then_some(key_id);
         // Counted before the store is asked: that is what costs.
         if !self.refusals.count(now) {
             return Err(NotAdmitted::TooManyRefused);

@@ -1,4 +1,5 @@
-//! Who asks: the key in `Authorization: Bearer`, and what the caller has under way.
+//! Who asks: the key in `Authorization: Bearer`, or a token of ours, and what the caller has under
+//! way.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -9,14 +10,28 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::Problem;
+use super::bearer::{Holder, Presented, Scheme, is_like_a_token, recognise};
 use crate::access::{Caller, NotAdmitted, Permission};
 use crate::app::App;
 
-/// A caller whose key was accepted; counts as under way until it is dropped.
+/// A caller that was recognised; counts as under way until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Authenticated {
     pub(crate) caller: Caller,
+    _under_way: Entered,
     app: Arc<App>,
+}
+
+/// Who asks where subjects may ask as well, for what is their own.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    /// A client.
+    Client(Authenticated),
+    /// A subject.
+    Holder {
+        holder: Box<Holder>,
+        _under_way: Entered,
+    },
 }
 
 impl Authenticated {
@@ -25,12 +40,10 @@ impl Authenticated {
     /// # Errors
     /// When the caller has too much under way.
     pub(crate) fn enter(app: &Arc<App>, caller: Caller) -> Result<Self, Problem> {
-        let most = app.settings.limits.concurrency_per_caller;
-        if !app.under_way.enter(&caller.client_id, most) {
-            return Err(Problem::too_many());
-        }
+        let under_way = Entered::new(app, caller.client_id.clone())?;
         Ok(Self {
             caller,
+            _under_way: under_way,
             app: Arc::clone(app),
         })
     }
@@ -45,7 +58,28 @@ impl Authenticated {
     }
 }
 
-impl FromRequestParts<Arc<App>> for Authenticated {
+impl Asker {
+    /// Goes on only if they may do this: by role, or by the scope of the token.
+    ///
+    /// # Errors
+    /// 403 when they may not.
+    pub(super) fn require(&self, permission: Permission) -> Result<(), Problem> {
+        match self {
+            Self::Client(asker) => asker.require(permission),
+            Self::Holder { holder, .. } => holder.require(permission),
+        }
+    }
+
+    /// What records call them: a key's id, or the subject as tokens say it.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Client(asker) => &asker.caller.key_id,
+            Self::Holder { holder, .. } => &holder.claims.sub,
+        }
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
@@ -57,22 +91,47 @@ impl FromRequestParts<Arc<App>> for Authenticated {
                 "there is more than one `Authorization`; send one",
             ));
         }
-        let key = header
+        let (scheme, credential) = header
             .to_str()
             .ok()
             .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim())
+            .and_then(|(scheme, credential)| Some((Scheme::read(scheme)?, credential.trim())))
             .ok_or_else(Problem::unauthenticated)?;
+        let now = app.inputs.clock.now();
+        // Told apart by their form, so that a token costs nothing of what protects the store from
+        // made-up keys.
+        if scheme == Scheme::DPoP || is_like_a_token(credential) {
+            return match recognise(app, parts, scheme, credential, now)? {
+                Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
+                Presented::Holder(holder) => {
+                    let _under_way = Entered::new(app, holder.claims.sub.clone())?;
+                    Ok(Self::Holder { holder, _under_way })
+                }
+            };
+        }
         let caller = app
             .keys
-            .admit(key, app.state.store(), app.inputs.clock.now())
+            .admit(credential, app.state.store(), now)
             .await
             .map_err(|why| match why {
                 NotAdmitted::Refused(_) => Problem::unauthenticated(),
                 NotAdmitted::TooManyRefused => Problem::too_many_refused(),
             })?;
-        Self::enter(app, caller)
+        Ok(Self::Client(Authenticated::enter(app, caller)?))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for Authenticated {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        match Asker::from_request_parts(parts, app).await? {
+            Asker::Client(asker) => Ok(asker),
+            Asker::Holder { .. } => Err(Problem::refused(
+                "the token is that of a subject, which reaches its own sessions alone; send a key, \
+                 or a token that the client got for itself",
+            )),
+        }
     }
 }
 
@@ -89,9 +148,29 @@ impl OptionalFromRequestParts<Arc<App>> for Authenticated {
     }
 }
 
-impl Drop for Authenticated {
+/// A request that counts as under way, by client or subject, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    name: String,
+    app: Arc<App>,
+}
+
+impl Entered {
+    fn new(app: &Arc<App>, name: String) -> Result<Self, Problem> {
+        let most = app.settings.limits.concurrency_per_caller;
+        if !app.under_way.enter(&name, most) {
+            return Err(Problem::too_many());
+        }
+        Ok(Self {
+            name,
+            app: Arc::clone(app),
+        })
+    }
+}
+
+impl Drop for Entered {
     fn drop(&mut self) {
-        self.app.under_way.leave(&self.caller.client_id);
+        self.app.under_way.leave(&self.name);
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn pass(
                     .insert(Shown(Arc::new(certificate)));
             }
             Ok(None) => {}
-            Err(why) => return Problem::malformed(&why.to_string()).into_response(),
+            Err(why) => return Problem::malformed(why.to_string()).into_response(),
         }
         request.headers_mut().remove(CLIENT_CERT);
         request.headers_mut().remove(CLIENT_CERT_CHAIN);

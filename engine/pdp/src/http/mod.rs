@@ -2,6 +2,7 @@
 
 mod authn;
 mod authzen;
+mod bearer;
 mod client_certificate;
 mod decisions;
 mod devices;

@@ -70,6 +70,18 @@ impl Problem {
         }
     }
 
+    /// 401: a token of ours that does not let in (RFC 6750 §3.1, RFC 9449 §7.1). The same words
+    /// whatever is wrong with it.
+    pub fn invalid_token(challenge: String) -> Self {
+        Self {
+            challenge: Some(challenge),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "the token is not valid here; get another one",
+            )
+        }
+    }
+
     /// 403: not with this role.
     pub fn forbidden(action: &str) -> Self {
         Self::new(

@@ -14,7 +14,7 @@ use store::sqlite::{SessionFilter, SessionsOf, StoredSession};
 use wire::Malformed;
 
 use super::Problem;
-use super::authn::Authenticated;
+use super::authn::{Asker, Authenticated};
 use super::authzen::{json as answer, read_body, read_object};
 use super::entities::query;
 use super::guard::RequestId;
@@ -251,10 +251,11 @@ fn stored_view(stored: &StoredSession, now: Timestamp) -> Value {
     told
 }
 
-/// A session that the caller may see or end: its own, or any by permission. Others are not there.
+/// A session that the asker may see or end: a client its own, or any by permission; a subject
+/// its own. Others are not there.
 async fn find(
     app: &App,
-    asker: &Authenticated,
+    asker: &Asker,
     id: &str,
     any: Permission,
 ) -> Result<StoredSession, Problem> {
@@ -267,7 +268,13 @@ async fn find(
     let found = app.state.store().stored_session(id).await;
     let mut stored = found.map_err(|error| failed(&error))?.ok_or_else(nothing)?;
     let owner = stored.record.terms.as_ref().map(|terms| &terms.client_id);
-    if owner != Some(&asker.caller.client_id) && !app.keys.permits(&asker.caller, any) {
+    let is_theirs = match asker {
+        Asker::Client(asker) => {
+            owner == Some(&asker.caller.client_id) || app.keys.permits(&asker.caller, any)
+        }
+        Asker::Holder { holder, .. } => owner.is_some() && stored.record.subject == holder.subject,
+    };
+    if !is_theirs {
         return Err(nothing());
     }
     // What was seen of it since it was last written.
@@ -281,7 +288,7 @@ async fn find(
 /// `GET /v1/sessions/{id}`.
 pub(super) async fn read(
     State(app): State<Arc<App>>,
-    asker: Authenticated,
+    asker: Asker,
     Id(id): Id,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadSessions)?;
@@ -306,10 +313,11 @@ pub(super) struct Asked {
     limit: Option<usize>,
 }
 
-/// `GET /v1/sessions?subject=&client_id=&active=&after=&limit=`: those opened last first.
+/// `GET /v1/sessions?subject=&client_id=&active=&after=&limit=`: those opened last first. A
+/// subject is shown its own.
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    asker: Authenticated,
+    asker: Asker,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadSessions)?;
@@ -318,15 +326,16 @@ pub(super) async fn list(
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Problem::malformed(format!("`limit` is 1 to {PAGE_MAX}")));
     }
-    let own = asker.caller.client_id.as_str();
-    let client_id = if app.keys.permits(&asker.caller, Permission::ReadAnySessions) {
-        asked.client_id.as_deref()
-    } else if asked.client_id.as_deref().is_some_and(|other| other != own) {
-        return Err(Problem::forbidden(Permission::ReadAnySessions.action()));
-    } else {
-        Some(own)
-    };
     let subject = asked.subject.as_deref().map(subject_of).transpose()?;
+    let (client_id, subject) = match &asker {
+        Asker::Client(asker) => (client_of(&app, asker, asked.client_id.as_deref())?, subject),
+        Asker::Holder { holder, .. } => {
+            if subject.is_some_and(|subject| subject != holder.subject) {
+                return Err(Problem::forbidden(Permission::ReadAnySessions.action()));
+            }
+            (asked.client_id.as_deref(), Some(holder.subject.clone()))
+        }
+    };
     let now = app.inputs.clock.now();
     let after = asked.after.as_deref().map(place_of).transpose()?;
     let filter = SessionFilter {
@@ -347,6 +356,22 @@ pub(super) async fn list(
         members.insert("next".to_owned(), place.into());
     }
     answer(&told)
+}
+
+/// Whose sessions a client is shown: those of the client it asks for; none: everybody's.
+fn client_of<'a>(
+    app: &App,
+    asker: &'a Authenticated,
+    asked: Option<&'a str>,
+) -> Result<Option<&'a str>, Problem> {
+    let own = asker.caller.client_id.as_str();
+    if app.keys.permits(&asker.caller, Permission::ReadAnySessions) {
+        Ok(asked)
+    } else if asked.is_some_and(|other| other != own) {
+        Err(Problem::forbidden(Permission::ReadAnySessions.action()))
+    } else {
+        Ok(Some(own))
+    }
 }
 
 /// A place in the order of a list, as `next` says it.
@@ -401,7 +426,7 @@ impl Because {
 /// again it is as ended as before.
 pub(super) async fn end(
     State(app): State<Arc<App>>,
-    asker: Authenticated,
+    asker: Asker,
     Id(id): Id,
     because: Result<Query<Because>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -409,7 +434,7 @@ pub(super) async fn end(
     let because = query(because)?;
     because.word()?;
     let stored = find(&app, &asker, &id, Permission::EndAnySessions).await?;
-    let by = asker.caller.key_id.clone();
+    let by = asker.name().to_owned();
     to_the_end(async move {
         let why = because.word().unwrap_or_default();
         let id = &stored.record.id;

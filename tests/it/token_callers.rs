@@ -1,0 +1,293 @@
+//! Tokens of ours as the credential of who calls the engine itself (X1, X2, X8, T30, L6).
+
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Engine, Response, Site, alice_reads, root, run};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+/// What the engine calls itself, and the audience of tokens for it.
+fn url(engine: &Engine) -> String {
+    format!("http://{}", engine.address)
+}
+
+/// A token that the holder of a key got for itself, for the engine.
+fn own_token(engine: &Engine, key: &str, scope: &str) -> Value {
+    let body = format!(
+        "grant_type=client_credentials&audience={}&scope={}",
+        url(engine).replace(':', "%3A").replace('/', "%2F"),
+        scope.replace(' ', "+")
+    );
+    let answer = engine
+        .client(key)
+        .send("POST", "/oauth2/token", &[FORM], body.as_bytes());
+    answer.json()
+}
+
+/// Asks with whatever stands in `Authorization`.
+fn ask_with(engine: &Engine, authorization: &str) -> Response {
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Authorization", authorization),
+    ];
+    let body = alice_reads().to_string();
+    let path = "/access/v1/evaluation";
+    engine
+        .client("")
+        .send("POST", path, &headers, body.as_bytes())
+}
+
+fn part(token: &str, which: usize) -> Value {
+    let text = token.split('.').nth(which).unwrap();
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()).unwrap()
+}
+
+/// The token with another header or other claims, and its signature as it was.
+fn changed(token: &str, which: usize, change: impl FnOnce(&mut Value)) -> String {
+    let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
+    let mut value = part(token, which);
+    change(&mut value);
+    parts[which] = BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+    parts.join(".")
+}
+
+fn challenge(response: &Response) -> String {
+    response.header("www-authenticate").unwrap().to_owned()
+}
+
+#[test]
+fn x8_a_service_calls_with_its_own_token_and_may_do_what_the_scope_says() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let got = own_token(&engine, &key, "evaluate access keys.write");
+    assert_eq!(
+        got["scope"], "evaluate access",
+        "keys.write is not its role's"
+    );
+    let token = got["access_token"].as_str().unwrap();
+    let claims = part(token, 1);
+    assert_eq!(
+        (&claims["sub"], &claims["aud"]),
+        (&json!("Service/gateway"), &json!(url(&engine)))
+    );
+
+    let bearer = format!("Bearer {token}");
+    assert_eq!(ask_with(&engine, &bearer).status, 200);
+    // The key may report events; this token is not for that.
+    let mut client = engine.client("");
+    let headers = [
+        ("Authorization", &*bearer),
+        ("Content-Type", "application/json"),
+    ];
+    let refused = client.send("POST", "/v1/events", &headers, b"{}");
+    assert_eq!(refused.status, 403);
+    assert_eq!(
+        engine.client(&key).post("/v1/events", &json!({})).status,
+        400
+    );
+
+    // The token is the client's, so it outlives the rotation of the key, and not its last key.
+    let id = key.split('.').next().unwrap();
+    let rotate = ["keys", "rotate", id, "--overlap", "0", "--json"];
+    let rotated = run(site.command().args(rotate));
+    let rotated: Value = serde_json::from_str(&rotated.out).unwrap();
+    assert_eq!(ask_with(&engine, &bearer).status, 200);
+    let admin = site.key("admin");
+    let path = format!("/v1/keys/{}", rotated["key_id"].as_str().unwrap());
+    let revoked = engine.client(&admin).send("DELETE", &path, &[], b"");
+    assert_eq!(revoked.status, 204);
+    assert_eq!(ask_with(&engine, &bearer).status, 401);
+    // At services too: the token itself is revoked.
+    let introspected = engine.client(&admin).send(
+        "POST",
+        "/oauth2/introspect",
+        &[FORM],
+        format!("token={token}").as_bytes(),
+    );
+    assert_eq!(introspected.json(), json!({ "active": false }));
+}
+
+#[test]
+fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
+    let site = Site::new();
+    let (gateway, author) = (site.key("gateway"), site.key("author"));
+    let engine = site.start();
+    let got = own_token(&engine, &gateway, "evaluate");
+    let good = got["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(ask_with(&engine, &format!("Bearer {good}")).status, 200);
+    let (head, signature) = good.rsplit_once('.').unwrap();
+    let mut flipped = signature.to_owned();
+    flipped.replace_range(3..4, if &flipped[3..4] == "A" { "B" } else { "A" });
+
+    let mut question = alice_reads();
+    question["context"]["token"] = json!({ "audience": "https://docs.example" });
+    let answer = engine.client(&gateway).ask(&question);
+    let for_documents = answer["context"]["token"]["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let gone = own_token(&engine, &author, "evaluate");
+    let gone = gone
+        .get("access_token")
+        .map(|token| token.as_str().unwrap().to_owned());
+
+    let wrong = [
+        "a.b.c".to_owned(),
+        "..".to_owned(),
+        format!("{head}.{flipped}"),
+        format!("{head}."),
+        changed(&good, 0, |header| header["alg"] = json!("none")),
+        changed(&good, 0, |header| header["alg"] = json!("HS256")),
+        changed(&good, 0, |header| header["kid"] = json!("../../etc/passwd")),
+        changed(&good, 0, |header| header["typ"] = json!("JWT")),
+        changed(&good, 1, |claims| claims["scope"] = json!("keys.write")),
+        changed(&good, 1, |claims| claims["exp"] = json!(4_000_000_000_u64)),
+        changed(&good, 1, |claims| {
+            claims["client_id"] = json!("sk_00000000")
+        }),
+        for_documents,
+        format!(
+            "{}.{}.{}",
+            "A".repeat(30_00),
+            "B".repeat(30_00),
+            "C".repeat(86)
+        ),
+    ];
+    let first = ask_with(&engine, "Bearer a.b.c");
+    for token in wrong.iter().chain(&gone) {
+        let refused = ask_with(&engine, &format!("Bearer {token}"));
+        assert_eq!(refused.status, 401, "{token}");
+        assert_eq!(
+            challenge(&refused),
+            "Bearer realm=\"portreeve\", error=\"invalid_token\""
+        );
+        assert_eq!(refused.body, first.body, "{token}");
+    }
+    // Not bound to any key, so there is no proof for it (RFC 9449 §7.2).
+    let refused = ask_with(&engine, &format!("DPoP {good}"));
+    assert_eq!(refused.status, 401);
+    assert_eq!(
+        challenge(&refused),
+        "DPoP realm=\"portreeve\", error=\"invalid_token\""
+    );
+
+    // Made-up tokens cost nothing of what made-up keys may cost.
+    for number in 0..250 {
+        let made_up = changed(&good, 1, |claims| claims["jti"] = json!(number.to_string()));
+        assert_eq!(ask_with(&engine, &format!("Bearer {made_up}")).status, 401);
+    }
+    let made_up = format!("Bearer sk_00000000.{}", "x".repeat(32));
+    assert_eq!(ask_with(&engine, &made_up).status, 401, "and not 429");
+}
+
+#[test]
+fn a_subjects_token_lets_nobody_administer() {
+    let site = Site::new();
+    let (gateway, author) = (site.key("gateway"), site.key("author"));
+    let engine = site.start();
+    // As if the engine itself were an application that alice may read.
+    let stored = json!({ "attrs": { "audience": url(&engine), "sensitivity": 0 } });
+    let stored = engine.client(&author).send(
+        "PUT",
+        "/v1/entities/Application/pdp",
+        &[],
+        stored.to_string().as_bytes(),
+    );
+    assert_eq!(stored.status, 201);
+    let mut question = alice_reads();
+    question["resource"] = json!({ "type": "Application", "id": "pdp" });
+    question["context"]["token"] = json!({ "audience": url(&engine) });
+    let answer = engine.client(&gateway).ask(&question);
+    let token = answer["context"]["token"]["access_token"].as_str().unwrap();
+    let bearer = format!("Bearer {token}");
+    assert_eq!(
+        ask_with(&engine, &bearer).status,
+        403,
+        "valid, and not for this"
+    );
+    let mut client: Client = engine.client("");
+    for path in ["/v1/keys", "/v1/models", "/v1/entities", "/v1/policies"] {
+        let refused = client.send("GET", path, &[("Authorization", &bearer)], b"");
+        assert_eq!(refused.status, 403, "{path}");
+    }
+}
+
+/// The shipped policies, and that staff may see and end their own sessions at the engine.
+fn with_own_sessions() -> (tempfile::TempDir, Site) {
+    let policies = tempfile::TempDir::new().unwrap();
+    for entry in std::fs::read_dir(root().join("policies")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, policies.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    std::fs::write(
+        policies.path().join("own.cedarschema"),
+        "action \"sessions.read\", \"sessions.end\" appliesTo {\n\
+         principal: [User], resource: [Application], context: Circumstances };\n",
+    )
+    .unwrap();
+    std::fs::write(
+        policies.path().join("90-own-sessions.cedar"),
+        "@id(\"own-sessions\")\npermit (principal in Group::\"staff\", action in \
+         [Action::\"sessions.read\", Action::\"sessions.end\"], resource == Application::\"pdp\");\n",
+    )
+    .unwrap();
+    let site = Site::with(&format!("[policies]\ndir = {:?}\n", policies.path()));
+    (policies, site)
+}
+
+#[test]
+fn a_subject_sees_and_ends_its_own_sessions_and_no_others() {
+    let (_policies, site) = with_own_sessions();
+    let (gateway, author) = (site.key("gateway"), site.key("author"));
+    let engine = site.start();
+    let stored = json!({ "attrs": { "audience": url(&engine), "sensitivity": 0 } });
+    let stored = engine.client(&author).send(
+        "PUT",
+        "/v1/entities/Application/pdp",
+        &[],
+        stored.to_string().as_bytes(),
+    );
+    assert_eq!(stored.status, 201);
+    let mut client = engine.client(&gateway);
+    let mut open = |who: &str| {
+        let context = alice_reads()["context"].clone();
+        let wish = json!({ "subject": { "type": "User", "id": who }, "context": context });
+        let opened = client.post("/v1/sessions", &wish);
+        assert_eq!(opened.status, 201, "{}", opened.json());
+        opened.json()["id"].as_str().unwrap().to_owned()
+    };
+    let (hers, his) = (open("alice"), open("bob"));
+    let mut question = alice_reads();
+    question["action"]["name"] = json!("sessions.read");
+    question["resource"] = json!({ "type": "Application", "id": "pdp" });
+    let scope = json!(["sessions.read", "sessions.end"]);
+    question["context"]["token"] = json!({ "audience": url(&engine), "scope": scope });
+    let answer = engine.client(&gateway).ask(&question);
+    let token = answer["context"]["token"]["access_token"].as_str();
+    let bearer = format!("Bearer {}", token.unwrap_or_else(|| panic!("{answer}")));
+    let mut alice = engine.client("");
+    let mut ask =
+        |method: &str, path: &str| alice.send(method, path, &[("Authorization", &*bearer)], b"");
+    let listed = ask("GET", "/v1/sessions").json();
+    let ids: Vec<&Value> = listed["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["id"])
+        .collect();
+    assert_eq!(ids, [&json!(hers)]);
+    assert_eq!(ask("GET", &format!("/v1/sessions/{hers}")).status, 200);
+    assert_eq!(ask("GET", &format!("/v1/sessions/{his}")).status, 404);
+    assert_eq!(ask("DELETE", &format!("/v1/sessions/{his}")).status, 404);
+    assert_eq!(ask("GET", "/v1/sessions?subject=User%2Fbob").status, 403);
+    assert_eq!(ask("POST", "/v1/sessions").status, 403);
+    assert_eq!(ask("DELETE", &format!("/v1/sessions/{hers}")).status, 204);
+    let state = client.get(&format!("/v1/sessions/{hers}")).json();
+    assert_eq!(state["active"], false, "{state}");
+    let state = client.get(&format!("/v1/sessions/{his}")).json();
+    assert_eq!(state["active"], true, "{state}");
+}
