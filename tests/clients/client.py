@@ -40,7 +40,8 @@ class World:
         place = engine.issuer + "/.well-known/oauth-authorization-server"
         self.metadata = requests.get(place, timeout=10).json()
         assert self.metadata["issuer"] == engine.issuer
-        self.verifier = jwt.PyJWKClient(self.metadata["jwks_uri"])
+        # A key that signs at once is one that nobody had time to fetch, so no cool-down.
+        self.verifier = jwt.PyJWKClient(self.metadata["jwks_uri"], cooldown_duration=0)
 
     def session(self, client, method="client_secret_basic"):
         """Authlib's client."""
