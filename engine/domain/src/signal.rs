@@ -292,3 +292,50 @@ impl SessionRecord {
         self.last_seen.plus_seconds(terms.idle_seconds)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e1_e2_a_session_ends_when_it_is_idle_and_when_it_is_old() {
+        let born = Timestamp::from_seconds(1_795_215_660);
+        let mut session = SessionRecord {
+            id: "ses_1".to_owned(),
+            subject: EntityRef::new("User", "alice").unwrap(),
+            birth: SessionBirth {
+                at: born,
+                ..SessionBirth::default()
+            },
+            last_seen: born,
+            assurance: Assurance::default(),
+            ended: false,
+            terms: Some(SessionTerms {
+                client_id: "sk_1".to_owned(),
+                expires_at: born.plus_seconds(28_800),
+                idle_seconds: 1800,
+                accesses: 0,
+            }),
+        };
+        // Seconds since it began, when it was last seen, whether it is over.
+        for (now, seen, wanted) in [
+            (0, 0, false),
+            (1799, 0, false),
+            (1800, 0, true),
+            (1801, 1, true),
+            (28_799, 28_000, false),
+            (28_800, 28_799, true),
+            // A clock that was put back ends nothing.
+            (-60, 0, false),
+        ] {
+            session.last_seen = born.plus_seconds(seen);
+            assert_eq!(session.is_over(born.plus_seconds(now)), wanted, "{now}");
+        }
+        session.ended = true;
+        assert!(session.is_over(born));
+        // A caller's own word for a session ends only when it is ended.
+        session.ended = false;
+        session.terms = None;
+        assert!(!session.is_over(born.plus_seconds(1_000_000)));
+    }
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use domain::{AccessRequest, Rung, SessionBirth, SessionRecord, SessionTerms, Timestamp};
 use store::journal::AppendError;
-use store::sqlite::StoreError;
+use store::sqlite::{SessionFilter, StoreError};
 
 use super::{ending, name};
 use crate::access::Caller;
@@ -81,10 +81,12 @@ pub(crate) async fn open(
     let handle = name::new_handle(&*app.inputs.randomness);
     let hash = sha256(handle.as_bytes());
     let store = app.state.store();
-    // Or sessions in use would look idle, and the wrong one make room.
-    app.state.flush(now).await?;
-    let displaced = ending::now(app, now, &caller.key_id, ending::DISPLACED);
     let most = settings.most_per_subject;
+    if is_full(app, &session, most).await? {
+        // Or sessions in use would look idle, and the wrong one make room.
+        app.state.flush(now).await?;
+    }
+    let displaced = ending::now(app, now, &caller.key_id, ending::DISPLACED);
     let ended = store
         .open_session(&session, &hash, most, &displaced)
         .await?;
@@ -97,6 +99,18 @@ pub(crate) async fn open(
         handle,
         decision,
     })
+}
+
+/// Whether the subject of a new session has as many live ones as it may have.
+async fn is_full(app: &App, new: &SessionRecord, most: u32) -> Result<bool, StoreError> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let filter = SessionFilter {
+        subject: Some(&new.subject),
+        live_at: Some(new.birth.at),
+        ..SessionFilter::default()
+    };
+    let live = app.state.store().sessions_page(filter, most).await?;
+    Ok(live.len() >= most)
 }
 
 /// Asks the policies, if their schema has a word for it. A set that says nothing of sessions works

@@ -1,4 +1,5 @@
 use domain::{EntityRef, Timestamp};
+use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -181,4 +182,46 @@ async fn b5_x27_a_later_revocation_of_the_same_takes_nothing_back() {
     // Numbers are never given again.
     let number = store.add_revocation(&new("jti", "x", None, 2000)).await;
     assert_eq!(number.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn b3_e23_sessions_and_families_are_found_by_indexes() {
+    let folder = TempDir::new().unwrap();
+    let store = store(&folder).await;
+    for (sql, index) in [
+        (
+            "UPDATE refresh_families SET revoked_at = 1 WHERE session_id = 'x' \
+             AND revoked_at IS NULL",
+            "refresh_families_by_session",
+        ),
+        (
+            "UPDATE refresh_families SET revoked_at = 1 WHERE subject_type = 'User' \
+             AND subject_id = 'x' AND revoked_at IS NULL",
+            "refresh_families_by_subject",
+        ),
+        (
+            "SELECT session_id FROM sessions WHERE handle_sha256 = x'00'",
+            "sessions_by_handle",
+        ),
+        (
+            "SELECT * FROM sessions WHERE client_id NOT NULL AND client_id = 'x' \
+             ORDER BY born_at DESC, session_id DESC LIMIT 3",
+            "sessions_of_client",
+        ),
+        (
+            "SELECT * FROM sessions WHERE client_id NOT NULL AND subject_type = 'User' \
+             AND subject_id = 'x' ORDER BY born_at DESC, session_id DESC LIMIT 3",
+            "sessions_of_subject",
+        ),
+    ] {
+        let plan = format!("EXPLAIN QUERY PLAN {sql}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(plan))
+            .fetch_all(&store.read)
+            .await
+            .unwrap();
+        let details: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        let plan = details.join("; ");
+        assert!(plan.contains(index), "{sql}: {plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{sql}: {plan}");
+    }
 }

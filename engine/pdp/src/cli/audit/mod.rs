@@ -125,6 +125,26 @@ fn show(body: &[u8], output: Output) -> Result<(), Failure> {
             get("/decision_id")
         ));
     }
+    if get("/kind") == "session" {
+        return line(&format!(
+            "{}  session {} {}, of {}::{:?}",
+            get("/at"),
+            get("/session"),
+            get("/event"),
+            get("/subject/type"),
+            get("/subject/id")
+        ));
+    }
+    if get("/kind") == "alert" {
+        return line(&format!(
+            "{}  ALERT {}: {}, of {}::{:?}",
+            get("/at"),
+            get("/alert"),
+            get("/message"),
+            get("/subject/type"),
+            get("/subject/id")
+        ));
+    }
     if get("/kind") == "feedback" {
         return line(&format!(
             "{}  feedback: {} was {}legitimate",

@@ -1,0 +1,131 @@
+//! The end of one session, and of all of a subject.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use domain::EntityRef;
+use serde::Deserialize;
+use serde_json::json;
+use store::sqlite::SessionsOf;
+
+use super::{failed, find, subject_of};
+use crate::access::Permission;
+use crate::app::App;
+use crate::http::Problem;
+use crate::http::authn::{Asker, Authenticated};
+use crate::http::authzen::{json as answer, read_object};
+use crate::http::entities::query;
+use crate::http::path::Id;
+use crate::revoking::{REASON_MAX, RevokeError};
+use crate::sessions::ending;
+
+/// Why something is ended.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Because {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Because {
+    fn word(&self) -> Result<&str, Problem> {
+        match self.reason.as_deref() {
+            None | Some("") => Ok("ended"),
+            Some(reason) if reason.len() <= REASON_MAX => Ok(reason),
+            Some(_) => Err(Problem::malformed(format!(
+                "`reason` is longer than {REASON_MAX} bytes"
+            ))),
+        }
+    }
+}
+
+/// `DELETE /v1/sessions/{id}?reason=`: ends it, its refresh tokens and its access tokens. Ended
+/// again it is as ended as before.
+pub(in crate::http) async fn end(
+    State(app): State<Arc<App>>,
+    asker: Asker,
+    Id(id): Id,
+    because: Result<Query<Because>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    asker.require(Permission::EndSessions)?;
+    let because = query(because)?;
+    because.word()?;
+    let stored = find(&app, &asker, &id, Permission::EndAnySessions).await?;
+    let by = asker.name().to_owned();
+    to_the_end(async move {
+        let why = because.word().unwrap_or_default();
+        let id = &stored.record.id;
+        Ok(ending::end(&app, id, &by, why).await?)
+    })
+    .await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The subject of a path in one part or, type and id, in two.
+pub(in crate::http) struct Whose(EntityRef);
+
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Whose {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Problem> {
+        let named = Path::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Path(named) = named.map_err(|_| {
+            Problem::malformed("the subject in the path is not percent-encoded UTF-8")
+        })?;
+        match named.as_slice() {
+            [(_, subject)] => subject_of(subject).map(Self),
+            [(_, kind), (_, id)] => EntityRef::new(kind.as_str(), id.as_str())
+                .map(Self)
+                .map_err(|error| Problem::malformed(format!("type or id in the path {error}"))),
+            _ => Err(Problem::malformed("the path names no subject")),
+        }
+    }
+}
+
+/// `POST /v1/subjects/{id}/sessions/end` `{"reason"?}`: ends every session of a subject. With the
+/// permission to end anybody's, everything that the subject was given is revoked with them.
+pub(in crate::http) async fn end_all(
+    State(app): State<Arc<App>>,
+    asker: Authenticated,
+    Whose(subject): Whose,
+    request: Request,
+) -> Result<Response, Problem> {
+    asker.require(Permission::EndSessions)?;
+    let has_body = request
+        .headers()
+        .contains_key(axum::http::header::CONTENT_TYPE);
+    let because: Because = if has_body {
+        read_object(&app, request, r#"{"reason": …}"#).await?
+    } else {
+        Because::default()
+    };
+    because.word()?;
+    let caller = asker.caller.clone();
+    let any = app.keys.permits(&caller, Permission::EndAnySessions);
+    let ended = to_the_end(async move {
+        let of = SessionsOf {
+            subject: &subject,
+            client_id: (!any).then_some(caller.client_id.as_str()),
+        };
+        let why = because.word().unwrap_or_default();
+        ending::end_all(&app, of, &caller.key_id, why).await
+    })
+    .await?;
+    answer(&json!({ "ended": ended }))
+}
+
+/// Does it, whether or not the client waits: half of it would leave the memory as it was.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, RevokeError>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
+}

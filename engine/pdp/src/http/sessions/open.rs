@@ -1,0 +1,232 @@
+//! `POST /v1/sessions`.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, LOCATION};
+use axum::response::Response;
+use domain::{Rung, Timestamp};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use wire::Malformed;
+
+use super::{failed, view};
+use crate::access::{Caller, Permission};
+use crate::administrator::{Admitted, admit};
+use crate::app::App;
+use crate::http::Problem;
+use crate::http::authn::Authenticated;
+use crate::http::authzen::{json as answer, read_json};
+use crate::http::guard::RequestId;
+use crate::issuers::{self, External, NotBelieved};
+use crate::sessions::granting::{Grant, NoGrant, grant, refresh_in};
+use crate::sessions::name;
+use crate::sessions::opening::{self, NotOpened, Opened};
+
+const FORM: &str = r#"{"subject": {"type": …, "id": …} or "subject_token": …, "context": {"ip": …, "user_agent": …,
+"device": {…}, "assurance": {…}, "token": {"audience": …, "scope": …}}}"#;
+
+/// What a session is opened with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted<'a> {
+    #[serde(borrow, default)]
+    subject: Option<&'a RawValue>,
+    /// A token of a configured issuer, instead of a subject that the caller states.
+    #[serde(default)]
+    subject_token: Option<String>,
+    #[serde(default, deserialize_with = "wire::object")]
+    context: Option<serde_json::Map<String, Value>>,
+}
+
+/// `POST /v1/sessions`: a decision by the same `decide` as every other, then a session, and tokens
+/// if they are wished for.
+pub(in crate::http) async fn open(
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    asker: Authenticated,
+    request: Request,
+) -> Result<Response, Problem> {
+    asker.require(Permission::CreateSessions)?;
+    let body = read_json(&app, request).await?;
+    let request_id = request_id.to_text();
+    // To its end, whether or not the client waits: half of it would be a session nobody has.
+    let work = async move { open_session(&app, &asker.caller, &body, &request_id).await };
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::error!(%error, "the opening of a session broke off");
+            Err(Problem::unavailable("no session was opened; ask again"))
+        }
+    }
+}
+
+async fn open_session(
+    app: &App,
+    caller: &Caller,
+    body: &[u8],
+    request_id: &str,
+) -> Result<Response, Problem> {
+    let Admitted { request, .. } = wanted(app, caller, body).await?;
+    let context = request.context.clone();
+    let opened = opening::open(app, caller, request, request_id)
+        .await
+        .map_err(|why| not_opened(app, caller, why))?;
+    let mut told = view(&opened.session, app.inputs.clock.now());
+    let mut put = |name: &str, value: Value| {
+        if let Some(members) = told.as_object_mut() {
+            members.insert(name.to_owned(), value);
+        }
+    };
+    put("handle", opened.handle.as_str().into());
+    if let Some(decision) = &opened.decision {
+        put("decision_id", decision.decision_id.as_str().into());
+    }
+    if let Some(wish) = &context.token {
+        let session = &opened.session;
+        let granted = if app.keys.permits(caller, Permission::MintTokens) {
+            grant(app, caller, session, context.clone(), wish, request_id).await
+        } else {
+            Err(NoGrant {
+                error: "unauthorized_client",
+                why: "the key may not get tokens".to_owned(),
+                acr_values: None,
+            })
+        };
+        match granted {
+            Ok(grant) => put("token", tokens(&grant, app.inputs.clock.now())),
+            Err(why) => put("token_error", no_tokens(&why)),
+        }
+    }
+    created(&opened, &told)
+}
+
+fn created(opened: &Opened, told: &Value) -> Result<Response, Problem> {
+    let mut response = answer(told)?;
+    *response.status_mut() = StatusCode::CREATED;
+    let place = format!("/v1/sessions/{}", opened.session.id);
+    if let Ok(place) = HeaderValue::from_str(&place) {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// The question that a wish for a session is, without what the caller may not say.
+async fn wanted(app: &App, caller: &Caller, body: &[u8]) -> Result<Admitted, Problem> {
+    let malformed = |why: String| Problem::malformed(format!("{why}; write {FORM}"));
+    let wanted = wire::read::<Wanted<'_>>(body).map_err(|Malformed(why)| malformed(why))?;
+    let mut context = wanted.context.unwrap_or_default();
+    // The engine gives the id, and nobody else (E5, F21): what the caller called it before is
+    // none of it.
+    context.remove("session_id");
+    if context.remove("dry_run").is_some_and(|dry| dry != false) {
+        return Err(Problem::malformed(
+            "a session cannot be opened as a dry run; ask with `/access/v1/evaluation`",
+        ));
+    }
+    // It goes by the engine's clock.
+    context.remove("time");
+    let now = app.inputs.clock.now();
+    let proven = match (&wanted.subject, &wanted.subject_token) {
+        (Some(_), None) => None,
+        (None, Some(token)) => Some(believed(app, token, now).await?),
+        _ => return Err(malformed("give `subject` or `subject_token`".to_owned())),
+    };
+    let subject = match &proven {
+        Some(proven) => json!({
+            "type": proven.subject.kind.as_str(),
+            "id": proven.subject.id.as_str(),
+        }),
+        None => json!(wanted.subject),
+    };
+    let id = name::new_id(&*app.inputs.randomness);
+    let question = json!({
+        "subject": subject,
+        "action": { "name": opening::ACTION },
+        "resource": { "type": opening::RESOURCE_TYPE, "id": id },
+        "context": context,
+    });
+    let incoming = wire::request::parse(question.to_string().as_bytes());
+    let incoming = incoming.map_err(|Malformed(why)| malformed(why))?;
+    let mut admitted = admit(app, caller, incoming, now)?;
+    if let Some(proven) = proven {
+        // The issuer's word counts, and not the caller's.
+        admitted.request.context.assurance = Some(proven.assurance);
+    }
+    Ok(admitted)
+}
+
+/// What a token of another issuer says of the subject.
+async fn believed(app: &App, token: &str, now: Timestamp) -> Result<External, Problem> {
+    let external = issuers::verify(app, token, now)
+        .await
+        .map_err(|why| match why {
+            NotBelieved::NoKeys => {
+                Problem::unavailable("the issuer's keys cannot be had at the moment; ask again")
+            }
+            _ => Problem::malformed(
+                "`subject_token` is not valid, or of no issuer that is configured",
+            ),
+        })?;
+    if external.cnf.is_some() {
+        return Err(Problem::malformed(
+            "`subject_token` is bound to a key that cannot be proven here; exchange it at \
+             `/oauth2/token`",
+        ));
+    }
+    Ok(external)
+}
+
+fn not_opened(app: &App, caller: &Caller, why: NotOpened) -> Problem {
+    let error_type = match &why {
+        NotOpened::NotAllowed(_) | NotOpened::UnknownSubject => "not_allowed",
+        NotOpened::Unanswered(_) => "not_decided",
+        NotOpened::Store(_) | NotOpened::Journal(_) => "unavailable",
+    };
+    app.metrics.session_error(&caller.client_id, error_type);
+    match why {
+        NotOpened::Unanswered(why) => why.into(),
+        NotOpened::UnknownSubject => Problem::refused("the subject is not known here"),
+        NotOpened::NotAllowed(answered) => {
+            let decision = &answered.outcome.decision;
+            let told = json!({
+                "decision_id": answered.decision_id,
+                "outcome": decision.rung.as_str(),
+            });
+            let problem = match (decision.rung, answered.acr_values()) {
+                (Rung::Challenge | Rung::Mfa, Some(acr_values)) => {
+                    Problem::step_up(&decision.reason.user, acr_values)
+                }
+                _ => Problem::refused(&decision.reason.user),
+            };
+            problem.with_errors(vec![told])
+        }
+        NotOpened::Store(error) => failed(&error),
+        NotOpened::Journal(error) => failed(&error),
+    }
+}
+
+/// RFC 6749 §5.1, and when to refresh (T13).
+fn tokens(grant: &Grant, now: Timestamp) -> Value {
+    let access = &grant.access;
+    json!({
+        "access_token": access.text,
+        "token_type": access.token_type,
+        "expires_in": access.life_seconds,
+        "scope": access.scope,
+        "refresh_token": grant.refresh.refresh_token.as_str(),
+        "refresh_expires_in": grant.refresh.expires_at.whole_seconds_since(now),
+        "refresh_in": refresh_in(access.life_seconds),
+    })
+}
+
+fn no_tokens(why: &NoGrant) -> Value {
+    let mut told = json!({ "error": why.error, "error_description": why.why });
+    if let (Some(members), Some(acr_values)) = (told.as_object_mut(), &why.acr_values) {
+        members.insert("acr_values".to_owned(), acr_values.as_str().into());
+        members.insert("max_age".to_owned(), 0.into());
+    }
+    told
+}
