@@ -198,6 +198,14 @@ fn show(body: &[u8], output: Output) -> Result<(), Failure> {
             get("/by"),
         ));
     }
+    if get("/kind") == "unsigned" {
+        return line(&format!(
+            "{}  records {} to {} were found at a start, and nothing vouched for them",
+            get("/at"),
+            get("/from"),
+            get("/to"),
+        ));
+    }
     if get("/kind") == "event" {
         return line(&format!(
             "{}  told: {} of {}::{:?}, {}",
