@@ -4,6 +4,8 @@
 //! role of the client's key, narrowed to the scopes. One of any other subject reaches what is that
 //! subject's own and nothing else. A token that is bound to a key counts with its proof alone.
 
+use std::time::Instant;
+
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use domain::{EntityRef, Timestamp};
@@ -97,8 +99,12 @@ pub(super) fn recognise(
         Problem::invalid_token(scheme.challenge(error))
     };
     let invalid = |why: &dyn std::fmt::Display| refused("invalid_token", why);
-    let claims =
-        presented::own(app, text, Some(app.public_url()), now).map_err(|why| invalid(&why))?;
+    let started = Instant::now();
+    let valid = presented::own(app, text, Some(app.public_url()), now);
+    let result = valid.as_ref().err().map_or("valid", |why| why.code());
+    let took = started.elapsed();
+    app.metrics.tokens.validated("caller", result, took);
+    let claims = valid.map_err(|why| invalid(&why))?;
     let cnf = claims.cnf.clone().unwrap_or_default();
     if let Some(thumbprint) = &cnf.x5t_s256 {
         let shown = parts.extensions.get::<Shown>();
