@@ -2,8 +2,9 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
+use token::keys::{Algorithm, SigningKey};
 
-use crate::harness::{Client, Engine, Response, Site, alice_reads, root, run};
+use crate::harness::{Client, Engine, Response, Site, alice_reads, now, root, run};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -290,4 +291,124 @@ fn a_subject_sees_and_ends_its_own_sessions_and_no_others() {
     assert_eq!(state["active"], false, "{state}");
     let state = client.get(&format!("/v1/sessions/{his}")).json();
     assert_eq!(state["active"], true, "{state}");
+}
+
+/// A client's key, and proofs of it (RFC 9449 §4.2).
+struct Proofs {
+    key: SigningKey,
+    made: u32,
+}
+
+impl Proofs {
+    fn new() -> Self {
+        let key = SigningKey::generate(Algorithm::Es256).unwrap();
+        Self { key, made: 0 }
+    }
+
+    fn of(&mut self, method: &str, url: &str, token: Option<&str>) -> String {
+        self.made += 1;
+        let jwk = serde_json::to_value(self.key.public()).unwrap();
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": jwk });
+        let iat = now().parse::<jiff::Timestamp>().unwrap().as_second();
+        let jti = self.made.to_string();
+        let mut claims = json!({ "jti": jti, "htm": method, "htu": url, "iat": iat });
+        if let Some(token) = token {
+            let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+            claims["ath"] = json!(BASE64URL_NOPAD.encode(hash.as_ref()));
+        }
+        let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
+        let signed = format!("{}.{}", encode(&header), encode(&claims));
+        let signature = self.key.sign(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
+    }
+}
+
+#[test]
+fn l6_a_bound_token_counts_with_its_proof_alone() {
+    let site = Site::new();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut own = Proofs::new();
+    let proof = own.of("POST", &format!("{}/oauth2/token", url(&engine)), None);
+    let body = format!(
+        "grant_type=client_credentials&scope=evaluate+access&audience={}",
+        url(&engine).replace(':', "%3A").replace('/', "%2F")
+    );
+    let headers = [FORM, ("DPoP", &*proof)];
+    let got = engine
+        .client(&key)
+        .send("POST", "/oauth2/token", &headers, body.as_bytes())
+        .json();
+    assert_eq!(got["token_type"], "DPoP", "{got}");
+    let token = got["access_token"].as_str().unwrap();
+    let place = format!("{}/access/v1/evaluation", url(&engine));
+    let ask = |scheme: &str, proofs: &[&str]| {
+        let authorization = format!("{scheme} {token}");
+        let mut headers = vec![
+            ("Content-Type", "application/json"),
+            ("Authorization", &*authorization),
+        ];
+        headers.extend(proofs.iter().map(|proof| ("DPoP", *proof)));
+        let body = alice_reads().to_string();
+        let path = "/access/v1/evaluation";
+        engine
+            .client("")
+            .send("POST", path, &headers, body.as_bytes())
+    };
+    let good = own.of("POST", &place, Some(token));
+    assert_eq!(ask("DPoP", &[&good]).status, 200);
+    let again = own.of("POST", &place, Some(token));
+    let cases = [
+        ("as if it were not bound", "Bearer", vec![], "invalid_token"),
+        (
+            "a proof beside it",
+            "Bearer",
+            vec![again.clone()],
+            "invalid_token",
+        ),
+        ("no proof", "DPoP", vec![], "invalid_dpop_proof"),
+        (
+            "the proof of before",
+            "DPoP",
+            vec![good],
+            "invalid_dpop_proof",
+        ),
+        (
+            "two proofs",
+            "DPoP",
+            vec![again.clone(), again],
+            "invalid_dpop_proof",
+        ),
+        (
+            "another method",
+            "DPoP",
+            vec![own.of("GET", &place, Some(token))],
+            "invalid_dpop_proof",
+        ),
+        (
+            "another path",
+            "DPoP",
+            vec![own.of("POST", &format!("{place}s"), Some(token))],
+            "invalid_dpop_proof",
+        ),
+        (
+            "no token in it",
+            "DPoP",
+            vec![own.of("POST", &place, None)],
+            "invalid_dpop_proof",
+        ),
+        (
+            "another key",
+            "DPoP",
+            vec![Proofs::new().of("POST", &place, Some(token))],
+            "invalid_dpop_proof",
+        ),
+    ];
+    for (case, scheme, proofs, error) in cases {
+        let proofs: Vec<&str> = proofs.iter().map(String::as_str).collect();
+        let refused = ask(scheme, &proofs);
+        assert_eq!(refused.status, 401, "{case}");
+        let wanted = format!("{scheme} realm=\"portreeve\", error=\"{error}\"");
+        assert_eq!(challenge(&refused), wanted, "{case}");
+    }
 }
