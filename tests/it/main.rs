@@ -27,6 +27,7 @@ mod keys;
 mod least_privilege;
 mod limits;
 mod models;
+mod oauth;
 mod opened_sessions;
 mod policies;
 mod policy_check;

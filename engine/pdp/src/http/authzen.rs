@@ -13,7 +13,9 @@ use wire::{AnswerView, Batch, Incoming, Malformed, Semantic};
 
 use super::Problem;
 use super::authn::Authenticated;
+use super::client_certificate::Shown;
 use super::guard::RequestId;
+use super::oauth::proof;
 use crate::access::Permission;
 use crate::administrator::{Answered, answer};
 use crate::app::App;
@@ -26,8 +28,20 @@ pub(super) async fn evaluation(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::Evaluate)?;
+    let headers = request.headers().clone();
+    let shown = request.extensions().get::<Shown>().cloned();
     let body = read_json(&app, request).await?;
-    let incoming = wire::request::parse(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
+    let mut incoming =
+        wire::request::parse(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
+    if let Some(wish) = &mut incoming.request.context.token {
+        proof::bind(
+            &app,
+            (&headers, shown.as_ref()),
+            "/access/v1/evaluation",
+            wish,
+        )
+        .map_err(|error| Problem::malformed(error.description()))?;
+    }
     let answered = answer(&app, &asker.caller, incoming, false, &id.to_text()).await?;
     json(&answered.view())
 }

@@ -4,6 +4,7 @@
 //! Every one of them is on record before a token leaves, the refused ones too. Nothing is learnt
 //! from them: a token is asked for by a program's clock, not by what somebody does.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use domain::record::Manner;
@@ -78,7 +79,7 @@ pub(crate) async fn weigh(
     request_id: &str,
     now: Timestamp,
 ) -> Result<Granted, NotGranted> {
-    let snapshot = app.live.current();
+    let snapshot = Arc::clone(&app.live.current());
     let Some(first) = scopes.first() else {
         return Err(NotGranted::Refused);
     };

@@ -1,13 +1,49 @@
 //! The keys that a client proved to hold with a request: a DPoP key (RFC 9449).
 
 use axum::http::HeaderMap;
-use domain::Timestamp;
+use axum::http::header::AUTHORIZATION;
+use domain::{KeyThumbprint, Timestamp, TokenWish};
 use token::claims::Confirmation;
 use token::dpop::{Proof, ProofExpected, verify_proof};
 
 use super::error::OAuthError;
 use crate::app::App;
 use crate::http::client_certificate::Shown;
+
+/// Binds the token that is wished for with a question to the key that the caller proves to hold
+/// (L6). A gateway that binds it to its own client's key says so in the question instead.
+///
+/// # Errors
+/// `invalid_dpop_proof` when the proof does not hold, `invalid_request` when there are two keys.
+pub(crate) fn bind(
+    app: &App,
+    (headers, shown): (&HeaderMap, Option<&Shown>),
+    path: &str,
+    wish: &mut TokenWish,
+) -> Result<(), OAuthError> {
+    // Then the proof is of the key that the caller's own credential is bound to.
+    let is_credential = headers.get(AUTHORIZATION).is_some_and(|value| {
+        let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop"))
+    });
+    if is_credential || !headers.contains_key("dpop") {
+        let certificate = shown.map(|Shown(certificate)| certificate.thumbprint.clone());
+        let own = certificate.map(KeyThumbprint::Certificate);
+        wish.confirmation = wish.confirmation.take().or(own);
+        return Ok(());
+    }
+    if wish.confirmation.is_some() {
+        return Err(OAuthError::invalid_request(
+            "the token is to be bound to `context.token.cnf` and to the key of the `DPoP` header; \
+             send one of them",
+        ));
+    }
+    let now = app.inputs.clock.now();
+    let proven = Proven::read(app, headers, path, now)?;
+    proven.spend(app, now)?;
+    wish.confirmation = proven.proof.map(|proof| KeyThumbprint::Jkt(proof.jkt));
+    Ok(())
+}
 
 /// What was proven.
 #[derive(Clone, Debug, Default)]
