@@ -325,7 +325,7 @@ vocabulary! {
     actor: ActorFacts {
         /// Its type, for example `Service`.
         kind: String = Text;
-        /// Its id.
+        /// Its id, for example `intranet`.
         id: String = Text;
     }
     /// The moment of the request.
