@@ -8,10 +8,10 @@ use serde_json::json;
 use super::output::Output;
 use super::{Failure, runtime};
 use crate::engine::Snapshot;
-use crate::models;
 use crate::settings::Settings;
 use crate::signing::KeyEncryptionKey;
 use crate::snapshot::{self, LoadError};
+use crate::{certificates, issuers, models};
 
 pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     let champion = runtime()?.block_on(models::foresee(settings));
@@ -61,6 +61,9 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     }
     let kek = settings.signing.key_encryption_key_file.as_deref();
     faults.extend(kek.and_then(|file| KeyEncryptionKey::read(file).err()));
+    let roots = certificates::load_roots(&settings.certificates);
+    faults.extend(roots.err().map(|error| error.to_string()));
+    faults.extend(issuers::file_faults(&settings.issuers));
     let revision = loaded
         .as_ref()
         .ok()

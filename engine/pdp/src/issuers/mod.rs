@@ -262,6 +262,23 @@ impl Issuer {
     }
 }
 
+/// What is wrong with the key files of the settings, for who looks before a start. Nothing is
+/// fetched.
+#[must_use]
+pub fn file_faults(issuers: &[IssuerSettings]) -> Vec<String> {
+    let fault = |issuer: &IssuerSettings| {
+        let Source::File(path) = &issuer.keys else {
+            return None;
+        };
+        let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        let admitted = read.and_then(|text| admit_jwks(&text).map_err(|error| error.to_string()));
+        let why = admitted.err()?;
+        let (name, path) = (&issuer.issuer, path.display());
+        Some(format!("`issuers` ({name}): {path}: {why}"))
+    };
+    issuers.iter().filter_map(fault).collect()
+}
+
 async fn fetch(source: &Source, outbound: &Outbound) -> Result<Admitted, String> {
     let text = match source {
         Source::Url(url) => {

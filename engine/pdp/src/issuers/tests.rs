@@ -256,3 +256,12 @@ async fn k6_f1_keys_outlive_their_source_for_a_while() {
     let none = nowhere.try_key(&key, NOW).await;
     assert_eq!(none, Err(NotBelieved::NoKeys), "an empty set is none");
 }
+
+#[test]
+fn a_file_without_keys_is_told_before_a_start() {
+    let text = "issuer = 'https://idp.example'\njwks_file = 'Cargo.toml'\naudience = 'pdp'";
+    let raw: RawIssuer = toml::from_str(text).unwrap();
+    let checked = RawIssuer::check_all(vec![raw], &[], &mut Vec::new());
+    let faults = file_faults(&checked);
+    assert!(faults[0].contains("Cargo.toml"), "{faults:?}");
+}

@@ -2,6 +2,7 @@
 
 mod bent;
 mod minted;
+mod second_opinion;
 
 use std::sync::Arc;
 
