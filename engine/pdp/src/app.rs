@@ -22,7 +22,7 @@ use crate::archive::Archive;
 use crate::certificates;
 use crate::checkpoints::{self, CheckpointError, Checkpoints};
 use crate::entities::Recorded;
-use crate::families::RefreshKey;
+use crate::families::{RefreshKey, key_file};
 use crate::feedback::Words;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
@@ -35,7 +35,7 @@ use crate::publishing::{self, Publishing};
 use crate::revoking::Revocations;
 use crate::search::Searches;
 use crate::settings::Settings;
-use crate::signing::{Ring, SigningError};
+use crate::signing::{KeyEncryptionKey, Ring, SigningError};
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
 use crate::step_up::StepUpTarget;
@@ -230,8 +230,12 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         inputs.clock.now(),
     )
     .await?;
-    let refresh_key = RefreshKey::load_or_create(
+    let kek_file = settings.signing.key_encryption_key_file.as_deref();
+    let kek = kek_file.map(KeyEncryptionKey::read).transpose();
+    let kek = kek.map_err(SigningError::KeyEncryptionKey)?;
+    let refresh_key = key_file::load_or_create(
         &settings.data_dir.join("refresh-tokens.key"),
+        kek.as_ref(),
         &*inputs.randomness,
     )?;
     let client_roots = certificates::load_roots(&settings.certificates)?;

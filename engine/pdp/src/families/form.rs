@@ -5,11 +5,6 @@
 //! somebody made up. The successor's secret is an HMAC over the token that it follows: whoever
 //! asks again with the same token gets the same successor, and nothing need be kept in clear.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use data_encoding::BASE64URL_NOPAD;
@@ -75,42 +70,6 @@ impl RefreshKey {
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Self {
         Self(hmac::Key::new(HMAC_SHA256, bytes))
-    }
-
-    /// Reads the key of a file, or makes one there that its owner alone may read.
-    ///
-    /// # Errors
-    /// When the file cannot be read or written, or holds something else.
-    pub fn load_or_create(path: &Path, randomness: &dyn Randomness) -> io::Result<Self> {
-        let told =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut bytes = vec![0; 32];
-                randomness.fill(&mut bytes);
-                let mut options = OpenOptions::new();
-                let mut file = options
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(told)?;
-                file.write_all(&bytes)
-                    .and_then(|()| file.sync_all())
-                    .map_err(told)?;
-                bytes
-            }
-            Err(error) => return Err(told(error)),
-        };
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
-            told(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "not a key of 32 bytes; put the right one back, or move it away: a new one is \
-                 made, and everybody signs in again",
-            ))
-        })?;
-        Ok(Self::new(&bytes))
     }
 
     /// The first token of a new family, and the family's id.

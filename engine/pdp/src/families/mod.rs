@@ -6,6 +6,7 @@
 
 pub mod form;
 pub mod judge;
+pub(crate) mod key_file;
 
 #[cfg(test)]
 mod tests;

@@ -254,3 +254,14 @@ fn a_token_of_a_later_time_than_the_store_is_not_known() {
     assert_eq!(served.count(), judge::REPEATS_MAX as usize);
     assert_eq!(answers.last(), Some(&Verdict::Refuse(Refusal::TooOften)));
 }
+
+#[test]
+fn t3_e1_e2_the_lives_that_hold_when_nothing_is_set() {
+    let settings = crate::settings::Settings::default();
+    let refresh = settings.refresh;
+    let lives = [refresh.ttl, refresh.idle, refresh.grace];
+    assert_eq!(lives.map(|life| life.as_secs()), [604_800, 86_400, 10]);
+    let sessions = settings.sessions;
+    let lives = [sessions.absolute, sessions.idle];
+    assert_eq!(lives.map(|life| life.as_secs()), [28_800, 1800]);
+}

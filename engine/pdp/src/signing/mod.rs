@@ -24,6 +24,7 @@ use token::{KeyError, KeySet, SigningKey, VerifyingKey};
 use files::{Folder, Kept, Stamp};
 use plan::{Plan, Schedule, State};
 pub use seal::KeyEncryptionKey;
+pub(crate) use seal::Sealed;
 
 /// How the engine keeps its keys.
 #[derive(Clone, Debug)]

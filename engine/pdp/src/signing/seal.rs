@@ -27,9 +27,9 @@ impl std::fmt::Debug for KeyEncryptionKey {
 
 /// Something sealed: what it is bound to must be given to open it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sealed {
-    pub(super) nonce: Vec<u8>,
-    pub(super) text: Vec<u8>,
+pub(crate) struct Sealed {
+    pub(crate) nonce: Vec<u8>,
+    pub(crate) text: Vec<u8>,
 }
 
 impl KeyEncryptionKey {
@@ -75,7 +75,7 @@ impl KeyEncryptionKey {
     }
 
     /// Seals bytes, bound to a text that is not secret.
-    pub(super) fn seal(&self, secret: &[u8], bound_to: &str) -> Option<Sealed> {
+    pub(crate) fn seal(&self, secret: &[u8], bound_to: &str) -> Option<Sealed> {
         let mut text = secret.to_vec();
         let nonce = self
             .0
@@ -88,7 +88,7 @@ impl KeyEncryptionKey {
     }
 
     /// Opens what was sealed with this key and bound to this text; none otherwise.
-    pub(super) fn open(&self, sealed: &Sealed, bound_to: &str) -> Option<Vec<u8>> {
+    pub(crate) fn open(&self, sealed: &Sealed, bound_to: &str) -> Option<Vec<u8>> {
         let nonce: [u8; NONCE_LEN] = sealed.nonce.as_slice().try_into().ok()?;
         let mut text = sealed.text.clone();
         let nonce = Nonce::assume_unique_for_key(nonce);
