@@ -44,6 +44,7 @@ mod search;
 mod sessions;
 mod signing_keys;
 mod slicing;
+mod status_lists;
 mod survival;
 mod token_callers;
 mod trusted;

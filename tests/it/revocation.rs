@@ -13,7 +13,7 @@ use crate::harness::{Client, Engine, Response, Site, alice_reads, eventually};
 const DOCS: &str = "https://docs.example";
 
 /// An access token of alice's, as a gateway gets one with an answer.
-fn token(gateway: &mut Client, session: &str) -> String {
+pub(crate) fn token(gateway: &mut Client, session: &str) -> String {
     let mut question = alice_reads();
     question["context"]["token"] = json!({ "audience": DOCS });
     question["context"]["session_id"] = json!(session);
@@ -25,14 +25,14 @@ fn token(gateway: &mut Client, session: &str) -> String {
         .to_owned()
 }
 
-fn claims(token: &str) -> Value {
+pub(crate) fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).unwrap()).unwrap()
 }
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-fn revoke(client: &mut Client, form: &str) -> Response {
+pub(crate) fn revoke(client: &mut Client, form: &str) -> Response {
     client.send("POST", "/oauth2/revoke", &[FORM], form.as_bytes())
 }
 
@@ -270,4 +270,61 @@ fn v21_what_another_process_writes_is_taken_up_and_put_on_record() {
     assert!(Duration::from_secs_f64(lag) < Duration::from_secs(10));
     engine.stop();
     assert_eq!(journal(&site).matches("ses_1").count(), 1);
+}
+
+/// Whether a resource server is told that a token holds.
+fn is_active(client: &mut Client, token: &str) -> bool {
+    let form = format!("token={token}");
+    let response = client.send("POST", "/oauth2/introspect", &[FORM], form.as_bytes());
+    assert_eq!(response.status, 200);
+    response.json()["active"].as_bool().unwrap()
+}
+
+#[test]
+fn v20_v22_f6_what_is_revoked_is_refused_from_the_answer_on_and_what_is_issued_after_is_not() {
+    let site = Site::new();
+    let (key, admin) = (site.key("gateway"), site.key("admin"));
+    let client_id = key.split('.').next().unwrap();
+    let engine = site.start();
+    let (mut gateway, mut admin) = (engine.client(&key), engine.client(&admin));
+    let alice = json!({ "type": "User", "id": "alice" });
+    for round in 0..5 {
+        let session = format!("cookie-{round}");
+        let by_session = |claims: &Value| json!({ "session": claims["sid"] });
+        let kinds: [&dyn Fn(&Value) -> Value; 5] = [
+            &|claims| json!({ "jti": claims["jti"] }),
+            &by_session,
+            &|_| json!({ "subject": alice }),
+            &|_| json!({ "client": client_id }),
+            &|_| json!({ "issuer_before": "2100-01-01T00:00:00Z" }),
+        ];
+        let kind = kinds[round];
+        let old = token(&mut gateway, &session);
+        assert!(is_active(&mut gateway, &old));
+        let body = kind(&claims(&old));
+        assert_eq!(admin.post("/v1/revocations", &body).status, 200, "{body}");
+        assert!(!is_active(&mut gateway, &old), "{body}");
+        // In the same second, mostly.
+        let new = token(&mut gateway, &format!("next-{round}"));
+        assert!(is_active(&mut gateway, &new), "{body}");
+    }
+}
+
+#[test]
+fn b5_a_kill_right_after_the_answer_brings_nothing_back() {
+    let site = Site::with("public_url = \"https://pdp.example\"\n");
+    let key = site.key("gateway");
+    let mut engine = site.start();
+    let mut gateway = engine.client(&key);
+    let (gone, kept) = (
+        token(&mut gateway, "cookie-1"),
+        token(&mut gateway, "cookie-2"),
+    );
+    assert_eq!(revoke(&mut gateway, &format!("token={gone}")).status, 200);
+    engine.signal("KILL");
+    engine.wait();
+    let engine = site.start();
+    let mut gateway = engine.client(&key);
+    assert!(!is_active(&mut gateway, &gone));
+    assert!(is_active(&mut gateway, &kept));
 }

@@ -158,7 +158,7 @@ pub(crate) async fn answer_admitted(
         && request.context.time.is_none()
         && permits(Permission::MintTokens);
     let token = if may_mint {
-        mint(app, caller, &request, &outcome, &snapshot, now)
+        mint(app, caller, &request, &outcome, &snapshot, now).await
     } else {
         None
     };

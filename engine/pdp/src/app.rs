@@ -38,6 +38,7 @@ use crate::settings::Settings;
 use crate::signing::{KeyEncryptionKey, Ring, SigningError};
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
+use crate::status_lists::{self, StatusLists};
 use crate::step_up::StepUpTarget;
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
@@ -114,6 +115,8 @@ pub struct App {
     pub signing: Ring,
     /// Proofs of possession that were taken: each counts once.
     pub(crate) proofs: Replays,
+    /// Lists of what was revoked, for verifiers that cannot ask.
+    pub(crate) status_lists: StatusLists,
     /// What was revoked before its time.
     pub revocations: Revocations,
     /// What refresh tokens are made with.
@@ -251,6 +254,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         journal,
         signing,
         proofs: Replays::new(PROOFS_REMEMBERED, now),
+        status_lists: StatusLists::default(),
         revocations,
         refresh_key,
         outbound: Arc::new(Outbound::new(
@@ -293,6 +297,13 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         notes.push(format!("policies: {error}; it is tried again"));
     }
     app.take_up_revocations().await;
+    if app.settings.status_list
+        && let Err(error) = status_lists::restore(&app).await
+    {
+        notes.push(format!(
+            "status lists: {error}; tokens from before this start are refused by whoever looks them up"
+        ));
+    }
     if let Err(error) = app.record_entity_changes().await {
         notes.push(format!(
             "entities: {error}; it is tried again at the next start"

@@ -214,7 +214,9 @@ async fn revocations(app: Arc<App>) {
         }
         // Once a second is fine enough.
         if round.is_multiple_of(10) {
-            app.revocations.tidy(app.inputs.clock.now());
+            let now = app.inputs.clock.now();
+            app.revocations.tidy(now);
+            app.status_lists.tidy(now);
             if let Err(error) = app.note_recorded_revocations().await {
                 tracing::warn!(%error, "what is on record of revocations was not noted");
             }
@@ -360,6 +362,9 @@ async fn tidy(app: Arc<App>) {
         let before = now.plus_seconds(-i64::try_from(remembered).unwrap_or(i64::MAX));
         if let Err(error) = app.state.forget_sessions(before).await {
             tracing::warn!(%error, "old sessions were not removed");
+        }
+        if let Err(error) = app.state.store().forget_token_statuses(now).await {
+            tracing::warn!(%error, "places of tokens that are over were not removed");
         }
         if let Err(error) = app.state.store().forget_revocations(now).await {
             tracing::warn!(%error, "revocations that are over were not removed");

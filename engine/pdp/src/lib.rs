@@ -40,6 +40,7 @@ pub mod settings;
 pub mod signing;
 pub mod snapshot;
 pub mod state;
+pub(crate) mod status_lists;
 pub mod step_up;
 
 pub use app::App;

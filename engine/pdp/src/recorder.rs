@@ -9,6 +9,7 @@ use store::sqlite::DecisionRow;
 use wire::record::RecordHead;
 
 use crate::app::App;
+use crate::status_lists;
 
 /// Records that go into one transaction.
 const GROUP: usize = 2000;
@@ -64,11 +65,14 @@ impl Drain {
                 .set_undrained(durable.saturating_sub(drained));
             let folder = self.app.journal.folder().to_owned();
             let from = self.position.clone();
-            let (rows, after, damage) = tokio::task::spawn_blocking(move || {
+            let (rows, statuses, after, damage) = tokio::task::spawn_blocking(move || {
                 journal::read_from(&folder, from.as_ref(), durable, GROUP).map(|read| {
                     let after = read.records.last().map(|record| record.after.clone());
+                    let statuses = read.records.iter();
+                    let statuses = statuses.filter_map(|record| status_lists::row(&record.body));
+                    let statuses = statuses.collect::<Vec<_>>();
                     let rows = read.records.into_iter().filter_map(row);
-                    (rows.collect::<Vec<_>>(), after, read.damage)
+                    (rows.collect::<Vec<_>>(), statuses, after, read.damage)
                 })
             })
             .await
@@ -87,7 +91,7 @@ impl Drain {
             self.app
                 .state
                 .store()
-                .drain_decisions(&rows, &after)
+                .drain_decisions(&rows, &statuses, &after)
                 .await?;
             self.position = Some(after);
         }

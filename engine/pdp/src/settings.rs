@@ -78,6 +78,8 @@ pub struct Settings {
     pub token_ttl_seconds: u64,
     /// The keys that tokens are signed with.
     pub signing: SigningSettings,
+    /// Whether access tokens have a place in a status list, and such lists are served.
+    pub status_list: bool,
     /// Refresh tokens.
     pub refresh: RefreshSettings,
     /// The journal and the records.

@@ -57,6 +57,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/decisions/{id}", get(decisions::read))
         .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
         .route("/v1/decisions/{id}/feedback", post(decisions::feedback))
+        .route("/oauth2/status-lists/{id}", get(oauth::status_list::read))
         .route("/oauth2/revoke", post(oauth::revoke::revoke))
         .route(
             "/v1/revocations",

@@ -15,6 +15,7 @@ use token::{Claims, KeyError};
 
 use crate::app::App;
 use crate::settings::SessionSettings;
+use crate::status_lists::{self, NoPlace};
 
 /// `acr` of a subject that nothing is proven of.
 const ACR_NONE: &str = "urn:portreeve:acr:none";
@@ -93,11 +94,24 @@ pub(crate) fn draft(
     }
 }
 
-/// Signs claims with the key that signs now.
+/// Why a token is not handed out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignError {
+    /// The library refuses to sign.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// It was given no place in a status list.
+    #[error("{0}")]
+    Place(#[from] NoPlace),
+}
+
+/// Signs claims with the key that signs now. Where status lists are on, the token has its place
+/// in one, durable, when this returns.
 ///
 /// # Errors
-/// When the library refuses to sign.
-pub(crate) fn sign(app: &App, claims: Claims) -> Result<Minted, KeyError> {
+/// When it cannot be signed, or given no place.
+pub(crate) async fn sign(app: &App, mut claims: Claims) -> Result<Minted, SignError> {
+    claims.status = status_lists::assign(app, &claims).await?;
     let text = token::mint(app.signing.current().signer(), ACCESS_TOKEN_TYP, &claims)?;
     let is_dpop = claims.cnf.as_ref().is_some_and(|cnf| cnf.jkt.is_some());
     Ok(Minted {

@@ -19,7 +19,7 @@ pub(crate) struct NoToken {
 
 /// Mints the token that was asked for, for the service that the resource belongs to, with the
 /// scopes that the policies allow (L1 to L5). None when none was asked for.
-pub(crate) fn mint(
+pub(crate) async fn mint(
     app: &App,
     caller: &Caller,
     request: &AccessRequest,
@@ -71,7 +71,7 @@ pub(crate) fn mint(
         device_id: device.and_then(|device| device.id.clone()),
     };
     claims.risk = Some(RiskLevel::as_str(outcome.decision.risk.level).to_owned());
-    match sign(app, claims) {
+    match sign(app, claims).await {
         Ok(minted) => {
             app.metrics.tokens.issued(&wish.audience, "evaluation");
             Some(Ok(minted))
@@ -80,7 +80,7 @@ pub(crate) fn mint(
             tracing::error!(%error, "a token could not be signed");
             Some(Err(NoToken {
                 error: "server_error",
-                why: "the token could not be signed".to_owned(),
+                why: "the token could not be signed or recorded".to_owned(),
             }))
         }
     }

@@ -123,7 +123,9 @@ pub(crate) async fn grant(
         device_id,
     };
     claims.risk = Some(granted.risk.as_str().to_owned());
-    let access = sign(app, claims).map_err(|error| unavailable(&error))?;
+    let access = sign(app, claims)
+        .await
+        .map_err(|error| unavailable(&error))?;
     app.metrics.tokens.issued(&wished.audience, "session");
     Ok(Grant { access, refresh })
 }

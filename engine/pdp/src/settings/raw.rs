@@ -129,6 +129,7 @@ section!(RawTokens {
     refresh_idle: Span = Span(Duration::from_secs(24 * 3600)),
     refresh_grace: Span = Span(Duration::from_secs(10)),
     service_ttl_seconds: u64 = 60,
+    status_list: bool = false,
     audience_attribute: String = "audience".to_owned(),
     audience_type: String = "Audience".to_owned(),
     service_type: String = "Service".to_owned(),
@@ -319,6 +320,7 @@ impl Raw {
             service_type: self.tokens.service_type,
             token_ttl_seconds: ttl,
             signing,
+            status_list: self.tokens.status_list,
             refresh,
             audit: AuditSettings {
                 journal: JournalSettings {

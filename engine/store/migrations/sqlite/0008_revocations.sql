@@ -18,3 +18,15 @@ CREATE TABLE revocations (
 
 CREATE UNIQUE INDEX revocations_by_name ON revocations (kind, id);
 CREATE INDEX revocations_by_end ON revocations (until_at);
+
+-- Where tokens that live stand in which status list, drained from the journal. The body is the
+-- service's: what the token is held against revocations by.
+CREATE TABLE token_statuses (
+    list          TEXT    NOT NULL,
+    place         INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    body          TEXT    NOT NULL,
+    PRIMARY KEY (list, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX token_statuses_by_end ON token_statuses (expires_at);

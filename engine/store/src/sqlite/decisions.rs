@@ -3,6 +3,7 @@
 use domain::Timestamp;
 use sqlx::{QueryBuilder, Row as _};
 
+use super::statuses::{self, TokenStatusRow};
 use super::{Store, StoreError};
 use crate::journal::{Chain, Link, Place, Position};
 
@@ -27,7 +28,7 @@ pub struct DecisionRow {
 }
 
 impl Store {
-    /// Keeps records and notes how far the journal is drained, both or neither. A record that
+    /// Keeps records and places of tokens, and notes how far the journal is drained, both or neither. A record that
     /// is there already is left as it is, so that a drain may be repeated.
     ///
     /// # Errors
@@ -35,9 +36,11 @@ impl Store {
     pub async fn drain_decisions(
         &self,
         rows: &[DecisionRow],
+        statuses: &[TokenStatusRow],
         until: &Position,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
+        statuses::insert(&mut transaction, statuses).await?;
         for rows in rows.chunks(ROWS) {
             let mut insert = QueryBuilder::new(
                 "INSERT OR IGNORE INTO decisions (seq, decision_id, at, subject_type, subject_id, \

@@ -18,6 +18,7 @@ mod revisions;
 mod revocations;
 mod sessions;
 mod signing;
+mod statuses;
 
 #[cfg(test)]
 mod key_tests;
@@ -51,6 +52,7 @@ pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};
 pub use revocations::{NewRevocation, RevocationRow};
 pub use signing::CheckpointRow;
+pub use statuses::TokenStatusRow;
 
 /// Connections that read.
 const READERS: u32 = 4;

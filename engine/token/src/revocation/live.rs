@@ -1,11 +1,11 @@
 //! The list in memory: exact, expiring, read by everybody at once.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use domain::Timestamp;
 
-use super::table::{Mark, SHARDS, Seed, Table};
+use super::table::{Key, Mark, SHARDS, Seed, Table};
 use super::{Entry, Kind, Lineage, RevocationList, RevokedBy, walk};
 
 /// Parts of a table that [`Live::tidy`] looks through at once.
@@ -29,7 +29,22 @@ pub struct Live {
     issuer: AtomicI64,
     /// How far the last [`Self::tidy`] came.
     next: AtomicUsize,
+    /// How often something was added that was not known.
+    changes: AtomicU64,
     most: usize,
+}
+
+/// What a token is held against the list by, hashed once for many checks: for those who watch
+/// over many tokens, at some 130 bytes each. Of one list alone.
+#[derive(Clone, Debug)]
+pub struct Hashed {
+    sid: Option<Key>,
+    sub: Key,
+    family: Option<Key>,
+    client: Key,
+    /// Its own id and those of its ancestors.
+    tokens: Box<[Key]>,
+    issued_at: Timestamp,
 }
 
 impl Live {
@@ -45,6 +60,7 @@ impl Live {
             tokens: Table::new(),
             issuer: AtomicI64::new(-1),
             next: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
             most,
         }
     }
@@ -83,14 +99,62 @@ impl Live {
     }
 
     pub(super) fn put_mark(&self, kind: Kind, id: &str, mark: Mark) -> bool {
-        match self.table(kind) {
+        let is_news = match self.table(kind) {
             Some(table) => table.put(self.seed.key(id), mark),
             // Kept for good: there is one.
             None => {
                 let before = mark.before.millis();
                 self.issuer.fetch_max(before, Ordering::AcqRel) < before
             }
+        };
+        if is_news {
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
+        is_news
+    }
+
+    /// Grows with every entry that says more than was known: while it is the same, so is every
+    /// answer.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Hashes what a token is held against this list by.
+    #[must_use]
+    pub fn hashed(&self, lineage: &Lineage<'_>) -> Hashed {
+        let key = |name: &str| self.seed.key(name);
+        let ancestors = lineage.ancestors.iter().map(String::as_str);
+        let tokens = std::iter::once(lineage.jti)
+            .chain(lineage.original_jti)
+            .chain(ancestors);
+        Hashed {
+            sid: lineage.sid.map(key),
+            sub: key(lineage.sub),
+            family: lineage.family.map(key),
+            client: key(lineage.client_id),
+            tokens: tokens.map(key).collect(),
+            issued_at: lineage.issued_at,
+        }
+    }
+
+    /// Whether anything revokes it, as [`RevocationList::check`] would find.
+    #[must_use]
+    pub fn revokes(&self, hashed: &Hashed) -> bool {
+        let hit = |table: &Table, key: Key| {
+            !table.is_empty()
+                && table
+                    .get(key)
+                    .is_some_and(|mark| mark.covers(hashed.issued_at))
+        };
+        hashed.sid.is_some_and(|key| hit(&self.sessions, key))
+            || hit(&self.subjects, hashed.sub)
+            || hashed.family.is_some_and(|key| hit(&self.families, key))
+            || hit(&self.clients, hashed.client)
+            || self
+                .issuer_before()
+                .is_some_and(|before| hashed.issued_at <= before)
+            || hashed.tokens.iter().any(|key| hit(&self.tokens, *key))
     }
 
     /// Removes what is over, from the next few parts: a call takes microseconds with a few

@@ -26,7 +26,7 @@ use crate::claims::Claims;
 pub use breaker::{Breaker, BreakerState};
 pub use entry::{Entry, Kind, Lives};
 pub use filtered::{FilterSettings, Filtered, Layers, RemoteError, RemoteList};
-pub use live::Live;
+pub use live::{Hashed, Live};
 pub use table::{Mark, Seed};
 
 /// What something that was issued is held against the list by: a token (all members that it has),

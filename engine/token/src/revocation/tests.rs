@@ -407,6 +407,7 @@ proptest! {
                     client_id: &token.client,
                     issued_at: issued_at(&token.jti, token.at.seconds()),
                 };
+                prop_assert_eq!(list.revokes(&list.hashed(&lineage)), token.revoked);
                 prop_assert_eq!(list.check(&lineage, now).is_some(), token.revoked, "{:?} at {:?}", token, now);
             }
         }

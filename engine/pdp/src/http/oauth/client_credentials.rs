@@ -62,7 +62,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         .granted
         .map(|granted| granted.risk.as_str().to_owned());
     Ok(Issued {
-        minted: sign(app, claims)?,
+        minted: sign(app, claims).await?,
         audience: audience.to_owned(),
         kind: None,
         refresh_token: None,

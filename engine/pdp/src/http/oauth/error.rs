@@ -3,13 +3,13 @@
 //! One sentence for the caller. What would help somebody who guesses tokens or secrets goes to the
 //! log alone.
 
+use crate::minting::SignError;
 use axum::http::StatusCode;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
-use token::KeyError;
 
 /// An error of the token, introspection and revocation endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,10 +147,15 @@ impl OAuthError {
     }
 }
 
-impl From<KeyError> for OAuthError {
-    fn from(error: KeyError) -> Self {
+impl From<SignError> for OAuthError {
+    fn from(error: SignError) -> Self {
         tracing::error!(%error, "a token could not be signed");
-        Self::server_error()
+        match error {
+            SignError::Key(_) => Self::server_error(),
+            SignError::Place(_) => {
+                Self::unavailable("the token could not be recorded; ask again in a moment")
+            }
+        }
     }
 }
 

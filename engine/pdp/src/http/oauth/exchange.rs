@@ -100,7 +100,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     claims.cnf = derived.cnf;
     claims.risk = Some(granted.risk.as_str().to_owned());
     Ok(Issued {
-        minted: sign(app, claims)?,
+        minted: sign(app, claims).await?,
         audience: audience.to_owned(),
         kind: Some(kind),
         refresh_token: None,

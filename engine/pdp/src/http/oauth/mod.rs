@@ -16,4 +16,5 @@ pub(super) mod metadata;
 pub(crate) mod proof;
 mod refresh;
 pub(crate) mod revoke;
+pub(crate) mod status_list;
 pub(super) mod token;

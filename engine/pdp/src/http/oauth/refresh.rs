@@ -92,7 +92,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     };
     claims.risk = Some(granted.risk.as_str().to_owned());
     Ok(Issued {
-        minted: sign(app, claims)?,
+        minted: sign(app, claims).await?,
         audience: family.audience,
         kind: None,
         refresh_token: Some(refreshed.refresh_token),
