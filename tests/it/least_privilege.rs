@@ -34,6 +34,7 @@ const TABLE: &[(&str, &str, Needs)] = &[
         "/.well-known/oauth-authorization-server/{*path}",
         Nothing,
     ),
+    ("GET", "/oauth2/status-lists/{id}", Nothing),
     ("POST", "/oauth2/token", OAuth(&["tokens.request"])),
     (
         "POST",
