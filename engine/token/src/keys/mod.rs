@@ -48,6 +48,15 @@ impl Algorithm {
         }
     }
 
+    /// The library's word for it.
+    pub(crate) const fn of_jsonwebtoken(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+        }
+    }
+
     /// What a header or a key names, letter for letter (`nOnE` is nothing).
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {

@@ -4,16 +4,18 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RsaPublicKeyComponents,
 };
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::DecodingKey;
 
 use super::{Algorithm, PublicJwk};
 
-/// A key that verifies, parsed once and held. Whether it is one of ours or was admitted from
-/// elsewhere, it is a good one: nothing else makes this type.
+/// A key that verifies. Whether it is one of ours or was admitted from elsewhere, it is a good
+/// one: nothing else makes this type.
 #[derive(Clone)]
 pub struct VerifyingKey {
     kid: String,
     algorithm: Algorithm,
-    key: ParsedPublicKey,
+    key: DecodingKey,
     jwk: PublicJwk,
 }
 
@@ -31,25 +33,30 @@ impl VerifyingKey {
     pub(super) fn es256(x: &[u8], y: &[u8]) -> Option<Self> {
         // An uncompressed point (SEC 1 §2.3.3): 4, x, y.
         let point = [&[4], x, y].concat();
-        let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?;
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).ok()?;
+        let encoded = [x, y].map(|half| BASE64URL_NOPAD.encode(half));
+        let [x_text, y_text] = &encoded;
+        let key = DecodingKey::from_ec_components(x_text, y_text).ok()?;
         Some(Self::of(Algorithm::Es256, key, PublicJwk::es256(x, y)))
     }
 
     /// A point on Edwards25519.
     pub(super) fn eddsa(x: &[u8]) -> Option<Self> {
-        let key = ParsedPublicKey::new(&ED25519, x).ok()?;
+        ParsedPublicKey::new(&ED25519, x).ok()?;
+        let key = DecodingKey::from_ed_der(x);
         Some(Self::of(Algorithm::EdDsa, key, PublicJwk::eddsa(x)))
     }
 
     /// An RSA key; its sizes are checked by whoever calls.
     pub(super) fn rs256(n: &[u8], e: &[u8]) -> Option<Self> {
-        let key = RsaPublicKeyComponents { n, e }
+        RsaPublicKeyComponents { n, e }
             .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
             .ok()?;
+        let key = DecodingKey::from_rsa_raw_components(n, e);
         Some(Self::of(Algorithm::Rs256, key, PublicJwk::rs256(n, e)))
     }
 
-    fn of(algorithm: Algorithm, key: ParsedPublicKey, jwk: PublicJwk) -> Self {
+    fn of(algorithm: Algorithm, key: DecodingKey, jwk: PublicJwk) -> Self {
         let kid = jwk.thumbprint().to_owned();
         Self {
             kid,
@@ -90,9 +97,12 @@ impl VerifyingKey {
         &self.jwk
     }
 
-    /// Whether this is the key's signature of the message, in the form of JWS (RFC 7518).
+    /// Whether this is the key's signature of the message, in the form of JWS (RFC 7518). The
+    /// algorithm is the key's own, whatever the token says.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.key.verify_sig(message, signature).is_ok()
+        let signature = BASE64URL_NOPAD.encode(signature);
+        let algorithm = self.algorithm.of_jsonwebtoken();
+        jsonwebtoken::crypto::verify(&signature, message, &self.key, algorithm).unwrap_or(false)
     }
 }
