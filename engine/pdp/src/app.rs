@@ -214,6 +214,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
             "journal: {damaged}; it stays as it is: see `portreeve audit verify`"
         ));
     }
+    // Nobody was answered before the first record. Until then it is known of every proof of
+    // possession that it was not used.
+    let is_first_start = recovery.last_seq == 0 && recovery.damaged.is_none();
     let archive = Archive::new(store.clone());
     if let Err(error) = archive.keep(&loaded.contents, inputs.clock.now()).await {
         notes.push(not_archived(&error));
@@ -253,7 +256,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         keys,
         journal,
         signing,
-        proofs: Replays::new(PROOFS_REMEMBERED, now),
+        proofs: Replays::new(PROOFS_REMEMBERED, (!is_first_start).then_some(now)),
         status_lists: StatusLists::default(),
         revocations,
         refresh_key,
