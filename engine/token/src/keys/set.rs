@@ -12,6 +12,12 @@ use super::{PublicJwk, SigningKey, VerifyingKey};
 pub trait FindKey {
     /// The key of this name.
     fn find(&self, kid: &str) -> Option<&VerifyingKey>;
+
+    /// A key to hold a token against that names none: what is made up then takes as long as what
+    /// is not. None where nobody could learn anything from the time.
+    fn decoy(&self) -> Option<&VerifyingKey> {
+        None
+    }
 }
 
 /// Our own keys at one moment, immutable: a rotation swaps the set whole.
@@ -84,5 +90,9 @@ impl KeySet {
 impl FindKey for KeySet {
     fn find(&self, kid: &str) -> Option<&VerifyingKey> {
         Self::find(self, kid)
+    }
+
+    fn decoy(&self) -> Option<&VerifyingKey> {
+        Some(self.signer.verifying())
     }
 }

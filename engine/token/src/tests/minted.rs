@@ -1,5 +1,7 @@
 //! What is minted holds until it ends, and no longer.
 
+use std::cell::Cell;
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -7,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::claims::{ACCESS_TOKEN_TYP, Status, StatusReference};
 use crate::claims::{Actor, Confirmation, ContextClaim, LIFE_MAX_SECONDS, subject};
+use crate::keys::{FindKey, VerifyingKey};
 use crate::{Refusal, mint, verify};
 
 fn thumbprint() -> impl Strategy<Value = String> {
@@ -150,4 +153,30 @@ fn caps_and_leeway_cannot_be_raised() {
     check("issued in 6 s", [6, 0, 60], Err(Refusal::NotYet("iat")));
     check("ends before it is issued", [5, 0, 3], Err(Refusal::Life));
     check("ends before it begins", [0, 4, 4], Err(Refusal::Life));
+}
+
+/// Tells whether a made-up name of a key costs a signature as well.
+struct Watched(KeySet, Cell<u32>);
+
+impl FindKey for Watched {
+    fn find(&self, kid: &str) -> Option<&VerifyingKey> {
+        self.0.find(kid)
+    }
+
+    fn decoy(&self) -> Option<&VerifyingKey> {
+        self.1.set(self.1.get() + 1);
+        FindKey::decoy(&self.0)
+    }
+}
+
+#[test]
+fn t32_a_token_of_an_unknown_key_is_as_much_work_as_a_forged_one() {
+    let own = Watched(key_set(Algorithm::Es256), Cell::new(0));
+    let other = key_set(Algorithm::Es256);
+    let text = crate::mint(other.signer(), ACCESS_TOKEN_TYP, &good_claims()).unwrap();
+    let refused = verify(&text, &own, &expected(), now());
+    assert_eq!(refused.unwrap_err(), Refusal::UnknownKey);
+    assert_eq!(own.1.get(), 1);
+    let decoy = FindKey::decoy(&own.0).map(VerifyingKey::kid);
+    assert_eq!(decoy, Some(own.0.signer().id()));
 }
