@@ -236,7 +236,7 @@ fn x7_an_actors_token_is_the_clients_own_or_none() {
     let url = format!("http://{}", engine.address);
     let original = alices_token(&engine, &world.gateway, &json!({}));
     let mut intranet = Speaker::new(&engine, &world.intranet);
-    let own = intranet.own_token(&url, "tokens.exchange");
+    let own = intranet.own_token(&url, "tokens.introspect");
     let others = Speaker::new(&engine, &world.stranger).own_token(DOCS, "read");
     for (actor, status) in [(&own, 200), (&others, 400), (&original, 400)] {
         let actor = actor["access_token"].as_str().unwrap();

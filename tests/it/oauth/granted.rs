@@ -111,6 +111,22 @@ fn a_token_for_the_engine_itself_has_permissions_for_scopes() {
         (none.status, none.json()["error"].as_str()),
         (400, Some("invalid_scope"))
     );
+    // Who may do everything gets no token that makes what lives on after it.
+    let admin = Holder::new(&site, "admin", "root", &[]);
+    let mut speaker = Speaker::new(&engine, &admin);
+    let got = speaker.own_token(&url, "keys.write keys.read tokens.request tokens.exchange");
+    assert_eq!(got["scope"], "keys.read");
+    let wish = |scope| {
+        [
+            ("grant_type", "client_credentials"),
+            ("audience", url.as_str()),
+            ("scope", scope),
+        ]
+    };
+    let never = speaker.post("/oauth2/token", &wish("keys.write")).json();
+    assert_eq!(never["error"], "invalid_scope");
+    let why = never["error_description"].as_str().unwrap();
+    assert!(why.contains("keys.write"), "{why}");
     drop(engine);
     let records = journal(&site);
     let granted = records

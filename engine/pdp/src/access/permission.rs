@@ -62,6 +62,16 @@ permissions! {
 }
 
 impl Permission {
+    /// Whether a token may carry it, as a scope. Not what would let a token live on after its end:
+    /// making keys, and getting further tokens. That takes the key itself.
+    #[must_use]
+    pub const fn is_for_tokens(self) -> bool {
+        !matches!(
+            self,
+            Self::WriteKeys | Self::RequestTokens | Self::ExchangeTokens
+        )
+    }
+
     /// The permission of this name.
     #[must_use]
     pub fn from_action(action: &str) -> Option<Self> {
@@ -107,6 +117,13 @@ impl PermissionSet {
             .collect()
     }
 
+    /// Those of a token's scopes: see [`Permission::is_for_tokens`].
+    #[must_use]
+    pub fn of_scope(scope: &str) -> Self {
+        let named = Self::of_actions(scope.split(' '));
+        named.iter().filter(|one| one.is_for_tokens()).collect()
+    }
+
     /// What it holds, in the order of [`Permission::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         Permission::ALL
@@ -148,6 +165,13 @@ mod tests {
             assert!(!all.is_within(one));
             assert_eq!(one.and(all), one);
             assert_eq!(one.and(PermissionSet::default()), PermissionSet::default());
+            let scope = PermissionSet::of_scope(permission.action());
+            let wanted = if permission.is_for_tokens() {
+                one
+            } else {
+                PermissionSet::default()
+            };
+            assert_eq!(scope, wanted);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Holder {
     /// # Errors
     /// 403 when it is not.
     pub(crate) fn require(&self, permission: Permission) -> Result<(), Problem> {
-        let scopes = PermissionSet::of_actions(self.claims.scope.split(' '));
+        let scopes = PermissionSet::of_scope(&self.claims.scope);
         if scopes.contains(permission) {
             Ok(())
         } else {
@@ -131,7 +131,7 @@ pub(super) fn recognise(
     }
     // Of its own: nobody acts through it, and it is the service that the client is now.
     if subject == client.subject && claims.act.is_none() {
-        let scopes = PermissionSet::of_actions(claims.scope.split(' '));
+        let scopes = PermissionSet::of_scope(&claims.scope);
         return Ok(Presented::Client(client.narrowed(scopes)));
     }
     Ok(Presented::Holder(Box::new(Holder { subject, claims })))

@@ -20,7 +20,6 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     let scopes = scopes.ok_or_else(|| {
         OAuthError::invalid_scope("say what the token is to be good for, as `scope`")
     })?;
-    asked.proven.spend(app, now)?;
     let granted = if audience == app.public_url() {
         at_the_engine(asked, scopes).await?
     } else {
@@ -38,6 +37,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
             )),
             why => why.into(),
         })?;
+        asked.proven.spend(app, now)?;
         Decided {
             id: granted.token_id.clone(),
             scopes: granted.scopes.clone(),
@@ -81,15 +81,23 @@ struct Decided {
 async fn at_the_engine(asked: &Asked<'_>, scopes: Vec<Name>) -> Result<Decided, OAuthError> {
     let Asked { app, caller, .. } = *asked;
     let may = |scope: &Name| {
-        Permission::from_action(scope.as_str())
-            .is_some_and(|permission| app.keys.permits(caller, permission))
+        Permission::from_action(scope.as_str()).is_some_and(|permission| {
+            permission.is_for_tokens() && app.keys.permits(caller, permission)
+        })
     };
     let scopes: Vec<Name> = scopes.into_iter().filter(may).collect();
     if scopes.is_empty() {
-        return Err(OAuthError::invalid_scope(
-            "the key has none of the permissions that are asked for as `scope`",
-        ));
+        let never = Permission::ALL
+            .into_iter()
+            .filter(|permission| !permission.is_for_tokens())
+            .map(Permission::action);
+        return Err(OAuthError::invalid_scope(format!(
+            "the key has none of the permissions that are asked for as `scope`, of those that a \
+             token may have: {} need the key itself",
+            never.collect::<Vec<_>>().join(", ")
+        )));
     }
+    asked.proven.spend(app, asked.now)?;
     let id = uuid_v7(app, asked.now);
     let told = json!({
         "v": wire::record::RECORD_VERSION,
