@@ -20,6 +20,10 @@ use crate::access::Permission;
 use crate::administrator::{Answered, answer};
 use crate::app::App;
 
+/// Paths, as proofs name them.
+const EVALUATION: &str = "/access/v1/evaluation";
+const EVALUATIONS: &str = "/access/v1/evaluations";
+
 /// `POST /access/v1/evaluation` (AuthZEN §6).
 pub(super) async fn evaluation(
     State(app): State<Arc<App>>,
@@ -33,15 +37,7 @@ pub(super) async fn evaluation(
     let body = read_json(&app, request).await?;
     let mut incoming =
         wire::request::parse(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
-    if let Some(wish) = &mut incoming.request.context.token {
-        proof::bind(
-            &app,
-            (&headers, shown.as_ref()),
-            "/access/v1/evaluation",
-            wish,
-        )
-        .map_err(|error| Problem::malformed(error.description()))?;
-    }
+    bind(&app, (&headers, shown.as_ref()), EVALUATION, &mut incoming)?;
     let answered = answer(&app, &asker.caller, incoming, false, &id.to_text()).await?;
     json(&answered.view())
 }
@@ -55,13 +51,16 @@ pub(super) async fn evaluations(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::Evaluate)?;
+    let headers = request.headers().clone();
+    let shown = request.extensions().get::<Shown>().cloned();
     let body = read_json(&app, request).await?;
     let batch = wire::batch::parse(&body, app.settings.limits.batch).map_err(|why| match why {
         BatchError::Malformed(Malformed(why)) => Problem::malformed(why),
         BatchError::TooMany(..) | BatchError::TooLarge(..) => Problem::too_large(why.to_string()),
     })?;
     match batch {
-        Batch::Single(incoming) => {
+        Batch::Single(mut incoming) => {
+            bind(&app, (&headers, shown.as_ref()), EVALUATIONS, &mut incoming)?;
             let answered = answer(&app, &asker.caller, *incoming, false, &id.to_text()).await?;
             json(&answered.view())
         }
@@ -70,6 +69,20 @@ pub(super) async fn evaluations(
             let evaluations = answers.iter().map(Item::written).collect();
             json(&Evaluations { evaluations })
         }
+    }
+}
+
+/// Binds the token that is wished for with a question to the key that came with it.
+fn bind(
+    app: &App,
+    came: (&HeaderMap, Option<&Shown>),
+    path: &str,
+    incoming: &mut Incoming,
+) -> Result<(), Problem> {
+    match &mut incoming.request.context.token {
+        Some(wish) => proof::bind(app, came, path, wish)
+            .map_err(|error| Problem::malformed(error.description())),
+        None => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::Response;
-use domain::{Rung, Timestamp};
+use domain::{AccessRequest, Rung, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -19,11 +19,16 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::authn::Authenticated;
 use crate::http::authzen::{json as answer, read_json};
+use crate::http::client_certificate::Shown;
 use crate::http::guard::RequestId;
+use crate::http::oauth::proof;
 use crate::issuers::{self, External, NotBelieved};
 use crate::sessions::granting::{Grant, NoGrant, grant, refresh_in};
 use crate::sessions::name;
 use crate::sessions::opening::{self, NotOpened, Opened};
+
+/// Its path, as proofs name it.
+const PATH: &str = "/v1/sessions";
 
 const FORM: &str = r#"{"subject": {"type": …, "id": …} or "subject_token": …, "context": {"ip": …, "user_agent": …,
 "device": {…}, "assurance": {…}, "token": {"audience": …, "scope": …}}}"#;
@@ -50,10 +55,17 @@ pub(in crate::http) async fn open(
     request: Request,
 ) -> Result<Response, Problem> {
     asker.require(Permission::CreateSessions)?;
+    let headers = request.headers().clone();
+    let shown = request.extensions().get::<Shown>().cloned();
     let body = read_json(&app, request).await?;
+    let mut admitted = wanted(&app, &asker.caller, &body).await?.request;
+    if let Some(wish) = &mut admitted.context.token {
+        proof::bind(&app, (&headers, shown.as_ref()), PATH, wish)
+            .map_err(|error| Problem::malformed(error.description()))?;
+    }
     let request_id = request_id.to_text();
     // To its end, whether or not the client waits: half of it would be a session nobody has.
-    let work = async move { open_session(&app, &asker.caller, &body, &request_id).await };
+    let work = async move { open_session(&app, &asker.caller, admitted, &request_id).await };
     match tokio::spawn(work).await {
         Ok(done) => done,
         Err(error) => {
@@ -66,10 +78,9 @@ pub(in crate::http) async fn open(
 async fn open_session(
     app: &App,
     caller: &Caller,
-    body: &[u8],
+    request: AccessRequest,
     request_id: &str,
 ) -> Result<Response, Problem> {
-    let Admitted { request, .. } = wanted(app, caller, body).await?;
     let context = request.context.clone();
     let opened = opening::open(app, caller, request, request_id)
         .await
