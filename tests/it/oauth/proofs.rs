@@ -203,3 +203,106 @@ fn l6_the_token_of_an_answer_is_bound_to_the_callers_or_to_its_clients_key() {
         assert_eq!(ask(&question, None).status, 400, "{bad}");
     }
 }
+
+#[test]
+fn l6_the_tokens_of_a_session_and_of_a_batch_of_one_are_bound_as_well() {
+    let site = Site::new();
+    let gateway = Holder::new(&site, "gateway", "shop", &[]);
+    let engine = site.start();
+    let key = ClientKey::new();
+    let bound_to = json!({"jkt": key.jkt()});
+    let mut client = engine.client(&gateway.key);
+    let mut post = |path: &str, body: &Value, proof: Option<&str>| {
+        let mut headers = vec![("Content-Type", "application/json")];
+        headers.extend(proof.map(|proof| ("DPoP", proof)));
+        client.send("POST", path, &headers, body.to_string().as_bytes())
+    };
+
+    let path = "/v1/sessions";
+    let mut context = alice_reads()["context"].clone();
+    context["token"] = json!({"audience": DOCS, "scope": "read"});
+    let wish = json!({"subject": {"type": "User", "id": "alice"}, "context": context});
+    let proof = key.proof(&engine, path);
+    let opened = post(path, &wish, Some(&proof));
+    assert_eq!(opened.status, 201, "{}", opened.json());
+    let token = &opened.json()["token"];
+    assert_eq!(token["token_type"], "DPoP");
+    assert_eq!(claims(token)["cnf"], bound_to);
+    for (case, proof) in [
+        ("taken before", proof),
+        ("of another path", key.proof(&engine, TOKEN)),
+        ("no proof at all", "x".to_owned()),
+    ] {
+        assert_eq!(post(path, &wish, Some(&proof)).status, 400, "{case}");
+    }
+    let mut two_keys = wish.clone();
+    two_keys["context"]["token"]["cnf"] = json!({"jkt": ClientKey::new().jkt()});
+    let refused = post(path, &two_keys, Some(&key.proof(&engine, path)));
+    assert_eq!(refused.status, 400, "two keys");
+
+    // The refresh token is bound too: it needs a proof of the same key.
+    let mut speaker = Speaker::new(&engine, &gateway);
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", token["refresh_token"].as_str().unwrap()),
+    ];
+    assert_eq!(speaker.post(TOKEN, &refresh).status, 400);
+    speaker.proof = Some(key.proof(&engine, TOKEN));
+    assert_eq!(claims(&speaker.token(&refresh))["cnf"], bound_to);
+
+    let path = "/access/v1/evaluations";
+    let mut question = alice_reads();
+    question["context"]["token"] = json!({"audience": DOCS});
+    let answer = post(path, &question, Some(&key.proof(&engine, path))).json();
+    assert_eq!(claims(&answer["context"]["token"])["cnf"], bound_to);
+}
+
+#[test]
+fn a_proof_is_spent_for_what_is_granted_alone() {
+    let site = Site::new();
+    let service = Holder::new(&site, "service", "nightly-report", &[]);
+    let engine = site.start();
+    let mut speaker = Speaker::new(&engine, &service);
+    let proof = ClientKey::new().proof(&engine, TOKEN);
+    let wish = |scope| {
+        [
+            ("grant_type", "client_credentials"),
+            ("audience", DOCS),
+            ("scope", scope),
+        ]
+    };
+    speaker.proof = Some(proof.clone());
+    let refused = speaker.post(TOKEN, &wish("write"));
+    assert_eq!(refused.json()["error"], "invalid_scope");
+    speaker.proof = Some(proof.clone());
+    assert_eq!(speaker.token(&wish("read"))["token_type"], "DPoP");
+    speaker.proof = Some(proof);
+    let again = speaker.post(TOKEN, &wish("read"));
+    assert_eq!(again.json()["error"], "invalid_dpop_proof");
+}
+
+#[test]
+fn a_proof_that_was_used_is_used_after_a_restart_too() {
+    let site = Site::with("public_url = \"https://pdp.example\"\n");
+    let service = Holder::new(&site, "service", "nightly-report", &[]);
+    let engine = site.start();
+    let made: jiff::Timestamp = crate::harness::now().parse().unwrap();
+    let htu = format!("https://pdp.example{TOKEN}");
+    // By a clock that is a little ahead.
+    let changed = json!({"htu": htu, "iat": made.as_second() + 4});
+    let proof = ClientKey::new().proof_with(&engine, TOKEN, &changed);
+    let wish = [
+        ("grant_type", "client_credentials"),
+        ("audience", DOCS),
+        ("scope", "read"),
+    ];
+    let mut speaker = Speaker::new(&engine, &service);
+    speaker.proof = Some(proof.clone());
+    assert_eq!(speaker.token(&wish)["token_type"], "DPoP");
+    drop(engine);
+    let engine = site.start();
+    let mut speaker = Speaker::new(&engine, &service);
+    speaker.proof = Some(proof);
+    let again = speaker.post(TOKEN, &wish);
+    assert_eq!(again.json()["error"], "invalid_dpop_proof");
+}

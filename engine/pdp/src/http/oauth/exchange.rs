@@ -68,7 +68,6 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     };
     let derived = derive(&original, actor, asked.proven.confirmation(), now.seconds())
         .map_err(|why| OAuthError::invalid_request(format!("the subject token: {why}")))?;
-    asked.proven.spend(app, now)?;
 
     may_delegate(asked, &who, audience).await?;
     let wish = Wish {
@@ -78,6 +77,9 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         context: context_of(asked, &original),
     };
     let granted = weigh(app, caller, &wish, &scopes, asked.request_id, now).await?;
+    // Last, so that a proof is good for what is granted, and the memory of proofs for those whom
+    // the policies let through.
+    asked.proven.spend(app, now)?;
 
     let holder = Holder {
         subject: &who,

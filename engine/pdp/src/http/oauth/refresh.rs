@@ -41,7 +41,6 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         ));
     }
     let scopes = names(words.into_iter())?;
-    asked.proven.spend(app, now)?;
 
     let sessions = &app.settings.sessions;
     let wish = Wish {
@@ -63,6 +62,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         },
     };
     let granted = weigh(app, caller, &wish, &scopes, asked.request_id, now).await?;
+    asked.proven.spend(app, now)?;
     let refreshed = families::rotate(app, look, now).await?;
 
     let holder = Holder {
