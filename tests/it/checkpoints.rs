@@ -94,7 +94,7 @@ fn write_anew(site: &Site, change: impl Fn(u64, &str) -> Option<String>) {
         chain,
     };
     in_store(site, async |store| {
-        store.drain_decisions(&[], &until).await.unwrap();
+        store.drain_decisions(&[], &[], &until).await.unwrap();
         store.close().await;
     });
 }
