@@ -272,8 +272,8 @@ fn main() {
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let key = made["key"].as_str().unwrap().to_owned();
     let engine = start(&config);
+    let each = revocations / AT_ONCE;
     let found: Vec<Found> = std::thread::scope(|scope| {
-        let each = revocations / AT_ONCE;
         let running: Vec<_> = (0..AT_ONCE)
             .map(|_| scope.spawn(|| revoke(&engine.1, &key, each)))
             .collect();
