@@ -65,7 +65,8 @@ impl KeyCache {
         let inner = self.lock();
         let may_fetch = inner.may_fetch(now);
         let keys = inner.keys.as_ref().filter(|(_, fetched_at)| {
-            now.whole_seconds_since(*fetched_at) <= FRESH_SECONDS + self.stale_max_seconds
+            let apart = (now.millis() - fetched_at.millis()).abs();
+            apart <= (FRESH_SECONDS + self.stale_max_seconds).saturating_mul(1000)
         });
         let Some((keys, fetched_at)) = keys else {
             return if may_fetch {
@@ -75,9 +76,10 @@ impl KeyCache {
             };
         };
         let keys = Arc::clone(keys);
-        let is_stale = now.whole_seconds_since(*fetched_at) > FRESH_SECONDS;
+        // A clock that went back tells no age, so they count as old.
+        let is_stale = now < *fetched_at || now.whole_seconds_since(*fetched_at) > FRESH_SECONDS;
         let is_known = keys.find(kid).is_some();
-        let is_nobodys = inner.unknown.get(kid).is_some_and(|until| now < *until);
+        let is_nobodys = inner.is_nobodys(kid, now);
         if may_fetch && (is_stale || !is_known && !is_nobodys) {
             Plan::Fetch(Some(keys))
         } else {
@@ -96,7 +98,7 @@ impl KeyCache {
         inner.failures = 0;
         inner
             .unknown
-            .retain(|name, until| now < *until && keys.find(name).is_none());
+            .retain(|name, until| is_running(*until, now) && keys.find(name).is_none());
         if keys.find(kid).is_none() && inner.unknown.len() < UNKNOWN_MAX {
             inner
                 .unknown
@@ -123,7 +125,16 @@ impl KeyCache {
     }
 }
 
+/// Whether such a time has begun and is not over: one that a faster clock set is none.
+fn is_running(until: Timestamp, now: Timestamp) -> bool {
+    now < until && until <= now.plus_seconds(UNKNOWN_SECONDS)
+}
+
 impl Inner {
+    fn is_nobodys(&self, kid: &str, now: Timestamp) -> bool {
+        (self.unknown.get(kid)).is_some_and(|until| is_running(*until, now))
+    }
+
     fn may_fetch(&self, now: Timestamp) -> bool {
         let Some(tried_at) = self.tried_at else {
             return true;
@@ -186,6 +197,25 @@ mod tests {
         cache.begins(at(100));
         cache.fetched(keys(&["a", "b"]), "c", at(100));
         assert_eq!(told(&cache.plan("b", at(101))), "use");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_makes_no_keys_young_for_ever() {
+        let cache = KeyCache::new(3600);
+        cache.begins(at(100_000));
+        cache.fetched(keys(&["a"]), "b", at(100_000));
+        // A little behind: as good as old, and there to go on with.
+        assert_eq!(told(&cache.plan("a", at(99_000))), "fetch, or use");
+        // Far behind: they may be of any age.
+        assert_eq!(told(&cache.plan("a", at(0))), "fetch");
+        cache.begins(at(0));
+        cache.failed();
+        assert_eq!(told(&cache.plan("a", at(1))), "nothing");
+        cache.begins(at(60));
+        cache.fetched(keys(&["a"]), "a", at(60));
+        assert_eq!(told(&cache.plan("a", at(61))), "use");
+        // What was nobody's by the other clock is asked for anew.
+        assert_eq!(told(&cache.plan("b", at(90))), "fetch, or use");
     }
 
     #[test]
