@@ -123,7 +123,7 @@ fn a_step_up_lifts_its_session_and_is_learnt_once() {
 }
 
 /// A question of dave's that is answered `mfa`, whatever its score, until MFA was passed.
-fn dave_administers(session: &str) -> Value {
+pub(crate) fn dave_administers(session: &str) -> Value {
     let mut question = alice_reads();
     question["subject"]["id"] = json!("dave");
     question["action"]["name"] = json!("administer");
@@ -131,7 +131,7 @@ fn dave_administers(session: &str) -> Value {
     question
 }
 
-fn step_up_path(answer: &Value) -> String {
+pub(crate) fn step_up_path(answer: &Value) -> String {
     assert_eq!(answer["context"]["outcome"], "mfa", "{answer}");
     let id = answer["context"]["decision_id"].as_str().unwrap();
     format!("/v1/decisions/{id}/step-up")

@@ -49,6 +49,7 @@ impl Token {
             sub: &self.sub,
             client_id: &self.client,
             issued_at: NOW,
+            issued_to: &[],
         }
     }
 }

@@ -53,6 +53,7 @@ fn claims() -> Claims {
         act: None,
         original_jti: None,
         lineage: Vec::new(),
+        issued_to: Vec::new(),
         family_id: Some("fam_0199f3f05c5e7cc48d1e0b6a7f0d2a13".to_owned()),
         status: None,
         context: ContextClaim {

@@ -55,6 +55,10 @@ pub struct Claims {
     /// The `jti`s of the tokens between that one and this, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lineage: Vec<String>,
+    /// To which clients its ancestors were issued, and when, oldest first: what is taken back from
+    /// one of them is taken back from whoever it passed its tokens on to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issued_to: Vec<IssuedTo>,
     /// The family of refresh tokens that it was issued with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family_id: Option<String>,
@@ -102,6 +106,16 @@ impl Actor {
     pub fn depth(&self) -> usize {
         std::iter::successors(Some(self), |actor| actor.act.as_deref()).count()
     }
+}
+
+/// To whom an ancestor of a token was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuedTo {
+    /// The client.
+    pub client_id: String,
+    /// When, milliseconds since 1970: as exact as a revocation is.
+    pub at: i64,
 }
 
 /// Where a token stands in a status list (draft-ietf-oauth-status-list §6.2).

@@ -159,6 +159,14 @@ fn check_syntax(claims: &Claims) -> Result<(), Refusal> {
     if !claims.lineage.iter().all(|id| is_id(id)) {
         return Err(Refusal::Malformed("lineage"));
     }
+    // The first ancestor is `original_jti`, and those after it are in `lineage`.
+    if claims.issued_to.len() > DELEGATIONS_MAX + 1 {
+        return Err(Refusal::Delegated);
+    }
+    let is_moment = |at: i64| (0..=Timestamp::MAX.millis()).contains(&at);
+    if !(claims.issued_to.iter()).all(|to| is_id(&to.client_id) && is_moment(to.at)) {
+        return Err(Refusal::Malformed("issued_to"));
+    }
     let risk = claims.risk.as_deref();
     if risk.is_some_and(|risk| !matches!(risk, "LOW" | "MEDIUM" | "HIGH")) {
         return Err(Refusal::Malformed("risk"));

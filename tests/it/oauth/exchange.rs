@@ -6,6 +6,7 @@ use super::{
     ACCESS_TOKEN, DOCS, EXCHANGE, Holder, LEDGER, Speaker, WIKI, alices_token, claims, journal,
 };
 use crate::harness::{Engine, Response, Site};
+use crate::reload::own_policies;
 
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
@@ -130,6 +131,84 @@ fn x5_actors_nest_and_there_is_an_end_to_it() {
     }
     let refused = exchange(&mut intranet, &token, &[("audience", WIKI)]);
     assert_eq!(error(&refused), (400, "invalid_request".to_owned()));
+}
+
+/// B5, V9: what is taken back from a client is taken back from those it passed its tokens on to.
+#[test]
+fn what_a_client_lost_is_lost_to_whoever_derived_from_it() {
+    let world = World::new();
+    let (watcher, operator) = (world.site.key("gateway"), world.site.key("operator"));
+    let engine = world.site.start();
+    let original = alices_token(&engine, &world.gateway, &json!({}));
+    let mut intranet = Speaker::new(&engine, &world.intranet);
+    let once = granted(&exchange(&mut intranet, &original, &[("audience", WIKI)]));
+    let twice = granted(&exchange(&mut intranet, &once, &[("audience", LEDGER)]));
+    let lives = |token: &Value| {
+        let token = token["access_token"].as_str().unwrap();
+        crate::refreshing::is_active(&mut engine.client(&watcher), token)
+    };
+    assert!(
+        [&original, &once, &twice]
+            .map(lives)
+            .iter()
+            .all(|lives| *lives)
+    );
+    // The middle one takes along what came after it, and nothing before.
+    let mut operator = engine.client(&operator);
+    let mut revoke = |what: &Value| {
+        let answer = operator.post("/v1/revocations", what);
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.json());
+    };
+    let again = |intranet: &mut Speaker| exchange(intranet, &original, &[("audience", WIKI)]);
+    revoke(&json!({ "client": world.intranet.id }));
+    assert_eq!([&original, &once, &twice].map(lives), [true, false, false]);
+    let fresh = granted(&again(&mut intranet));
+    assert!(lives(&fresh), "given after that");
+    revoke(&json!({ "client": world.gateway.id }));
+    assert_eq!([&original, &fresh].map(lives), [false, false]);
+    assert_eq!(again(&mut intranet).status, 400);
+}
+
+/// L1: an old token does not grow with what its session proved later.
+#[test]
+fn a_step_up_of_a_session_lifts_no_token_from_before() {
+    let world = World::new();
+    let policies = own_policies(&world.site);
+    let policy = r#"@id("wiki-needs-mfa") @reason("A second factor.") @severity("low")
+        forbid (principal is User, action == Action::"read", resource == Audience::"https://wiki.example")
+        unless { context.assurance has mfa_age_seconds };"#;
+    std::fs::write(policies.join("99-wiki.cedar"), policy).unwrap();
+    let mut command = world.site.command();
+    let engine = Engine::start(command.env("PORTREEVE_POLICIES__DIR", &policies));
+    let mut client = engine.client(&world.gateway.key);
+    let opened = client.post(
+        "/v1/sessions",
+        &json!({ "subject": { "type": "User", "id": "dave" } }),
+    );
+    assert_eq!(opened.status, 201, "{}", opened.json());
+    let session = opened.json()["id"].clone();
+    let mut token = || {
+        let mut question = crate::harness::alice_reads();
+        question["subject"]["id"] = json!("dave");
+        question["context"]["session_id"] = session.clone();
+        question["context"]["token"] = json!({ "audience": DOCS });
+        let answer = client.ask(&question);
+        let token = answer["context"]["token"].clone();
+        assert!(token["access_token"].is_string(), "{answer}");
+        token
+    };
+    let before = token();
+    let mut client = engine.client(&world.gateway.key);
+    let administer = crate::sessions::dave_administers(session.as_str().unwrap());
+    let path = crate::sessions::step_up_path(&client.ask(&administer));
+    let lifted = client.post(&path, &json!({ "level": 3 })).json();
+    assert_eq!(lifted["session_lifted"], true);
+    let mut intranet = Speaker::new(&engine, &world.intranet);
+    let wiki = [("audience", WIKI), ("scope", "read")];
+    let refused = exchange(&mut intranet, &before, &wiki);
+    let wanted = "insufficient_user_authentication".to_owned();
+    assert_eq!(error(&refused), (400, wanted));
+    granted(&exchange(&mut intranet, &token(), &wiki));
 }
 
 /// Case, who asks, with which token, what else, status and error.

@@ -255,6 +255,7 @@ fn is_revoked(app: &App, family: &RefreshFamily, now: Timestamp) -> bool {
         sub: &token::claims::subject(subject.kind.as_str(), subject.id.as_str()),
         client_id: &family.client_id,
         issued_at: family.created_at,
+        issued_to: &[],
     };
     app.revocations.check(&lineage, now).is_some()
 }

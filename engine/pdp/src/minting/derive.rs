@@ -4,7 +4,8 @@
 //! whatever revokes the original revokes it too. Pure, so that a property test can say so.
 
 use token::Claims;
-use token::claims::{Actor, Confirmation, DELEGATIONS_MAX};
+use token::claims::{Actor, Confirmation, DELEGATIONS_MAX, IssuedTo};
+use token::revocation::issued_at;
 
 /// Longest life of a derived token, seconds (X4).
 pub(crate) const LIFE_MAX_SECONDS: i64 = 300;
@@ -18,10 +19,31 @@ pub(crate) struct Derived {
     pub(crate) original_jti: Option<String>,
     /// The `jti`s of those after the first, oldest first.
     pub(crate) lineage: Vec<String>,
+    /// To whom all of them were issued, and when: what is taken back from one of these clients is
+    /// taken back from those after it.
+    pub(crate) issued_to: Vec<IssuedTo>,
     /// Who acts, and who acted before.
     pub(crate) act: Actor,
     /// The key that it is bound to.
     pub(crate) cnf: Option<Confirmation>,
+}
+
+impl Derived {
+    /// Puts on a token what it takes over.
+    pub(crate) fn hand_down(self, original: Claims, claims: &mut Claims) {
+        claims.exp = self.exp;
+        // What is known of the subject is what the original said, not what came to be known since.
+        claims.acr = original.acr;
+        claims.auth_time = original.auth_time;
+        claims.sid = original.sid;
+        claims.family_id = original.family_id;
+        claims.context = original.context;
+        claims.original_jti = self.original_jti;
+        claims.lineage = self.lineage;
+        claims.issued_to = self.issued_to;
+        claims.act = Some(self.act);
+        claims.cnf = self.cnf;
+    }
 }
 
 /// The token was passed on as often as one may be.
@@ -49,6 +71,11 @@ pub(crate) fn derive(
         }
         None => original.jti.clone(),
     };
+    let mut issued_to = original.issued_to.clone();
+    issued_to.push(IssuedTo {
+        client_id: original.client_id.clone(),
+        at: issued_at(&original.jti, original.iat).millis(),
+    });
     if actor.depth() > DELEGATIONS_MAX || lineage.len() > DELEGATIONS_MAX {
         return Err(TooDeep);
     }
@@ -56,6 +83,7 @@ pub(crate) fn derive(
         exp: original.exp.min(now.saturating_add(LIFE_MAX_SECONDS)),
         original_jti: Some(original_jti),
         lineage,
+        issued_to,
         act: actor,
         cnf: original.cnf.clone().or(proven),
     })
@@ -76,11 +104,13 @@ pub(crate) fn narrowed<'a>(original: &'a str, requested: Option<&'a str>) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use domain::Timestamp;
     use proptest::collection::vec;
     use proptest::option;
     use proptest::prelude::*;
     use proptest::strategy::ValueTree as _;
     use token::claims::ContextClaim;
+    use token::revocation::{Entry, Kind, Lineage, Live, RevocationList as _, Seed};
 
     use super::*;
 
@@ -119,12 +149,66 @@ mod tests {
                 act,
                 lineage: original_jti.as_ref().map_or_else(Vec::new, |_| lineage),
                 original_jti,
+                issued_to: Vec::new(),
                 family_id: None,
                 status: None,
                 context: ContextClaim::default(),
                 risk: None,
             },
         )
+    }
+
+    const BEGIN: i64 = 1_795_215_660;
+
+    /// A token and what was derived from it, one after the other, each by a client of its own.
+    fn line(first: Claims, has_session: bool, waits: &[i64]) -> Vec<Claims> {
+        let jti = |millis: i64| {
+            let time = format!("{millis:012x}");
+            let (high, low) = time.split_at(8);
+            format!("{high}-{low}-7000-8000-000000000000")
+        };
+        let mut millis = BEGIN * 1000;
+        let mut line = vec![Claims {
+            jti: jti(millis),
+            iat: BEGIN,
+            exp: BEGIN + 900,
+            sid: has_session.then(|| "ses_1".to_owned()),
+            family_id: has_session.then(|| "f1".to_owned()),
+            act: None,
+            original_jti: None,
+            lineage: Vec::new(),
+            client_id: "client 0".to_owned(),
+            ..first
+        }];
+        for (number, wait) in (1..).zip(waits) {
+            let original = line.last().unwrap().clone();
+            // No two are of one moment, as with the engine's own ids.
+            millis += wait + 1;
+            let derived = derive(&original, actor(), None, millis / 1000).unwrap();
+            let mut claims = Claims {
+                jti: jti(millis),
+                iat: millis / 1000,
+                client_id: format!("client {number}"),
+                ..blank(&original)
+            };
+            derived.hand_down(original, &mut claims);
+            line.push(claims);
+        }
+        line
+    }
+
+    /// What a token has of itself before it takes anything over.
+    fn blank(of: &Claims) -> Claims {
+        Claims {
+            sid: None,
+            family_id: None,
+            original_jti: None,
+            lineage: Vec::new(),
+            issued_to: Vec::new(),
+            act: None,
+            cnf: None,
+            ..of.clone()
+        }
     }
 
     fn actor() -> Actor {
@@ -159,6 +243,47 @@ mod tests {
             prop_assert!(derived.act.depth() <= DELEGATIONS_MAX);
             prop_assert_eq!(derived.act.act.as_deref(), original.act.as_ref());
             prop_assert_eq!(derived.cnf, original.cnf.or(proven));
+        }
+
+        /// B5, V9: all kinds, up to any moment, at any place of the line.
+        #[test]
+        fn whatever_revokes_the_original_revokes_what_was_derived(
+            first in original(),
+            has_session in any::<bool>(),
+            waits in vec(0..200_000_i64, 1..=DELEGATIONS_MAX),
+            kind in 0..Kind::ALL.len(),
+            at in any::<proptest::sample::Index>(),
+            moment in -1000..900_000_i64,
+        ) {
+            let line = line(first, has_session, &waits);
+            let place = at.index(line.len());
+            let original = &line[place];
+            let before = Timestamp::from_millis(BEGIN * 1000 + moment);
+            let entry = match Kind::ALL[kind] {
+                Kind::Session => Entry::Session("ses_1".to_owned()),
+                Kind::Family => Entry::Family("f1".to_owned()),
+                Kind::Subject => Entry::SubjectNotBefore { subject: original.sub.clone(), before },
+                Kind::Client => {
+                    Entry::Client { client_id: original.client_id.clone(), before }
+                }
+                Kind::Issuer => Entry::IssuerEpoch { before },
+                Kind::Jti => Entry::Jti(original.jti.clone()),
+            };
+            let list = Live::new(Seed::new([7; 16]), 10);
+            list.put(&entry, Timestamp::MAX);
+            let is_revoked =
+                |claims: &Claims| list.check(&Lineage::of(claims), Timestamp::MAX).is_some();
+            let revoked: Vec<bool> = line.iter().map(is_revoked).collect();
+            for derived in &revoked[place..] {
+                prop_assert!(*derived || !revoked[place], "{entry:?}: {revoked:?} from {place}");
+            }
+            // And nothing that came before a client, or a token, is.
+            if matches!(entry, Entry::Jti(_) | Entry::Client { .. }) {
+                prop_assert!(!revoked[..place].contains(&true), "{entry:?}: {revoked:?}");
+            }
+            if matches!(entry, Entry::Jti(_)) {
+                prop_assert!(revoked[place]);
+            }
         }
 
         #[test]

@@ -87,6 +87,7 @@ pub(crate) fn draft(
         act: None,
         original_jti: None,
         lineage: Vec::new(),
+        issued_to: Vec::new(),
         family_id: None,
         status: None,
         context: ContextClaim::default(),

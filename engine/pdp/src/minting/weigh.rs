@@ -38,6 +38,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) properties: Attributes,
     /// What is known of the circumstances; who acts for the subject among it.
     pub(crate) context: RequestContext,
+    /// Whether what the session proved counts, and not only what the context says.
+    pub(crate) is_of_session: bool,
 }
 
 /// What the policies granted.
@@ -85,7 +87,7 @@ pub(crate) async fn weigh(
     };
     let mut request = question(app, wish, first)?;
     let named = sessions::name::find(app, caller, &mut request.context, now).await;
-    let signals = pip::gather(app, &request, &named, &snapshot, true, now).await;
+    let signals = pip::gather(app, &request, &named, &snapshot, wish.is_of_session, now).await;
     let mut decided = Vec::with_capacity(scopes.len());
     for scope in scopes {
         request.action.name = scope.clone();

@@ -70,6 +70,7 @@ pub(crate) async fn grant(
         audience: &wished.audience,
         properties: BTreeMap::new(),
         context: context.clone(),
+        is_of_session: true,
     };
     let granted = weigh(app, caller, &wish, scopes, request_id, now)
         .await

@@ -6,6 +6,7 @@ use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::sqlite::TokenStatusRow;
 use token::Claims;
+use token::claims::IssuedTo;
 use token::revocation::{Lineage, issued_at};
 use wire::record::RECORD_VERSION;
 
@@ -39,6 +40,8 @@ pub(super) struct Body<'a> {
     original_jti: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     lineage: Cow<'a, [String]>,
+    #[serde(default, skip_serializing_if = "<[IssuedTo]>::is_empty")]
+    issued_to: Cow<'a, [IssuedTo]>,
 }
 
 impl<'a> Body<'a> {
@@ -53,6 +56,7 @@ impl<'a> Body<'a> {
             family_id: optional(&claims.family_id),
             original_jti: optional(&claims.original_jti),
             lineage: Cow::Borrowed(&claims.lineage),
+            issued_to: Cow::Borrowed(&claims.issued_to),
         }
     }
 
@@ -66,6 +70,7 @@ impl<'a> Body<'a> {
             sub: &self.sub,
             client_id: &self.client_id,
             issued_at: issued_at(&self.token_id, self.iat),
+            issued_to: &self.issued_to,
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct Live {
 }
 
 /// What a token is held against the list by, hashed once for many checks: for those who watch
-/// over many tokens, at some 130 bytes each. Of one list alone.
+/// over many tokens, at some 160 bytes each. Of one list alone.
 #[derive(Clone, Debug)]
 pub struct Hashed {
     sid: Option<Key>,
@@ -44,7 +44,10 @@ pub struct Hashed {
     client: Key,
     /// Its own id and those of its ancestors.
     tokens: Box<[Key]>,
+    /// The clients of its ancestors, and when they got them.
+    issued_to: Box<[(Key, Timestamp)]>,
     issued_at: Timestamp,
+    began_at: Timestamp,
 }
 
 impl Live {
@@ -134,26 +137,29 @@ impl Live {
             family: lineage.family.map(key),
             client: key(lineage.client_id),
             tokens: tokens.map(key).collect(),
+            issued_to: (lineage.issued_to.iter())
+                .map(|to| (key(&to.client_id), Timestamp::from_millis(to.at)))
+                .collect(),
             issued_at: lineage.issued_at,
+            began_at: lineage.began_at(),
         }
     }
 
     /// Whether anything revokes it, as [`RevocationList::check`] would find.
     #[must_use]
     pub fn revokes(&self, hashed: &Hashed) -> bool {
-        let hit = |table: &Table, key: Key| {
-            !table.is_empty()
-                && table
-                    .get(key)
-                    .is_some_and(|mark| mark.covers(hashed.issued_at))
+        let hit_at = |table: &Table, key: Key, issued_at| {
+            !table.is_empty() && table.get(key).is_some_and(|mark| mark.covers(issued_at))
         };
+        let hit = |table, key| hit_at(table, key, hashed.began_at);
         hashed.sid.is_some_and(|key| hit(&self.sessions, key))
             || hit(&self.subjects, hashed.sub)
             || hashed.family.is_some_and(|key| hit(&self.families, key))
-            || hit(&self.clients, hashed.client)
+            || hit_at(&self.clients, hashed.client, hashed.issued_at)
+            || (hashed.issued_to.iter()).any(|(key, at)| hit_at(&self.clients, *key, *at))
             || self
                 .issuer_before()
-                .is_some_and(|before| hashed.issued_at <= before)
+                .is_some_and(|before| hashed.began_at <= before)
             || hashed.tokens.iter().any(|key| hit(&self.tokens, *key))
     }
 

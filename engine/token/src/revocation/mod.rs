@@ -21,7 +21,7 @@ mod tests;
 
 use domain::Timestamp;
 
-use crate::claims::Claims;
+use crate::claims::{Claims, IssuedTo};
 
 pub use breaker::{Breaker, BreakerState};
 pub use entry::{Entry, Kind, Lives};
@@ -49,6 +49,8 @@ pub struct Lineage<'a> {
     pub client_id: &'a str,
     /// When it was issued, for a token by [`issued_at`]; for a grant, when it began.
     pub issued_at: Timestamp,
+    /// To whom its ancestors were issued, and when.
+    pub issued_to: &'a [IssuedTo],
 }
 
 impl<'a> Lineage<'a> {
@@ -64,7 +66,15 @@ impl<'a> Lineage<'a> {
             sub: &claims.sub,
             client_id: &claims.client_id,
             issued_at: issued_at(&claims.jti, claims.iat),
+            issued_to: &claims.issued_to,
         }
+    }
+
+    /// When the first of its line was issued: what came out of that is no younger.
+    fn began_at(&self) -> Timestamp {
+        let ancestors = self.issued_to.iter();
+        let ancestors = ancestors.map(|to| Timestamp::from_millis(to.at));
+        ancestors.fold(self.issued_at, Timestamp::min)
     }
 }
 
@@ -117,7 +127,7 @@ pub enum RevokedBy {
     Issuer,
     /// It was.
     Token,
-    /// A token that it was exchanged from was.
+    /// A token that it was exchanged from was, or the client that had got that.
     Ancestor,
     /// It may be: who knows could not be asked.
     Unsure,
@@ -166,38 +176,44 @@ fn walk<E>(
     lineage: &Lineage<'_>,
     mut mark: impl FnMut(Kind, &str) -> Result<Option<Mark>, E>,
 ) -> Result<Option<RevokedBy>, E> {
-    let issued = lineage.issued_at;
-    let mut hit =
-        |kind, id: &str| mark(kind, id).map(|mark| mark.is_some_and(|mark| mark.covers(issued)));
+    let began = lineage.began_at();
+    let mut hit = |kind, id: &str, issued| {
+        mark(kind, id).map(|mark| mark.is_some_and(|mark| mark.covers(issued)))
+    };
     if let Some(sid) = lineage.sid
-        && hit(Kind::Session, sid)?
+        && hit(Kind::Session, sid, began)?
     {
         return Ok(Some(RevokedBy::Session));
     }
-    if hit(Kind::Subject, lineage.sub)? {
+    if hit(Kind::Subject, lineage.sub, began)? {
         return Ok(Some(RevokedBy::Subject));
     }
     if let Some(family) = lineage.family
-        && hit(Kind::Family, family)?
+        && hit(Kind::Family, family, began)?
     {
         return Ok(Some(RevokedBy::Family));
     }
-    if hit(Kind::Client, lineage.client_id)? {
+    if hit(Kind::Client, lineage.client_id, lineage.issued_at)? {
         return Ok(Some(RevokedBy::Client));
     }
-    if hit(Kind::Issuer, "")? {
+    for to in lineage.issued_to {
+        if hit(Kind::Client, &to.client_id, Timestamp::from_millis(to.at))? {
+            return Ok(Some(RevokedBy::Ancestor));
+        }
+    }
+    if hit(Kind::Issuer, "", began)? {
         return Ok(Some(RevokedBy::Issuer));
     }
-    if !lineage.jti.is_empty() && hit(Kind::Jti, lineage.jti)? {
+    if !lineage.jti.is_empty() && hit(Kind::Jti, lineage.jti, began)? {
         return Ok(Some(RevokedBy::Token));
     }
     if let Some(original) = lineage.original_jti
-        && hit(Kind::Jti, original)?
+        && hit(Kind::Jti, original, began)?
     {
         return Ok(Some(RevokedBy::Ancestor));
     }
     for ancestor in lineage.ancestors {
-        if hit(Kind::Jti, ancestor)? {
+        if hit(Kind::Jti, ancestor, began)? {
             return Ok(Some(RevokedBy::Ancestor));
         }
     }

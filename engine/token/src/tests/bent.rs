@@ -239,6 +239,24 @@ fn own_rows() -> Vec<(&'static str, Vec<Change>, &'static str)> {
             "delegated",
         ),
         (
+            "issued to six",
+            set(
+                "issued_to",
+                json!(vec![json!({"client_id": "x", "at": 1}); 6]),
+            ),
+            "delegated",
+        ),
+        (
+            "issued to nobody",
+            set("issued_to", json!([{"client_id": "", "at": 1}])),
+            "malformed_claim",
+        ),
+        (
+            "issued to somebody before 1970",
+            set("issued_to", json!([{"client_id": "x", "at": -1}])),
+            "malformed_claim",
+        ),
+        (
             "lineage as text",
             set("lineage", json!("1")),
             "malformed_claim",

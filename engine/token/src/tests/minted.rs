@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::claims::{ACCESS_TOKEN_TYP, Status, StatusReference};
-use crate::claims::{Actor, Confirmation, ContextClaim, LIFE_MAX_SECONDS, subject};
+use crate::claims::{Actor, Confirmation, ContextClaim, IssuedTo, LIFE_MAX_SECONDS, subject};
 use crate::keys::{FindKey, VerifyingKey};
 use crate::{Refusal, mint, verify};
 
@@ -49,6 +49,7 @@ prop_compose! {
         scope in vec("[a-z.:]{1,9}", 1..5),
         (cnf, act) in (option::of(confirmation()), option::of(actor())),
         (original_jti, lineage) in (option::of("[!-~]{1,40}"), vec("[!-~]{1,40}", 0..=4)),
+        clients in vec(("[!-~]{1,20}", 0..=NOW * 1000), 0..=5),
         (sid, family_id) in (option::of("ses_[a-z0-9]{1,20}"), option::of("[a-z0-9]{1,20}")),
         (auth_time, idx) in (option::of(0..=NOW), option::of(any::<u64>())),
         (ip, device_id) in (option::of(any::<std::net::IpAddr>()), option::of(".{1,20}")),
@@ -59,6 +60,7 @@ prop_compose! {
             iat: NOW - wait, nbf: NOW - wait, exp: NOW - wait + life.max(wait + 1),
             scope: scope.join(" "), acr: "urn:x".to_owned(),
             sid, auth_time, cnf, act, original_jti, lineage, family_id,
+            issued_to: clients.into_iter().map(|(client_id, at)| IssuedTo { client_id, at }).collect(),
             status: idx.map(|idx| Status {
                 status_list: StatusReference { idx, uri: "https://pdp.example/s/1".to_owned() },
             }),

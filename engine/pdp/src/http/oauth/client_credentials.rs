@@ -28,6 +28,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
             audience,
             properties: Attributes::new(),
             context: asked.own_context(),
+            is_of_session: false,
         };
         let weighed = weigh(app, caller, &wish, &scopes, asked.request_id, now).await;
         let granted = weighed.map_err(|why| match why {

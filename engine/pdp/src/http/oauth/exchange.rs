@@ -70,6 +70,8 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         .map_err(|why| OAuthError::invalid_request(format!("the subject token: {why}")))?;
 
     may_delegate(asked, &who, audience).await?;
+        // What its session proved later was not proven when this token was issued.
+        is_of_session: false,
     let wish = Wish {
         subject: &who,
         audience,
@@ -89,17 +91,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     };
     let scope = written(&granted.scopes);
     let mut claims = draft(app, granted.token_id, &holder, scope, 0, now);
-    claims.exp = derived.exp;
-    // What is known of the subject is what the original said, not what came to be known since.
-    claims.acr = original.acr;
-    claims.auth_time = original.auth_time;
-    claims.sid = original.sid;
-    claims.family_id = original.family_id;
-    claims.context = original.context;
-    claims.original_jti = derived.original_jti;
-    claims.lineage = derived.lineage;
-    claims.act = Some(derived.act);
-    claims.cnf = derived.cnf;
+    derived.hand_down(original, &mut claims);
     claims.risk = Some(granted.risk.as_str().to_owned());
     Ok(Issued {
         minted: sign(app, claims).await?,
@@ -204,6 +196,7 @@ async fn may_delegate(
     let wish = Wish {
         subject: &asked.caller.subject,
         audience,
+        is_of_session: false,
         properties: Attributes::from([
             ("subject_type".to_owned(), text(&who.kind)),
             ("subject_id".to_owned(), text(&who.id)),

@@ -54,6 +54,7 @@ pub(super) async fn translated(
         original_jti: None,
         lineage: Vec::new(),
         family_id: None,
+        issued_to: Vec::new(),
         status: None,
         context: ContextClaim::default(),
         risk: None,

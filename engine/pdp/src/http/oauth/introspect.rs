@@ -80,7 +80,7 @@ fn access_token(claims: &Claims) -> Value {
         _ => Map::new(),
     };
     // For the engine alone.
-    for own in ["context", "lineage", "family_id", "status"] {
+    for own in ["context", "lineage", "issued_to", "family_id", "status"] {
         body.remove(own);
     }
     body.insert("active".to_owned(), true.into());

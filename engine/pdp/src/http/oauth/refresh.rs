@@ -60,6 +60,7 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
                 .map(|acr| assurance_of(acr, birth.auth_time, sessions)),
             ..RequestContext::default()
         },
+        is_of_session: true,
     };
     let granted = weigh(app, caller, &wish, &scopes, asked.request_id, now).await?;
     asked.proven.spend(app, now)?;

@@ -41,6 +41,7 @@ fn plain(jti: &str) -> Lineage<'_> {
         client_id: "sk_11111111",
         issued_at: NOW,
     }
+        issued_to: &[],
 }
 
 #[test]
@@ -61,6 +62,7 @@ fn v9_each_kind_revokes_its_own_and_nothing_else() {
         client_id: "sk_22222222",
         issued_at: NOW,
     };
+        issued_to: &[],
     let of_subject = |subject: &str, before| Entry::SubjectNotBefore {
         subject: subject.to_owned(),
         before,

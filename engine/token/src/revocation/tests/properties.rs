@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::claims::IssuedTo;
+
 use super::*;
 
 /// What may happen to a list.
@@ -14,9 +16,11 @@ enum Step {
         life: i64,
         parent: Option<usize>,
     },
+    /// Up to so long ago, for what is revoked up to a moment.
     Revoke {
         kind: Kind,
         which: u8,
+        millis_ago: i64,
     },
     /// The same entry comes once more, from another engine or a restore.
     Repeat {
@@ -44,10 +48,13 @@ fn step() -> impl Strategy<Value = Step> {
             life,
             parent,
         });
-    let revoke = (0..Kind::ALL.len(), 0..3_u8).prop_map(|(kind, which)| Step::Revoke {
-        kind: Kind::ALL[kind],
-        which,
-    });
+    let ago = prop_oneof![Just(0), 0..1_000_000_i64];
+    let revoke =
+        (0..Kind::ALL.len(), 0..3_u8, ago).prop_map(|(kind, which, millis_ago)| Step::Revoke {
+            kind: Kind::ALL[kind],
+            which,
+            millis_ago,
+        });
     prop_oneof![
         5 => issue,
         2 => revoke,
@@ -62,6 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Issued {
     jti: String,
     ancestors: Vec<String>,
+    issued_to: Vec<IssuedTo>,
+    parent: Option<usize>,
     sid: String,
     sub: String,
     client: String,
@@ -108,13 +117,16 @@ proptest! {
             match step {
                 Step::Issue { session, subject, client, life, parent } => {
                     let tail = issued.len() as u64;
-                    let parent = parent.and_then(|parent| issued.get(parent)).cloned();
+                    let parent_at = parent.filter(|parent| *parent < issued.len());
+                    let parent = parent_at.map(|parent| issued[parent].clone());
                     let mut token = Issued {
                         jti: jti(now, tail),
                         ancestors: Vec::new(),
                         sid: format!("ses_{session}"),
                         sub: format!("User/{subject}"),
                         client: format!("sk_{client}"),
+                        issued_to: Vec::new(),
+                        parent: parent_at,
                         at: now,
                         end: now.plus_seconds(life),
                         revoked: false,
@@ -126,6 +138,11 @@ proptest! {
                         }
                         token.ancestors = parent.ancestors.clone();
                         token.ancestors.push(parent.jti.clone());
+                        token.issued_to = parent.issued_to.clone();
+                        token.issued_to.push(IssuedTo {
+                            client_id: parent.client.clone(),
+                            at: parent.at.millis(),
+                        });
                         token.end = token.end.min(parent.end);
                         token.sid = parent.sid.clone();
                         token.sub = parent.sub.clone();
@@ -138,13 +155,14 @@ proptest! {
                     }
                     issued.push(token);
                 }
-                Step::Revoke { kind, which } => {
+                Step::Revoke { kind, which, millis_ago } => {
+                    let before = Timestamp::from_millis(now.millis() - millis_ago);
                     let entry = match kind {
                         Kind::Session => Entry::Session(format!("ses_{which}")),
                         Kind::Family => Entry::Family(format!("family of ses_{which}")),
-                        Kind::Subject => Entry::SubjectNotBefore { subject: format!("User/{which}"), before: now },
-                        Kind::Client => Entry::Client { client_id: format!("sk_{which}"), before: now },
-                        Kind::Issuer => Entry::IssuerEpoch { before: now },
+                        Kind::Subject => Entry::SubjectNotBefore { subject: format!("User/{which}"), before },
+                        Kind::Client => Entry::Client { client_id: format!("sk_{which}"), before },
+                        Kind::Issuer => Entry::IssuerEpoch { before },
                         Kind::Jti => match issued.get(usize::from(which)) {
                             Some(token) => Entry::Jti(token.jti.clone()),
                             None => continue,
@@ -154,6 +172,11 @@ proptest! {
                     list.put(&entry, end);
                     for token in issued.iter_mut().filter(|token| token.is_of(&entry)) {
                         token.revoked = true;
+                    }
+                    // Whatever revokes a token revokes what came out of it; parents come first.
+                    for at in 0..issued.len() {
+                        let parent = issued[at].parent;
+                        issued[at].revoked |= parent.is_some_and(|parent| issued[parent].revoked);
                     }
                     stored.push((entry, end));
                     // Who revokes answers when this millisecond is over.
@@ -188,6 +211,7 @@ proptest! {
                     sub: &token.sub,
                     client_id: &token.client,
                     issued_at: issued_at(&token.jti, token.at.seconds()),
+                    issued_to: &token.issued_to,
                 };
                 prop_assert_eq!(list.revokes(&list.hashed(&lineage)), token.revoked);
                 prop_assert_eq!(list.check(&lineage, now).is_some(), token.revoked, "{:?} at {:?}", token, now);
