@@ -3,13 +3,18 @@
 //! fractions, and there are claims that we do not know.
 
 use domain::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::claims::Confirmation;
+use crate::claims::{Confirmation, is_scope, is_scope_word};
 use crate::jws::Jws;
 use crate::keys::FindKey;
 use crate::refusal::Refusal;
+use crate::strict_json::has_null;
 use crate::verify::{Times, is_confirmation};
+
+/// What the ids begin with that tokens of other issuers have here: no token of ours is called so.
+pub const JTI_PREFIX: &str = "ext_";
 
 /// Longest subject, or other name, bytes.
 const TEXT_BYTES_MAX: usize = 512;
@@ -23,6 +28,8 @@ pub struct ForeignExpected<'e> {
     pub issuer: &'e str,
     /// What it calls us: one of `aud`.
     pub audience: &'e str,
+    /// To whom else a token may have been issued (`azp`, `client_id`) that is for several.
+    pub parties: &'e [&'e str],
     /// Kinds that are taken (`typ`), for example `at+jwt` and `JWT`.
     pub kinds: &'e [&'e str],
     /// The claim that names the subject, for example `sub`.
@@ -50,10 +57,29 @@ pub struct Foreign {
     pub amr: Vec<String>,
     /// When the subject authenticated, seconds.
     pub auth_time: Option<i64>,
-    /// Scopes, as they stand.
+    /// Scopes (`scope`, or `scp`), as they stand; empty where it says that it has none. None where
+    /// it says nothing of them.
     pub scope: Option<String>,
+    /// Who alone may act for the subject (RFC 8693 §4.4).
+    pub may_act: Option<MayAct>,
     /// The key that must be proven with it.
     pub cnf: Option<Confirmation>,
+}
+
+/// Who may act for the subject. A member that is not known would narrow it further, so there is
+/// none.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MayAct {
+    /// By its subject.
+    #[serde(default)]
+    pub sub: Option<String>,
+    /// By its client.
+    #[serde(default)]
+    pub client_id: Option<String>,
+    /// Who calls it so.
+    #[serde(default)]
+    pub iss: Option<String>,
 }
 
 /// Verifies a token of another issuer.
@@ -77,6 +103,17 @@ pub fn verify_foreign(
     if !audiences.contains(&expected.audience) {
         return Err(Refusal::Audience);
     }
+    if audiences.iter().any(|other| *other != expected.audience) {
+        check_party(&claims, expected)?;
+    }
+    // A security event (RFC 8417), for example of a logout, whatever its `typ`.
+    if claims.contains_key("events") {
+        return Err(Refusal::Purpose("events"));
+    }
+    // Who acts there means nothing here, and may not be forgotten either.
+    if claims.contains_key("act") {
+        return Err(Refusal::Delegated);
+    }
     let times = Times {
         exp: time(&claims, "exp")?.ok_or(Refusal::Missing("exp"))?,
         nbf: time(&claims, "nbf")?,
@@ -97,6 +134,13 @@ pub fn verify_foreign(
                 .ok_or(Refusal::Malformed("cnf"))?,
         ),
     };
+    let may_act = match claims.get("may_act") {
+        None => None,
+        Some(claim) if has_null(claim) => return Err(Refusal::Malformed("may_act")),
+        Some(claim) => {
+            Some(serde_json::from_value(claim.clone()).map_err(|_| Refusal::Malformed("may_act"))?)
+        }
+    };
     let amr = match claims.get("amr") {
         None => Vec::new(),
         Some(list) => texts(list).ok_or(Refusal::Malformed("amr"))?,
@@ -110,8 +154,23 @@ pub fn verify_foreign(
         amr: amr.into_iter().map(str::to_owned).collect(),
         auth_time: time(&claims, "auth_time")?,
         scope: scope(&claims)?,
+        may_act,
         cnf,
     })
+}
+
+/// A token for several was handed to one of them. Where that is not us, or somebody who is known
+/// to hand them on, it is another's (OpenID Connect Core §3.1.3.7, RFC 9068 §2.2).
+fn check_party(claims: &Map<String, Value>, expected: &ForeignExpected<'_>) -> Result<(), Refusal> {
+    let parties = [optional(claims, "azp")?, optional(claims, "client_id")?];
+    let is_taken =
+        |party: &String| party == expected.audience || expected.parties.contains(&party.as_str());
+    let mut parties = parties.iter().flatten().peekable();
+    if parties.peek().is_some() && parties.all(is_taken) {
+        Ok(())
+    } else {
+        Err(Refusal::Party)
+    }
 }
 
 fn name(claim: &Value) -> Option<&str> {
@@ -140,14 +199,31 @@ fn optional(claims: &Map<String, Value>, of: &'static str) -> Result<Option<Stri
     Ok(Some(text.to_owned()))
 }
 
-/// Scopes grow with what somebody may do, so only the token's own size limits them. An empty one
-/// is none.
+/// Scopes grow with what somebody may do, so only the token's own size limits them. `scp` is what
+/// some issuers call them, as text or as a list; both would be two opinions.
 fn scope(claims: &Map<String, Value>) -> Result<Option<String>, Refusal> {
-    match claims.get("scope") {
-        None => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) if crate::claims::is_scope(text) => Ok(Some(text.clone())),
-        Some(_) => Err(Refusal::Malformed("scope")),
+    let (name, claim) = match (claims.get("scope"), claims.get("scp")) {
+        (None, None) => return Ok(None),
+        (Some(claim), None) => ("scope", claim),
+        (None, Some(claim)) => ("scp", claim),
+        (Some(_), Some(_)) => return Err(Refusal::Malformed("scp")),
+    };
+    let text = match claim {
+        Value::String(text) => text.clone(),
+        Value::Array(words) if name == "scp" => {
+            let words: Option<Vec<&str>> = words.iter().map(Value::as_str).collect();
+            let words = words.ok_or(Refusal::Malformed(name))?;
+            if !words.iter().all(|word| is_scope_word(word)) {
+                return Err(Refusal::Malformed(name));
+            }
+            words.join(" ")
+        }
+        _ => return Err(Refusal::Malformed(name)),
+    };
+    if text.is_empty() || is_scope(&text) {
+        Ok(Some(text))
+    } else {
+        Err(Refusal::Malformed(name))
     }
 }
 

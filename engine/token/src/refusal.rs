@@ -54,6 +54,12 @@ pub enum Refusal {
     /// For another service (L4, T30).
     #[error("`aud` does not name this service")]
     Audience,
+    /// For several services, and issued to none that is known: it may be another's login.
+    #[error("`aud` names several, and neither `azp` nor `client_id` one that is taken")]
+    Party,
+    /// Signed by the right key, and no access token: it says something else than who somebody is.
+    #[error("`{0}` makes it another kind of token")]
+    Purpose(&'static str),
     /// Its time is over (J3).
     #[error("expired")]
     Expired,
@@ -87,6 +93,8 @@ impl Refusal {
             Self::Malformed(_) => "malformed_claim",
             Self::Issuer => "iss",
             Self::Audience => "aud",
+            Self::Party => "azp",
+            Self::Purpose(_) => "purpose",
             Self::Expired => "expired",
             Self::NotYet(_) => "not_yet",
             Self::Life => "life",

@@ -12,17 +12,22 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use domain::{Assurance, EntityRef, Level, Timestamp};
-use token::claims::Confirmation;
+use token::certificate::thumbprint;
+use token::claims::{Confirmation, subject};
+use token::foreign::{JTI_PREFIX, MayAct};
 use token::jws::{claimed_issuer, key_id};
 use token::keys::{Admitted, FindKey as _, admit_jwks};
+use token::revocation::{Lineage, RevokedBy};
 use token::{ForeignExpected, Refusal, verify_foreign};
 use tokio::sync::Mutex;
 
+use crate::access::Caller;
 use crate::app::App;
 use crate::outbound::Outbound;
 use crate::settings::SessionSettings;
 use cache::{KeyCache, Plan};
 
+pub(crate) use settings::LIFE_MAX_SECONDS;
 pub use settings::{IssuerSettings, RawIssuer, Source};
 
 /// How far the clocks of issuers may be from ours, seconds.
@@ -46,6 +51,12 @@ pub enum NotBelieved {
     /// What it calls the subject cannot be the name of one.
     #[error("the subject {0}")]
     Subject(domain::NameError),
+    /// Somebody else may act for the subject, and not who presents it (RFC 8693 §4.4).
+    #[error("`may_act` names another than who presents it")]
+    Actor,
+    /// It, or what its subject was given, was taken back.
+    #[error("revoked by {}", .0.as_str())]
+    Revoked(RevokedBy),
 }
 
 /// What a foreign token says.
@@ -64,14 +75,19 @@ pub struct External {
     pub amr: Vec<String>,
     /// When the subject authenticated.
     pub auth_time: Option<Timestamp>,
-    /// The token's id with its issuer, if it has one.
-    pub jti: Option<String>,
-    /// Issued at, seconds.
-    pub iat: i64,
+    /// What the token is called here: the same for all forms of one token, and told from the
+    /// tokens of other issuers and from ours.
+    pub id: String,
+    /// When it was issued, at the earliest: its issuer's clock may be ahead of ours, and what was
+    /// issued before a revocation must not pass for later.
+    pub issued_at: Timestamp,
     /// Expiry, seconds.
     pub exp: i64,
-    /// Scopes, as they stand.
+    /// What it may be exchanged for, as the policies call it (`scopes`); empty for nothing. None:
+    /// it says nothing of it.
     pub scope: Option<String>,
+    /// Who alone may act for the subject.
+    pub may_act: Option<MayAct>,
     /// The key that must be proven with it: whoever takes it demands the proof (L6).
     pub cnf: Option<Confirmation>,
 }
@@ -141,6 +157,7 @@ impl Issuers {
         let issuer = self.0.get(&name).ok_or(NotBelieved::Stranger)?;
         let settings = &issuer.settings;
         let kinds: Vec<&str> = settings.kinds.iter().map(String::as_str).collect();
+        let parties: Vec<&str> = settings.parties.iter().map(String::as_str).collect();
         // What is no token in the first place makes nobody fetch anything.
         let kid = key_id(text, &kinds)?;
         let keys = issuer.keys_for(&kid, outbound, now).await;
@@ -148,6 +165,7 @@ impl Issuers {
         let expected = ForeignExpected {
             issuer: &settings.issuer,
             audience: &settings.audience,
+            parties: &parties,
             kinds: &kinds,
             subject_claim: &settings.subject_claim,
             leeway_seconds: LEEWAY_SECONDS,
@@ -167,6 +185,9 @@ impl Issuers {
             .filter_map(|name| sessions.acr_levels.get(name).copied())
             .max()
             .unwrap_or(Level::None);
+        let id = id_of(&name, foreign.jti.as_deref(), text);
+        let scope = foreign.scope.map(|scope| settings.translated(&scope));
+        let iat = Timestamp::from_seconds(foreign.iat).min(now);
         Ok(External {
             issuer: name,
             subject,
@@ -174,24 +195,88 @@ impl Issuers {
             acr: foreign.acr,
             amr: foreign.amr,
             auth_time,
-            jti: foreign.jti,
-            iat: foreign.iat,
+            id,
+            issued_at: iat.plus_seconds(-LEEWAY_SECONDS.cast_signed()),
             exp: foreign.exp,
-            scope: foreign.scope,
+            scope,
+            may_act: foreign.may_act,
             cnf: foreign.cnf,
         })
     }
 }
 
-/// Verifies a foreign token by the engine's settings.
+/// What a token is called here. What is signed names it where its issuer gives it no name: a
+/// signature can be written in more than one way (ECDSA takes its `s` with either sign), and what
+/// was revoked must not come back under another name.
+fn id_of(issuer: &str, jti: Option<&str>, text: &str) -> String {
+    let signed = text.rsplit_once('.').map_or(text, |(signed, _)| signed);
+    let id = format!("{issuer} {}", jti.unwrap_or(signed));
+    format!("{JTI_PREFIX}{}", thumbprint(id.as_bytes()))
+}
+
+impl External {
+    /// Its subject, as `sub` of our tokens says it.
+    pub(crate) fn sub(&self) -> String {
+        subject(self.subject.kind.as_str(), self.subject.id.as_str())
+    }
+
+    /// What revokes it, or what this client was given.
+    fn revoked_by(&self, app: &App, client_id: &str, now: Timestamp) -> Option<RevokedBy> {
+        let lineage = Lineage {
+            jti: &self.id,
+            original_jti: None,
+            ancestors: &[],
+            family: None,
+            sid: None,
+            sub: &self.sub(),
+            client_id,
+            issued_at: self.issued_at,
+            issued_to: &[],
+        };
+        app.revocations.check(&lineage, now)
+    }
+}
+
+/// Whether it names a client of ours, in our words: those of its issuer mean nothing here.
+fn names(may_act: &MayAct, caller: &Caller, public_url: &str) -> bool {
+    let MayAct {
+        sub,
+        client_id,
+        iss,
+    } = may_act;
+    let own = subject(caller.subject.kind.as_str(), caller.subject.id.as_str());
+    let is_client = |id: &str| id == caller.client_id;
+    (sub.is_some() || client_id.is_some())
+        && (sub.as_deref()).is_none_or(|sub| is_client(sub) || sub == own)
+        && client_id.as_deref().is_none_or(is_client)
+        && iss.as_deref().is_none_or(|iss| iss == public_url)
+}
+
+/// Verifies a foreign token that a client presents by the engine's settings, and holds it against
+/// what was revoked: the one way in, whatever it is presented for.
 ///
 /// # Errors
 /// Why it is not believed.
-pub async fn verify(app: &App, text: &str, now: Timestamp) -> Result<External, NotBelieved> {
+pub async fn verify(
+    app: &App,
+    caller: &Caller,
+    text: &str,
+    now: Timestamp,
+) -> Result<External, NotBelieved> {
     let verified = app
         .issuers
         .verify(text, &app.outbound, &app.settings.sessions, now)
-        .await;
+        .await
+        .and_then(|external| {
+            let may_act = external.may_act.as_ref();
+            if may_act.is_some_and(|may_act| !names(may_act, caller, app.public_url())) {
+                return Err(NotBelieved::Actor);
+            }
+            match external.revoked_by(app, &caller.client_id, now) {
+                Some(by) => Err(NotBelieved::Revoked(by)),
+                None => Ok(external),
+            }
+        });
     if let Err(why) = &verified {
         tracing::info!(%why, "a token of another issuer is not believed");
     }

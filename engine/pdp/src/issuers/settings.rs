@@ -1,14 +1,16 @@
 //! `[[issuers]]`: whose tokens are believed besides our own.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use domain::Name;
 use serde::Deserialize;
+use token::claims::is_scope_word;
 
 use crate::outbound::{Allowed, is_callable};
 
 /// Longest life of a foreign token that may be set, seconds.
-const LIFE_MAX_SECONDS: u64 = 24 * 3600;
+pub(crate) const LIFE_MAX_SECONDS: u64 = 24 * 3600;
 /// Longest time for which keys may be kept while their source fails, seconds.
 const STALE_MAX_SECONDS: u64 = 7 * 24 * 3600;
 
@@ -26,6 +28,10 @@ pub struct RawIssuer {
     subject_type: String,
     #[serde(default = "subject_claim")]
     subject_claim: String,
+    #[serde(default)]
+    azp: Vec<String>,
+    #[serde(default)]
+    scopes: Option<BTreeMap<String, Vec<String>>>,
     #[serde(default = "hour")]
     life_max_seconds: u64,
     #[serde(default = "hour")]
@@ -72,10 +78,29 @@ pub struct IssuerSettings {
     pub subject_type: Name,
     /// The claim that names the subject.
     pub subject_claim: String,
+    /// Its clients whose tokens are taken although they are for others as well (`azp`).
+    pub parties: Vec<String>,
+    /// What each of its scopes is here. None: the same word.
+    pub scopes: Option<BTreeMap<String, Vec<String>>>,
     /// Longest life of its tokens, seconds.
     pub life_max_seconds: u64,
     /// For how long its keys are trusted while they cannot be fetched, seconds.
     pub stale_max_seconds: u64,
+}
+
+impl IssuerSettings {
+    /// What scopes of this issuer are here. Where the settings say what its words mean, one that
+    /// they leave out means nothing.
+    pub(super) fn translated(&self, scope: &str) -> String {
+        let Some(meanings) = &self.scopes else {
+            return scope.to_owned();
+        };
+        let ours = scope.split(' ').filter_map(|word| meanings.get(word));
+        let mut words: Vec<&str> = ours.flatten().map(String::as_str).collect();
+        words.sort_unstable();
+        words.dedup();
+        words.join(" ")
+    }
 }
 
 impl RawIssuer {
@@ -136,6 +161,13 @@ impl RawIssuer {
                 faults.push(format!("`typ` `{typ}` is not that of an access token"));
             }
         }
+        if self.azp.iter().any(String::is_empty) {
+            faults.push("`azp` has a client without a name".to_owned());
+        }
+        let ours = self.scopes.iter().flat_map(BTreeMap::values).flatten();
+        for word in ours.filter(|word| !is_scope_word(word)) {
+            faults.push(format!("`scopes` gives `{word}`, which is no scope"));
+        }
         let subject_type = Name::new(self.subject_type.as_str());
         if let Err(why) = &subject_type {
             faults.push(format!("`subject_type` {why}"));
@@ -160,6 +192,8 @@ impl RawIssuer {
                 kinds: self.typ,
                 subject_type,
                 subject_claim: self.subject_claim,
+                parties: self.azp,
+                scopes: self.scopes,
                 life_max_seconds: self.life_max_seconds,
                 stale_max_seconds: self.stale_max_seconds,
             }),
@@ -184,6 +218,34 @@ mod tests {
     }
 
     #[test]
+    fn scopes_of_an_issuer_are_words_of_its_own_where_the_settings_say_so() {
+        let settings = |more: &str| {
+            let text = format!(
+                "issuer = 'https://idp.example'\naudience = 'pdp'\njwks_file = 'x'\n{more}"
+            );
+            let raw: RawIssuer = toml::from_str(&text).unwrap();
+            raw.check(&[]).unwrap()
+        };
+        let same = settings("");
+        let other = settings("scopes = { 'docs.ro' = ['read'], 'docs.rw' = ['read', 'write'] }");
+        let none = settings("scopes = {}");
+        for (scope, as_it_is, mapped) in [
+            ("read", "read", ""),
+            ("docs.ro", "docs.ro", "read"),
+            (
+                "docs.rw docs.ro write2",
+                "docs.rw docs.ro write2",
+                "read write",
+            ),
+            ("", "", ""),
+        ] {
+            assert_eq!(same.translated(scope), as_it_is);
+            assert_eq!(other.translated(scope), mapped);
+            assert_eq!(none.translated(scope), "");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_an_issuer_is_said() {
         let good = "[[issuers]]\nissuer = 'https://idp.example'\naudience = 'pdp'\n";
         let url = format!("{good}jwks_uri = 'https://idp.example/keys'\n");
@@ -198,6 +260,8 @@ mod tests {
             (format!("{good}jwks_uri = 'x'"), "https"),
             (format!("{url}typ = []"), "`typ`"),
             (format!("{url}typ = ['application/DPoP+jwt']"), "`typ`"),
+            (format!("{url}azp = ['']"), "`azp`"),
+            (format!("{url}scopes = {{ a = ['b c'] }}"), "`scopes`"),
             (format!("{url}life_max_seconds = 0"), "life_max_seconds"),
             (format!("{url}subject_type = ''"), "subject_type"),
             (format!("{url}{url}"), "twice"),

@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 
 use crate::app::App;
 use crate::inputs::Randomness;
+use crate::issuers;
 use crate::settings::Settings;
 
 pub use meters::Meters;
@@ -113,6 +114,8 @@ impl Revocations {
             leeway_seconds: LEEWAY_SECONDS,
             family_seconds: seconds(settings.refresh.ttl).max(families),
             session_seconds: seconds(settings.sessions.absolute).max(SESSION_MAX_SECONDS),
+            // As above: an issuer may be given longer lives later.
+            foreign_seconds: seconds(Duration::from_secs(issuers::LIFE_MAX_SECONDS)),
         };
         let list = Live::new(Seed::new(seed), settings.limits.revocations);
         let restored = Self {

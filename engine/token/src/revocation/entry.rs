@@ -3,6 +3,7 @@
 use domain::Timestamp;
 
 use crate::claims::LIFE_MAX_SECONDS;
+use crate::foreign::JTI_PREFIX;
 
 /// What is revoked.
 ///
@@ -152,6 +153,8 @@ pub struct Lives {
     pub family_seconds: i64,
     /// A session from its beginning to its absolute end.
     pub session_seconds: i64,
+    /// A token of another issuer.
+    pub foreign_seconds: i64,
 }
 
 impl Lives {
@@ -178,7 +181,17 @@ impl Lives {
         let from = entry.before().map_or(now, |before| before.max(now));
         match ends_at {
             Some(ends_at) => ends_at.max(now).plus_seconds(self.last_token_seconds()),
-            None => from.plus_seconds(self.seconds(entry.kind())),
+            None => from.plus_seconds(self.seconds(entry.kind()).max(self.of_foreign(entry))),
+        }
+    }
+
+    /// A token of another issuer lives as long as that issuer says.
+    fn of_foreign(&self, entry: &Entry) -> i64 {
+        match entry {
+            Entry::Jti(id) if id.starts_with(JTI_PREFIX) => {
+                self.foreign_seconds.saturating_add(self.leeway_seconds)
+            }
+            _ => 0,
         }
     }
 

@@ -290,6 +290,7 @@ fn foreign() -> ForeignExpected<'static> {
     ForeignExpected {
         issuer: ISSUER,
         audience: "ledger",
+        parties: &["spa"],
         kinds: &["at+jwt", "JWT"],
         subject_claim: "sub",
         leeway_seconds: 0,
@@ -406,8 +407,30 @@ fn foreign_tokens_may_say_what_their_standards_leave_open() {
         let text = bend(&good(), changes);
         signed(keys.signer(), &header.to_string(), text.as_bytes())
     };
+    let several = ("aud", Some(json!(["x", "ledger"])));
     for (name, changes) in [
-        ("aud as a list", vec![("aud", Some(json!(["x", "ledger"])))]),
+        ("aud as a list", vec![("aud", Some(json!(["ledger"])))]),
+        (
+            "several, and issued to us",
+            vec![
+                several.clone(),
+                ("azp", Some(json!("ledger"))),
+                ("client_id", None),
+            ],
+        ),
+        (
+            "several, and issued to one that is taken",
+            vec![several.clone(), ("client_id", Some(json!("spa")))],
+        ),
+        (
+            "one, and issued to anybody",
+            vec![("azp", Some(json!("x")))],
+        ),
+        ("scp", vec![("scope", None), ("scp", Some(json!(["read"])))]),
+        (
+            "may_act",
+            vec![("may_act", Some(json!({"sub": "x", "iss": ISSUER})))],
+        ),
         ("no nbf, no jti", vec![("nbf", None), ("jti", None)]),
         ("fractions", vec![("exp", Some(json!(NOW as f64 + 60.5)))]),
         (
@@ -433,6 +456,55 @@ fn foreign_tokens_may_say_what_their_standards_leave_open() {
         (
             "aud as a mixed list",
             vec![("aud", Some(json!(["ledger", 1])))],
+            "malformed_claim",
+        ),
+        (
+            "several, and issued to nobody",
+            vec![several.clone(), ("client_id", None)],
+            "azp",
+        ),
+        (
+            "several, and issued to another",
+            vec![several.clone(), ("azp", Some(json!("ledger")))],
+            "azp",
+        ),
+        (
+            "a logout token",
+            vec![(
+                "events",
+                Some(json!({"http://schemas.openid.net/event/backchannel-logout": {}})),
+            )],
+            "purpose",
+        ),
+        (
+            "somebody acts",
+            vec![("act", Some(json!({"sub": "x"})))],
+            "delegated",
+        ),
+        ("act null", vec![("act", Some(json!(null)))], "delegated"),
+        (
+            "may_act as text",
+            vec![("may_act", Some(json!("x")))],
+            "malformed_claim",
+        ),
+        (
+            "may_act null",
+            vec![("may_act", Some(json!({"sub": null})))],
+            "malformed_claim",
+        ),
+        (
+            "may_act with more",
+            vec![("may_act", Some(json!({"sub": "x", "from": "10.0.0.0/8"})))],
+            "malformed_claim",
+        ),
+        (
+            "scopes twice",
+            vec![("scp", Some(json!("read")))],
+            "malformed_claim",
+        ),
+        (
+            "scp of blanks",
+            vec![("scope", None), ("scp", Some(json!(["a b"])))],
             "malformed_claim",
         ),
         ("no subject", vec![("sub", None)], "missing_claim"),

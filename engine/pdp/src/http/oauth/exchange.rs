@@ -5,7 +5,6 @@ use domain::value::Attributes;
 use domain::{DeviceClaim, EntityRef, Name, RequestContext, Value};
 use token::Claims;
 use token::claims::{Actor, parse_subject, subject};
-use token::revocation::Lineage;
 
 use super::asked::{Asked, Issued, names, written};
 use super::error::OAuthError;
@@ -50,10 +49,6 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         original(asked, text)?
     };
     check_proof(asked, &original)?;
-    let lineage = Lineage::of(&original);
-    if app.revocations.check(&lineage, now).is_some() {
-        return Err(not_valid("it, or its subject, was revoked"));
-    }
     let who = parse_subject(&original.sub).ok_or_else(|| not_valid("its subject is none"))?;
     let scopes = names(narrowed(&original.scope, requested.as_deref()).into_iter())?;
     if scopes.is_empty() {
@@ -70,13 +65,13 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         .map_err(|why| OAuthError::invalid_request(format!("the subject token: {why}")))?;
 
     may_delegate(asked, &who, audience).await?;
-        // What its session proved later was not proven when this token was issued.
-        is_of_session: false,
     let wish = Wish {
         subject: &who,
         audience,
         properties: Attributes::new(),
         context: context_of(asked, &original),
+        // What its session proved later was not proven when this token was issued.
+        is_of_session: false,
     };
     let granted = weigh(app, caller, &wish, &scopes, asked.request_id, now).await?;
     // Last, so that a proof is good for what is granted, and the memory of proofs for those whom
@@ -196,12 +191,12 @@ async fn may_delegate(
     let wish = Wish {
         subject: &asked.caller.subject,
         audience,
-        is_of_session: false,
         properties: Attributes::from([
             ("subject_type".to_owned(), text(&who.kind)),
             ("subject_id".to_owned(), text(&who.id)),
         ]),
         context: asked.own_context(),
+        is_of_session: false,
     };
     let Asked { app, caller, .. } = *asked;
     match weigh(app, caller, &wish, &[action], asked.request_id, asked.now).await {

@@ -2,8 +2,7 @@
 
 use domain::Timestamp;
 use token::Claims;
-use token::certificate::thumbprint;
-use token::claims::{ContextClaim, subject};
+use token::claims::ContextClaim;
 
 use super::asked::Asked;
 use super::error::OAuthError;
@@ -11,8 +10,8 @@ use crate::issuers::{self, NotBelieved};
 use crate::minting::acr_of;
 
 /// What a token of ours would say of the subject of a foreign one; nothing of it is sent to anybody
-/// as it is. Its scopes are words of another vocabulary, so what is asked for stands in for them:
-/// the policies decide each of them for the subject, as always.
+/// as it is. Where it says nothing of scopes, what is asked for stands in for them: the policies
+/// decide each of them for the subject, as always.
 ///
 /// # Errors
 /// When it is not believed.
@@ -22,7 +21,7 @@ pub(super) async fn translated(
     requested: Option<&str>,
 ) -> Result<Claims, OAuthError> {
     let Asked { app, now, .. } = *asked;
-    let external = issuers::verify(app, text, now)
+    let external = issuers::verify(app, asked.caller, text, now)
         .await
         .map_err(|why| match why {
             NotBelieved::NoKeys => OAuthError::unavailable(
@@ -30,22 +29,24 @@ pub(super) async fn translated(
             ),
             _ => OAuthError::invalid_request("the subject token is not valid"),
         })?;
-    let scope = requested.ok_or_else(|| {
-        OAuthError::invalid_scope("say in `scope` what is wanted for a token of another issuer")
+    let sub = external.sub();
+    let scope = external.scope.or_else(|| requested.map(str::to_owned));
+    let scope = scope.ok_or_else(|| {
+        OAuthError::invalid_scope(
+            "say in `scope` what is wanted: the subject token says nothing of it",
+        )
     })?;
-    // Two issuers may give one id, and ours are never theirs.
-    let id = external.jti.as_deref().unwrap_or(text);
-    let id = thumbprint(format!("{} {id}", external.issuer).as_bytes());
+    let issued_at = external.issued_at.seconds();
     Ok(Claims {
         iss: external.issuer,
-        sub: subject(external.subject.kind.as_str(), external.subject.id.as_str()),
+        sub,
         aud: app.public_url().to_owned(),
         client_id: asked.caller.client_id.clone(),
-        iat: external.iat,
-        nbf: external.iat,
+        iat: issued_at,
+        nbf: issued_at,
         exp: external.exp,
-        jti: format!("ext_{id}"),
-        scope: scope.to_owned(),
+        jti: external.id,
+        scope,
         acr: acr_of(external.assurance.level, &app.settings.sessions).to_owned(),
         auth_time: external.assurance.at.map(Timestamp::seconds),
         sid: None,
@@ -53,8 +54,8 @@ pub(super) async fn translated(
         act: None,
         original_jti: None,
         lineage: Vec::new(),
-        family_id: None,
         issued_to: Vec::new(),
+        family_id: None,
         status: None,
         context: ContextClaim::default(),
         risk: None,

@@ -6,7 +6,7 @@ use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{HeaderValue, LOCATION};
 use axum::response::Response;
-use domain::{AccessRequest, Rung, Timestamp};
+use domain::{AccessRequest, Name, Rung, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ async fn wanted(app: &App, caller: &Caller, body: &[u8]) -> Result<Admitted, Pro
     let now = app.inputs.clock.now();
     let proven = match (&wanted.subject, &wanted.subject_token) {
         (Some(_), None) => None,
-        (None, Some(token)) => Some(believed(app, token, now).await?),
+        (None, Some(token)) => Some(believed(app, caller, token, now).await?),
         _ => return Err(malformed("give `subject` or `subject_token`".to_owned())),
     };
     let subject = match &proven {
@@ -163,15 +163,26 @@ async fn wanted(app: &App, caller: &Caller, body: &[u8]) -> Result<Admitted, Pro
     let incoming = incoming.map_err(|Malformed(why)| malformed(why))?;
     let mut admitted = admit(app, caller, incoming, now)?;
     if let Some(proven) = proven {
+        let context = &mut admitted.request.context;
         // The issuer's word counts, and not the caller's.
-        admitted.request.context.assurance = Some(proven.assurance);
+        context.assurance = Some(proven.assurance);
+        if let (Some(wish), Some(scope)) = (&mut context.token, &proven.scope) {
+            // No wider than what proves who it is.
+            let has = |wanted: &Name| scope.split(' ').any(|own| own == wanted.as_str());
+            wish.scope.retain(has);
+        }
     }
     Ok(admitted)
 }
 
 /// What a token of another issuer says of the subject.
-async fn believed(app: &App, token: &str, now: Timestamp) -> Result<External, Problem> {
-    let external = issuers::verify(app, token, now)
+async fn believed(
+    app: &App,
+    caller: &Caller,
+    token: &str,
+    now: Timestamp,
+) -> Result<External, Problem> {
+    let external = issuers::verify(app, caller, token, now)
         .await
         .map_err(|why| match why {
             NotBelieved::NoKeys => {

@@ -13,6 +13,7 @@ const LIVES: Lives = Lives {
     leeway_seconds: 60,
     family_seconds: 30 * 86_400,
     session_seconds: 7 * 86_400,
+    foreign_seconds: 86_400,
 };
 
 fn live() -> Live {
@@ -40,8 +41,8 @@ fn plain(jti: &str) -> Lineage<'_> {
         sub: "User/alice",
         client_id: "sk_11111111",
         issued_at: NOW,
-    }
         issued_to: &[],
+    }
 }
 
 #[test]
@@ -61,8 +62,8 @@ fn v9_each_kind_revokes_its_own_and_nothing_else() {
         sub: "User/bob",
         client_id: "sk_22222222",
         issued_at: NOW,
-    };
         issued_to: &[],
+    };
     let of_subject = |subject: &str, before| Entry::SubjectNotBefore {
         subject: subject.to_owned(),
         before,
@@ -160,6 +161,11 @@ fn b5_v11_entries_live_as_long_as_what_they_revoke() {
     let ahead = NOW.plus_seconds(3600);
     for (entry, longest) in [
         (Entry::Jti("1".to_owned()), access),
+        // A token of another issuer may live longer than ours.
+        (
+            Entry::Jti("ext_1".to_owned()),
+            86_400 + LIVES.leeway_seconds,
+        ),
         (Entry::Family("1".to_owned()), 30 * 86_400 + access),
         // A family may outlive the session that it began in.
         (Entry::Session("1".to_owned()), 30 * 86_400 + access),

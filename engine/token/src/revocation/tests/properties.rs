@@ -107,7 +107,7 @@ proptest! {
     #[test]
     fn b5_x27_revoked_never_revives(steps in proptest::collection::vec(step(), 1..120)) {
         // Short lives, so that entries do end while something goes on.
-        let lives = Lives { leeway_seconds: 5, family_seconds: 600, session_seconds: 300 };
+        let lives = Lives { leeway_seconds: 5, family_seconds: 600, session_seconds: 300, foreign_seconds: 900 };
         let mut list = live();
         let mut now = NOW;
         let mut issued: Vec<Issued> = Vec::new();
