@@ -4,7 +4,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use token::keys::{Algorithm, SigningKey};
 
-use crate::harness::{Client, Engine, Response, Site, alice_reads, now, root, run};
+use crate::harness::{Client, Engine, Response, Site, alice_reads, now, run};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -215,44 +215,11 @@ fn a_subjects_token_lets_nobody_administer() {
     }
 }
 
-/// The shipped policies, and that staff may see and end their own sessions at the engine.
-fn with_own_sessions() -> (tempfile::TempDir, Site) {
-    let policies = tempfile::TempDir::new().unwrap();
-    for entry in std::fs::read_dir(root().join("policies")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            std::fs::copy(&path, policies.path().join(path.file_name().unwrap())).unwrap();
-        }
-    }
-    std::fs::write(
-        policies.path().join("own.cedarschema"),
-        "action \"sessions.read\", \"sessions.end\" appliesTo {\n\
-         principal: [User], resource: [Application], context: Circumstances };\n",
-    )
-    .unwrap();
-    std::fs::write(
-        policies.path().join("90-own-sessions.cedar"),
-        "@id(\"own-sessions\")\npermit (principal in Group::\"staff\", action in \
-         [Action::\"sessions.read\", Action::\"sessions.end\"], resource == Application::\"pdp\");\n",
-    )
-    .unwrap();
-    let site = Site::with(&format!("[policies]\ndir = {:?}\n", policies.path()));
-    (policies, site)
-}
-
 #[test]
 fn a_subject_sees_and_ends_its_own_sessions_and_no_others() {
-    let (_policies, site) = with_own_sessions();
-    let (gateway, author) = (site.key("gateway"), site.key("author"));
+    let site = Site::new();
+    let gateway = site.key("gateway");
     let engine = site.start();
-    let stored = json!({ "attrs": { "audience": url(&engine), "sensitivity": 0 } });
-    let stored = engine.client(&author).send(
-        "PUT",
-        "/v1/entities/Application/pdp",
-        &[],
-        stored.to_string().as_bytes(),
-    );
-    assert_eq!(stored.status, 201);
     let mut client = engine.client(&gateway);
     let mut open = |who: &str| {
         let context = alice_reads()["context"].clone();
@@ -264,7 +231,7 @@ fn a_subject_sees_and_ends_its_own_sessions_and_no_others() {
     let (hers, his) = (open("alice"), open("bob"));
     let mut question = alice_reads();
     question["action"]["name"] = json!("sessions.read");
-    question["resource"] = json!({ "type": "Application", "id": "pdp" });
+    question["resource"] = json!({ "type": "Engine", "id": "portreeve" });
     let scope = json!(["sessions.read", "sessions.end"]);
     question["context"]["token"] = json!({ "audience": url(&engine), "scope": scope });
     let answer = engine.client(&gateway).ask(&question);

@@ -229,7 +229,8 @@ impl Policies {
         ))
     }
 
-    /// The service that resources of a type belong to, by the type's `@audience`.
+    /// The service that resources of a type belong to, by the type's `@audience`. Empty
+    /// where that has no value: the engine itself.
     #[must_use]
     pub fn audience_of(&self, kind: &str) -> Option<&str> {
         let kind = self.types.get(kind)?;

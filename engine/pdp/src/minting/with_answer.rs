@@ -101,10 +101,16 @@ fn check_audience(
     let stored = snapshot
         .directory
         .stored_text(policies, resource, attribute);
-    match stored
-        .as_deref()
-        .or(policies.audience_of(resource.kind.as_str()))
-    {
+    // A type that is annotated without a name is the engine's own.
+    let of_type = policies.audience_of(resource.kind.as_str());
+    let of_type = of_type.map(|named| {
+        if named.is_empty() {
+            app.public_url()
+        } else {
+            named
+        }
+    });
+    match stored.as_deref().or(of_type) {
         Some(service) if service == wished => Ok(()),
         Some(_) => Err(format!(
             "{resource} belongs to another service than `{wished}`"
