@@ -89,6 +89,24 @@ fn x8_a_service_calls_with_its_own_token_and_may_do_what_the_scope_says() {
         400
     );
 
+    // On record it is told from the key: they may be in different hands.
+    let jti = claims["jti"].as_str().unwrap();
+    let asked = engine.client(&key).ask(&alice_reads());
+    assert_eq!(asked["decision"], true);
+    let tail = run(site.command().args(["audit", "tail", "-n", "50", "--json"]));
+    let decisions: Vec<Value> = tail
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|record: &Value| record["manner"] == "access")
+        .collect();
+    let with: Vec<(&Value, &Value)> = decisions
+        .iter()
+        .map(|record| (&record["caller"], &record["caller_token"]))
+        .collect();
+    let id = json!(key.split('.').next().unwrap());
+    assert_eq!(with, [(&id, &json!(jti)), (&id, &Value::Null)]);
+
     // The token is the client's, so it outlives the rotation of the key, and not its last key.
     let id = key.split('.').next().unwrap();
     let rotate = ["keys", "rotate", id, "--overlap", "0", "--json"];

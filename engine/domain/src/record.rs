@@ -68,6 +68,8 @@ pub struct DecisionRecord<'a> {
     pub time: Timestamp,
     /// Who asked: the id of the caller's key.
     pub caller: &'a str,
+    /// `jti` of the token of ours that the caller came with, in place of the key.
+    pub caller_token: Option<&'a str>,
     /// The caller's `X-Request-ID`.
     pub request_id: &'a str,
     /// How it was put.

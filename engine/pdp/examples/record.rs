@@ -59,6 +59,7 @@ fn main() {
             subject: EntityRef::new("Service", "recorder").unwrap(),
             audience: None,
             permissions: None,
+            token_id: None,
         };
         let started = Instant::now();
         let files = [events];

@@ -182,6 +182,7 @@ pub(crate) async fn answer_admitted(
         at: now,
         time: moment,
         caller: &caller.key_id,
+        caller_token: caller.token_id.as_deref(),
         request_id,
         manner,
         request: &request,

@@ -14,6 +14,7 @@ use serde_json::json;
 use store::journal::AppendError;
 use store::sqlite::{EntityChange, NewEntityChange, StoreError};
 
+use crate::access::signed;
 use crate::app::App;
 use crate::engine::Snapshot;
 
@@ -389,17 +390,19 @@ fn record(
             })
         })
         .collect();
-    json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "entities",
-        "at": wire::time::format(at),
-        "caller": by,
-        "first": first,
-        "count": changes.len(),
-        "entities": named,
-        "digest": hex::encode(digest.finish().as_ref()),
-        "why": why,
-    })
+    signed(
+        json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "entities",
+            "at": wire::time::format(at),
+            "first": first,
+            "count": changes.len(),
+            "entities": named,
+            "digest": hex::encode(digest.finish().as_ref()),
+            "why": why,
+        }),
+        by,
+    )
     .to_string()
     .into_bytes()
 }

@@ -8,7 +8,7 @@ use risk::Key;
 use tokio::sync::Mutex;
 use wire::record::RecordHead;
 
-use crate::access::Caller;
+use crate::access::{Caller, signed};
 use crate::app::App;
 use crate::recorder;
 use crate::step_up::ToldError;
@@ -59,14 +59,16 @@ pub async fn feedback(
     };
     let mut said = words.0.lock().await;
     if said.last != Some(legitimate) {
-        let told = serde_json::json!({
-            "v": wire::record::RECORD_VERSION,
-            "kind": "feedback",
-            "decision_id": decision_id,
-            "at": wire::time::format(now),
-            "caller": caller.key_id,
-            "legitimate": legitimate,
-        });
+        let told = signed(
+            serde_json::json!({
+                "v": wire::record::RECORD_VERSION,
+                "kind": "feedback",
+                "decision_id": decision_id,
+                "at": wire::time::format(now),
+                "legitimate": legitimate,
+            }),
+            &caller.by(),
+        );
         app.journal.append(told.to_string().into_bytes()).await?;
         said.last = Some(legitimate);
     }

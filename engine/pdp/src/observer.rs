@@ -10,7 +10,7 @@ use futures_util::future::try_join_all;
 use risk::{Key, Lesson};
 use wire::Event;
 
-use crate::access::{Caller, Permission};
+use crate::access::{Caller, Permission, signed};
 use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
@@ -91,13 +91,15 @@ pub async fn observe(
     // Together, so that they share the journal's groups. What was told before is on record.
     let is_new = |fact: &&Fact<'_>| app.facts_told.get(&fact.key).is_none();
     let written = facts.iter().filter(is_new).map(|fact| {
-        let told = serde_json::json!({
-            "v": wire::record::RECORD_VERSION,
-            "kind": "event",
-            "at": wire::time::format(now),
-            "caller": caller.key_id,
-            "event": serde_json::from_slice::<serde_json::Value>(fact.line).unwrap_or_default(),
-        });
+        let told = signed(
+            serde_json::json!({
+                "v": wire::record::RECORD_VERSION,
+                "kind": "event",
+                "at": wire::time::format(now),
+                "event": serde_json::from_slice::<serde_json::Value>(fact.line).unwrap_or_default(),
+            }),
+            &caller.by(),
+        );
         app.journal.append(told.to_string().into_bytes())
     });
     try_join_all(written).await?;

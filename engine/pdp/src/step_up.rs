@@ -8,7 +8,7 @@ use risk::Key;
 use store::journal::AppendError;
 use tokio::sync::Mutex;
 
-use crate::access::{Caller, Permission};
+use crate::access::{Caller, Permission, signed};
 use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::recorder::{self, DrainError};
@@ -96,15 +96,17 @@ pub async fn step_up(
     if passed.is_some() {
         return Ok(*passed);
     }
-    let told = serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "step_up",
-        "decision_id": decision_id,
-        "at": wire::time::format(now),
-        "time": wire::time::format(at),
-        "caller": caller.key_id,
-        "level": level.number(),
-    });
+    let told = signed(
+        serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "step_up",
+            "decision_id": decision_id,
+            "at": wire::time::format(now),
+            "time": wire::time::format(at),
+            "level": level.number(),
+        }),
+        &caller.by(),
+    );
     app.journal
         .append(told.to_string().into_bytes())
         .await

@@ -126,6 +126,8 @@ pub struct SearchRecord<'a> {
     pub time: Timestamp,
     /// Who asked: the id of the caller's key.
     pub caller: &'a str,
+    /// `jti` of the token of ours that the caller came with, in place of the key.
+    pub caller_token: Option<&'a str>,
     /// The caller's `X-Request-ID`.
     pub request_id: &'a str,
     /// What was sought.
@@ -157,6 +159,8 @@ impl Serialize for SearchRecord<'_> {
             at: Rfc3339,
             time: Rfc3339,
             caller: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            caller_token: Option<&'a str>,
             request_id: &'a str,
             request: Request<'a>,
             page: Page,
@@ -203,6 +207,7 @@ impl Serialize for SearchRecord<'_> {
             at: Rfc3339(self.at),
             time: Rfc3339(self.time),
             caller: self.caller,
+            caller_token: self.caller_token,
             request_id: self.request_id,
             request: Request {
                 subject: party(&self.request.subject, self.sought == Sought::Subject),

@@ -152,6 +152,8 @@ struct Whole<'a> {
     cause: &'a str,
     score: u8,
     caller: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller_token: Option<&'a str>,
     request_id: &'a str,
     request: WrittenRequest<'a>,
     facts: WrittenFacts<'a>,
@@ -247,6 +249,7 @@ impl Serialize for WrittenRecord<'_> {
             cause: decision.cause.code(),
             score: risk.score.points(),
             caller: record.caller,
+            caller_token: record.caller_token,
             request_id: record.request_id,
             request: WrittenRequest(record.request),
             facts: WrittenFacts::new(record.facts, record.time),

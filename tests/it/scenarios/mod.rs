@@ -261,6 +261,7 @@ fn record(
         at: now,
         time: outcome.time,
         caller: "sk_scenario",
+        caller_token: None,
         request_id: "req",
         manner: Manner::Access,
         request,

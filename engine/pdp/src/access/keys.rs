@@ -9,6 +9,7 @@ use domain::{EntityRef, Timestamp};
 use store::Store;
 use store::sqlite::{KeyRecord, StoreError};
 
+use super::by::WITH;
 use super::new_key::{is_key_id, sha256};
 use super::permission::{Permission, PermissionSet};
 use super::refusals::Refusals;
@@ -29,6 +30,8 @@ pub struct Caller {
     pub audience: Option<String>,
     /// What of its role it may do; none: all of it.
     pub permissions: Option<PermissionSet>,
+    /// `jti` of the token that it came with; none: it came with a key or a certificate.
+    pub token_id: Option<String>,
 }
 
 impl Caller {
@@ -45,7 +48,27 @@ impl Caller {
                 .permissions
                 .as_ref()
                 .map(|names| PermissionSet::of_actions(names.iter().map(String::as_str))),
+            token_id: None,
         })
+    }
+
+    /// What acts are signed with: the key's id and, where it came with one, the token's. A key
+    /// and what was got with it are in different hands once one of them was stolen.
+    #[must_use]
+    pub fn by(&self) -> String {
+        match &self.token_id {
+            Some(token) => format!("{}{WITH}{token}", self.key_id),
+            None => self.key_id.clone(),
+        }
+    }
+
+    /// The same, come with a token.
+    #[must_use]
+    pub fn with_token(self, id: String) -> Self {
+        Self {
+            token_id: Some(id),
+            ..self
+        }
     }
 
     /// The same with nothing beyond these.

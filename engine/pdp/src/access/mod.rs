@@ -1,11 +1,13 @@
 //! The callers: who they are, by their key, and what they may ask for, by Cedar.
 
+mod by;
 mod keys;
 mod new_key;
 mod permission;
 mod refusals;
 mod roles;
 
+pub(crate) use by::signed;
 pub use keys::{Caller, KeyRing, NotAdmitted, Refused};
 pub use new_key::{KeyWish, LIFE_MAX_DAYS, NewKey};
 pub use permission::{Permission, PermissionSet};

@@ -70,11 +70,11 @@ impl Asker {
         }
     }
 
-    /// What records call them: a key's id, or the subject as tokens say it.
-    pub(super) fn name(&self) -> &str {
+    /// What records call them: a key's id and that of its token, or the subject as tokens say it.
+    pub(super) fn name(&self) -> String {
         match self {
-            Self::Client(asker) => &asker.caller.key_id,
-            Self::Holder { holder, .. } => &holder.claims.sub,
+            Self::Client(asker) => asker.caller.by(),
+            Self::Holder { holder, .. } => holder.claims.sub.clone(),
         }
     }
 }

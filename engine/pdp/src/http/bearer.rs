@@ -132,7 +132,7 @@ pub(super) fn recognise(
     // Of its own: nobody acts through it, and it is the service that the client is now.
     if subject == client.subject && claims.act.is_none() {
         let scopes = PermissionSet::of_scope(&claims.scope);
-        return Ok(Presented::Client(client.narrowed(scopes)));
+        return Ok(Presented::Client(client.narrowed(scopes).with_token(claims.jti)));
     }
     Ok(Presented::Holder(Box::new(Holder { subject, claims })))
 }

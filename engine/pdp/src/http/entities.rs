@@ -228,7 +228,7 @@ pub(super) async fn write(
         name: name.clone(),
         body: Some(strict(&body)?),
     };
-    let by = asker.caller.key_id.clone();
+    let by = asker.caller.by();
     let done = app.change_entities(vec![wish], condition, by, because.why);
     let done = done.await?;
     let answer = answer(&app, &name, &done).await?;
@@ -255,7 +255,7 @@ pub(super) async fn delete(
         name: name.clone(),
         body: None,
     };
-    let by = asker.caller.key_id.clone();
+    let by = asker.caller.by();
     let done = app.change_entities(vec![wish], condition, by, because.why);
     answer(&app, &name, &done.await?).await
 }
@@ -303,7 +303,7 @@ pub(super) async fn load(
     let body = read_body_up_to(most, request).await?;
     let read = tokio::task::spawn_blocking(move || lines(&body)).await;
     let (wishes, numbers) = read.map_err(|error| failed(&error))??;
-    let by = asker.caller.key_id.clone();
+    let by = asker.caller.by();
     let taken = wishes.len();
     let done = app.change_entities(wishes, Condition::default(), by, because.why);
     let done = match done.await {

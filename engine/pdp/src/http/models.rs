@@ -92,8 +92,8 @@ pub(super) async fn promote(
         reason: told.reason,
         measured: None,
     };
-    let now = app.inputs.clock.now();
-    let done = app.models.registry.promote(wish, &asker.caller.key_id, now);
+    let (now, by) = (app.inputs.clock.now(), asker.caller.by());
+    let done = app.models.registry.promote(wish, &by, now);
     answer(&app, done.await?).await
 }
 
@@ -112,9 +112,9 @@ pub(super) async fn rollback(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ChooseModels)?;
     let told: Rollback = read_object(&app, request, r#"{} or {"reason": …}"#).await?;
-    let now = app.inputs.clock.now();
+    let (now, by) = (app.inputs.clock.now(), asker.caller.by());
     let registry = &app.models.registry;
-    let done = registry.rollback(told.reason, &asker.caller.key_id, now);
+    let done = registry.rollback(told.reason, &by, now);
     answer(&app, done.await?).await
 }
 
@@ -135,9 +135,9 @@ pub(super) async fn shadow(
     asker.require(Permission::ChooseModels)?;
     let form = r#"{"model": "name@version"}, or null to end it"#;
     let told: Shadowing = read_object(&app, request, form).await?;
-    let now = app.inputs.clock.now();
+    let (now, by) = (app.inputs.clock.now(), asker.caller.by());
     let registry = &app.models.registry;
-    let done = registry.shadow(told.model, &asker.caller.key_id, now);
+    let done = registry.shadow(told.model, &by, now);
     answer(&app, done.await?).await
 }
 

@@ -250,7 +250,7 @@ async fn act(
     expected: Option<String>,
 ) -> Result<Response, Problem> {
     let doer = Doer {
-        by: asker.caller.key_id.clone(),
+        by: asker.caller.by(),
         at: app.inputs.clock.now(),
         why,
         expected,

@@ -86,21 +86,15 @@ pub(super) async fn revoke(
     let entry = entry(&app, sent)?;
     let revocation = Revocation {
         entry,
-        by: asker.caller.key_id.clone(),
+        by: asker.caller.by(),
         subject: None,
         reason: reason.clone(),
         ends_at: None,
     };
     let done = revoke_with(&app, revocation).await.map_err(refused)?;
-    end_sessions(
-        &app,
-        &done.entry,
-        is_up_to_now,
-        &asker.caller.key_id,
-        reason,
-    )
-    .await
-    .map_err(|error| refused(error.into()))?;
+    end_sessions(&app, &done.entry, is_up_to_now, &asker.caller.by(), reason)
+        .await
+        .map_err(|error| refused(error.into()))?;
     let mut body = named(
         done.entry.kind().as_str(),
         done.entry.id(),

@@ -217,6 +217,7 @@ impl Recorded<'_> {
             at: now,
             time: now,
             caller: &caller.key_id,
+            caller_token: caller.token_id.as_deref(),
             request_id,
             manner: Manner::Token,
             request: self.request,

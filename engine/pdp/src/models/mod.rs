@@ -22,6 +22,7 @@ use store::Store;
 use store::journal::AppendError;
 use store::sqlite::{ModelAct, StoreError};
 
+use crate::access::signed;
 use crate::app::App;
 use crate::engine::Outcome;
 use crate::settings::Settings;
@@ -372,20 +373,22 @@ impl App {
 fn record(act: &ModelAct) -> Vec<u8> {
     let metrics = act.metrics.as_deref();
     let metrics = metrics.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
-    serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "model",
-        "act": act.kind.as_str(),
-        "number": act.number,
-        "at": wire::time::format(act.at),
-        "caller": act.by,
-        "model": act.model,
-        "digest": act.digest,
-        "previous": act.previous,
-        "reason": act.reason,
-        "forced": act.forced,
-        "metrics": metrics,
-    })
+    signed(
+        serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "model",
+            "act": act.kind.as_str(),
+            "number": act.number,
+            "at": wire::time::format(act.at),
+            "model": act.model,
+            "digest": act.digest,
+            "previous": act.previous,
+            "reason": act.reason,
+            "forced": act.forced,
+            "metrics": metrics,
+        }),
+        &act.by,
+    )
     .to_string()
     .into_bytes()
 }

@@ -10,6 +10,7 @@ use super::acts::{Doer, Done, RefusedError};
 use super::shadow::{Shadow, Tally};
 use super::standing::Standing;
 use super::upload::Upload;
+use crate::access::signed;
 use crate::app::App;
 use crate::archive;
 use crate::snapshot::{self, Fault, Set};
@@ -288,17 +289,19 @@ impl App {
 
 /// An act, as the journal holds it.
 fn record(act: &PolicyAct) -> Vec<u8> {
-    serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "policies",
-        "act": act.kind.as_str(),
-        "number": act.number,
-        "at": wire::time::format(act.at),
-        "caller": act.by,
-        "revision": act.revision,
-        "previous": act.previous,
-        "why": act.why,
-    })
+    signed(
+        serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "policies",
+            "act": act.kind.as_str(),
+            "number": act.number,
+            "at": wire::time::format(act.at),
+            "revision": act.revision,
+            "previous": act.previous,
+            "why": act.why,
+        }),
+        &act.by,
+    )
     .to_string()
     .into_bytes()
 }

@@ -8,6 +8,7 @@ use store::Store;
 use store::sqlite::{RevocationRow, StoreError};
 
 use super::{Revocations, entry_of};
+use crate::access::signed;
 use crate::app::App;
 
 /// Rows that are read at once at a start.
@@ -140,19 +141,21 @@ impl App {
 
 /// A revocation, as the journal holds it.
 fn record(row: &RevocationRow) -> Vec<u8> {
-    serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "revocation",
-        "number": row.number,
-        "what": row.kind,
-        "id": row.id,
-        "before": row.before.map(wire::time::format),
-        "until": wire::time::format(row.until),
-        "at": wire::time::format(row.at),
-        "caller": row.by,
-        "subject": row.subject,
-        "reason": row.reason,
-    })
+    signed(
+        serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "revocation",
+            "number": row.number,
+            "what": row.kind,
+            "id": row.id,
+            "before": row.before.map(wire::time::format),
+            "until": wire::time::format(row.until),
+            "at": wire::time::format(row.at),
+            "subject": row.subject,
+            "reason": row.reason,
+        }),
+        &row.by,
+    )
     .to_string()
     .into_bytes()
 }

@@ -47,7 +47,7 @@ pub async fn revoke_token(
     }
     let revocation = Revocation {
         entry: found.entry,
-        by: caller.key_id.clone(),
+        by: caller.by(),
         subject: Some(found.subject),
         reason: None,
         ends_at: found.ends_at,

@@ -177,6 +177,7 @@ pub async fn search(
         at: now,
         time: moment,
         caller: &caller.key_id,
+        caller_token: caller.token_id.as_deref(),
         request_id,
         sought,
         request: &request,

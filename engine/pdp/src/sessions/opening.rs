@@ -7,7 +7,7 @@ use store::journal::AppendError;
 use store::sqlite::{SessionFilter, StoreError};
 
 use super::{ending, name};
-use crate::access::Caller;
+use crate::access::{Caller, signed};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
 use crate::families::form::sha256;
@@ -86,11 +86,12 @@ pub(crate) async fn open(
         // Or sessions in use would look idle, and the wrong one make room.
         app.state.flush(now).await?;
     }
-    let displaced = ending::now(app, now, &caller.key_id, ending::DISPLACED);
+    let by = caller.by();
+    let displaced = ending::now(app, now, &by, ending::DISPLACED);
     let ended = store
         .open_session(&session, &hash, most, &displaced)
         .await?;
-    ending::follow(app, &ended, &caller.key_id, ending::DISPLACED).await;
+    ending::follow(app, &ended, &by, ending::DISPLACED).await;
     record(app, caller, &session, decision.as_deref(), now).await?;
     app.state.session_opened(session.clone(), hash);
     app.metrics.session_opened(&caller.client_id);
@@ -174,18 +175,20 @@ async fn record(
 ) -> Result<(), AppendError> {
     let subject = &session.subject;
     let terms = session.terms.as_ref();
-    let told = serde_json::json!({
-        "v": wire::record::RECORD_VERSION,
-        "kind": "session",
-        "event": "created",
-        "session": session.id,
-        "subject": { "type": subject.kind.as_str(), "id": subject.id.as_str() },
-        "at": wire::time::format(now),
-        "caller": caller.key_id,
-        "client_id": caller.client_id,
-        "level": session.assurance.level.number(),
-        "expires_at": terms.map(|terms| wire::time::format(terms.expires_at)),
-        "decision_id": decision.map(|decision| decision.decision_id.as_str()),
-    });
+    let told = signed(
+        serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "session",
+            "event": "created",
+            "session": session.id,
+            "subject": { "type": subject.kind.as_str(), "id": subject.id.as_str() },
+            "at": wire::time::format(now),
+            "client_id": caller.client_id,
+            "level": session.assurance.level.number(),
+            "expires_at": terms.map(|terms| wire::time::format(terms.expires_at)),
+            "decision_id": decision.map(|decision| decision.decision_id.as_str()),
+        }),
+        &caller.by(),
+    );
     app.journal.append(told.to_string().into_bytes()).await
 }

@@ -53,7 +53,7 @@ pub(in crate::http) async fn end(
     let because = query(because)?;
     because.word()?;
     let stored = find(&app, &asker, &id, Permission::EndAnySessions).await?;
-    let by = asker.name().to_owned();
+    let by = asker.name();
     to_the_end(async move {
         let why = because.word().unwrap_or_default();
         let id = &stored.record.id;
@@ -113,7 +113,7 @@ pub(in crate::http) async fn end_all(
             client_id: (!any).then_some(caller.client_id.as_str()),
         };
         let why = because.word().unwrap_or_default();
-        ending::end_all(&app, of, &caller.key_id, why).await
+        ending::end_all(&app, of, &caller.by(), why).await
     })
     .await?;
     answer(&json!({ "ended": ended }))

@@ -286,6 +286,7 @@ proptest! {
             at,
             time,
             caller: "sk_1",
+            caller_token: None,
             request_id: "r\"1",
             manner: Manner::Batch,
             request: &request,
