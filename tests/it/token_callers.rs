@@ -131,7 +131,7 @@ fn x8_a_service_calls_with_its_own_token_and_may_do_what_the_scope_says() {
 #[test]
 fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
     let site = Site::new();
-    let (gateway, author) = (site.key("gateway"), site.key("author"));
+    let (gateway, operator) = (site.key("gateway"), site.key("operator"));
     let engine = site.start();
     let got = own_token(&engine, &gateway, "evaluate");
     let good = got["access_token"].as_str().unwrap().to_owned();
@@ -147,10 +147,17 @@ fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
         .as_str()
         .unwrap()
         .to_owned();
-    let gone = own_token(&engine, &author, "evaluate");
-    let gone = gone
-        .get("access_token")
-        .map(|token| token.as_str().unwrap().to_owned());
+    // It let in, and was revoked.
+    let gone = own_token(&engine, &gateway, "evaluate");
+    let gone = gone["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(ask_with(&engine, &format!("Bearer {gone}")).status, 200);
+    let revoked = engine.client(&operator).send(
+        "POST",
+        "/oauth2/revoke",
+        &[FORM],
+        format!("token={gone}").as_bytes(),
+    );
+    assert_eq!(revoked.status, 200);
 
     let wrong = [
         "a.b.c".to_owned(),
@@ -167,6 +174,7 @@ fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
             claims["client_id"] = json!("sk_00000000")
         }),
         for_documents,
+        gone,
         format!(
             "{}.{}.{}",
             "A".repeat(30_00),
@@ -175,7 +183,7 @@ fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
         ),
     ];
     let first = ask_with(&engine, "Bearer a.b.c");
-    for token in wrong.iter().chain(&gone) {
+    for token in &wrong {
         let refused = ask_with(&engine, &format!("Bearer {token}"));
         assert_eq!(refused.status, 401, "{token}");
         assert_eq!(
@@ -199,6 +207,84 @@ fn whatever_is_wrong_with_a_token_the_answer_is_the_same() {
     }
     let made_up = format!("Bearer sk_00000000.{}", "x".repeat(32));
     assert_eq!(ask_with(&engine, &made_up).status, 401, "and not 429");
+}
+
+#[test]
+fn t32_a_token_is_taken_where_tokens_are_introspected_and_revoked_and_not_where_they_are_made() {
+    let site = Site::new();
+    let key = site.key("service");
+    let gateway = site.key("gateway");
+    let engine = site.start();
+    let got = own_token(&engine, &key, "tokens.introspect tokens.revoke");
+    assert_eq!(got["scope"], "tokens.introspect tokens.revoke");
+    let token = got["access_token"].as_str().unwrap();
+    let post = |path: &str, bearer: &str, body: &str| {
+        let bearer = format!("Bearer {bearer}");
+        let headers = [FORM, ("Authorization", &*bearer)];
+        engine
+            .client("")
+            .send("POST", path, &headers, body.as_bytes())
+    };
+    let about_itself = format!("token={token}");
+    let told = post("/oauth2/introspect", token, &about_itself);
+    assert_eq!((told.status, &told.json()["active"]), (200, &json!(true)));
+    let twice = format!("{about_itself}&client_secret=x");
+    let twice = post("/oauth2/introspect", token, &twice);
+    assert_eq!(twice.json()["error"], "invalid_request");
+    let of_another = format!("{about_itself}&client_id=sk_00000000");
+    assert_eq!(post("/oauth2/introspect", token, &of_another).status, 401);
+    // What the scope does not say, it is not for.
+    let narrow = own_token(&engine, &gateway, "evaluate");
+    let narrow = narrow["access_token"].as_str().unwrap();
+    let refused = post("/oauth2/introspect", narrow, &about_itself);
+    assert_eq!(refused.json()["error"], "unauthorized_client");
+    // No token for another, for ever.
+    let wish = format!(
+        "grant_type=client_credentials&scope=tokens.introspect&audience={}",
+        url(&engine).replace(':', "%3A").replace('/', "%2F")
+    );
+    let refused = post("/oauth2/token", token, &wish);
+    assert_eq!(refused.json()["error"], "invalid_client");
+
+    assert_eq!(post("/oauth2/revoke", token, &about_itself).status, 200);
+    let gone = post("/oauth2/introspect", token, &about_itself);
+    assert_eq!(
+        (gone.status, &gone.json()["error"]),
+        (401, &json!("invalid_token"))
+    );
+    assert_eq!(
+        challenge(&gone),
+        "Bearer realm=\"portreeve\", error=\"invalid_token\""
+    );
+}
+
+#[test]
+fn who_fails_to_authenticate_leaves_a_trace() {
+    let site = Site::new();
+    let engine = site.start();
+    let key = format!("sk_00000000.{}", "x".repeat(32));
+    for _ in 0..3 {
+        assert_eq!(ask_with(&engine, &format!("Bearer {key}")).status, 401);
+    }
+    assert_eq!(ask_with(&engine, "Bearer a.b.c").status, 401);
+    let post = |path: &str, credential: &str| {
+        let bearer = format!("Bearer {credential}");
+        let headers = [FORM, ("Authorization", &*bearer)];
+        engine.client("").send("POST", path, &headers, b"token=x")
+    };
+    assert_eq!(post("/oauth2/token", &key).status, 401);
+    assert_eq!(post("/oauth2/introspect", "a.b.c").status, 401);
+    let page = engine.client("").get("/metrics").body;
+    let page = String::from_utf8(page).unwrap();
+    for (credential, count) in [("key", 4), ("token", 2)] {
+        let line = format!(
+            "portreeve_authentication_failures_total{{credential=\"{credential}\"}} {count}"
+        );
+        assert!(page.contains(&line), "{line}");
+    }
+    let log = engine.stop();
+    assert_eq!(log.matches("authentication_failed").count(), 1, "{log}");
+    assert!(log.contains("127.0.0.1"), "{log}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use token::certificate::Roots;
 use token::dpop::Replays;
 use tokio::sync::Semaphore;
 
-use crate::access::{KeyRing, Permissions};
+use crate::access::{Failed, KeyRing, Permissions};
 use crate::archive::Archive;
 use crate::certificates;
 use crate::checkpoints::{self, CheckpointError, Checkpoints};
@@ -109,6 +109,8 @@ pub struct App {
     pub state: State,
     /// The callers.
     pub keys: KeyRing,
+    /// Callers that failed to show who they are.
+    pub(crate) failed: Failed,
     /// Where decisions are durable first.
     pub journal: Journal,
     /// What tokens are signed with.
@@ -254,6 +256,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         archive,
         state,
         keys,
+        failed: Failed::default(),
         journal,
         signing,
         proofs: Replays::new(PROOFS_REMEMBERED, (!is_first_start).then_some(now)),

@@ -1,6 +1,7 @@
 //! The callers: who they are, by their key, and what they may ask for, by Cedar.
 
 mod by;
+mod failed;
 mod keys;
 mod new_key;
 mod permission;
@@ -8,6 +9,7 @@ mod refusals;
 mod roles;
 
 pub(crate) use by::signed;
+pub use failed::{Credential, Failed};
 pub use keys::{Caller, KeyRing, NotAdmitted, Refused};
 pub use new_key::{KeyWish, LIFE_MAX_DAYS, NewKey};
 pub use permission::{Permission, PermissionSet};

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -10,8 +11,8 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 
 use super::Problem;
-use super::bearer::{Holder, Presented, Scheme, is_like_a_token, recognise};
-use crate::access::{Caller, NotAdmitted, Permission};
+use super::bearer::{Came, Holder, Presented, Scheme, is_like_a_token, recognise};
+use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
 
 /// A caller that was recognised; counts as under way until it is dropped.
@@ -32,6 +33,13 @@ pub(crate) enum Asker {
         holder: Box<Holder>,
         _under_way: Entered,
     },
+}
+
+/// Leaves a trace of somebody who failed to show who they are.
+pub(super) fn note_failed(app: &App, how: Credential, from: Option<IpAddr>) {
+    app.metrics.tokens.not_authenticated(how.as_str());
+    let from = from.map(|from| from.to_canonical());
+    app.failed.note(how, from, app.inputs.clock.now());
 }
 
 impl Authenticated {
@@ -101,7 +109,11 @@ impl FromRequestParts<Arc<App>> for Asker {
         // Told apart by their form, so that a token costs nothing of what protects the store from
         // made-up keys.
         if scheme == Scheme::DPoP || is_like_a_token(credential) {
-            return match recognise(app, parts, scheme, credential, now)? {
+            let came = Came::of(parts);
+            let recognised = recognise(app, came, scheme, credential, now);
+            let recognised =
+                recognised.inspect_err(|_| note_failed(app, Credential::Token, came.peer));
+            return match recognised? {
                 Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
                 Presented::Holder(holder) => {
                     let _under_way = Entered::new(app, holder.claims.sub.clone())?;
@@ -113,6 +125,7 @@ impl FromRequestParts<Arc<App>> for Asker {
             .keys
             .admit(credential, app.state.store(), now)
             .await
+            .inspect_err(|_| note_failed(app, Credential::Key, Came::of(parts).peer))
             .map_err(|why| match why {
                 NotAdmitted::Refused(_) => Problem::unauthenticated(),
                 NotAdmitted::TooManyRefused => Problem::too_many_refused(),

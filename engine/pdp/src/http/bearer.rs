@@ -4,10 +4,11 @@
 //! role of the client's key, narrowed to the scopes. One of any other subject reaches what is that
 //! subject's own and nothing else. A token that is bound to a key counts with its proof alone.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use domain::{EntityRef, Timestamp};
 use token::Claims;
 use token::dpop::{Proof, ProofExpected, verify_proof};
@@ -17,6 +18,7 @@ use super::client_certificate::Shown;
 use crate::access::{Caller, Permission, PermissionSet};
 use crate::app::App;
 use crate::presented;
+use crate::serve::Peer;
 
 /// How the token was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,41 @@ impl Scheme {
             Self::Bearer => format!("Bearer realm=\"portreeve\", error=\"{error}\""),
             Self::DPoP => format!("DPoP realm=\"portreeve\", error=\"{error}\""),
         }
+    }
+}
+
+/// What came with a token, and what a proof must be for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came<'r> {
+    pub(super) method: &'r Method,
+    pub(super) path: &'r str,
+    pub(super) headers: &'r HeaderMap,
+    /// The client's certificate, where one was shown.
+    pub(super) shown: Option<&'r Shown>,
+    /// Where it comes from.
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl<'r> Came<'r> {
+    pub(super) fn of(parts: &'r Parts) -> Self {
+        Self {
+            method: &parts.method,
+            path: parts.uri.path(),
+            headers: &parts.headers,
+            shown: parts.extensions.get::<Shown>(),
+            peer: parts.extensions.get::<Peer>().map(|Peer(at)| at.ip()),
+        }
+    }
+}
+
+/// The token does not let in: the challenge to answer with (RFC 6750 §3, RFC 9449 §7.1). The same
+/// whatever is wrong with it: that it was made up, is over, or was revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NotLetIn(pub(super) String);
+
+impl From<NotLetIn> for Problem {
+    fn from(why: NotLetIn) -> Self {
+        Self::invalid_token(why.0)
     }
 }
 
@@ -86,17 +123,17 @@ pub(super) fn is_like_a_token(text: &str) -> bool {
 /// Recognises who presents a token.
 ///
 /// # Errors
-/// 401, the same whatever is wrong with the token: that it was made up, is over, or was revoked.
+/// 401, the same whatever is wrong with the token.
 pub(super) fn recognise(
     app: &App,
-    parts: &Parts,
+    came: Came<'_>,
     scheme: Scheme,
     text: &str,
     now: Timestamp,
-) -> Result<Presented, Problem> {
+) -> Result<Presented, NotLetIn> {
     let refused = |error: &str, why: &dyn std::fmt::Display| {
         tracing::debug!(%why, "a token was refused");
-        Problem::invalid_token(scheme.challenge(error))
+        NotLetIn(scheme.challenge(error))
     };
     let invalid = |why: &dyn std::fmt::Display| refused("invalid_token", why);
     let started = Instant::now();
@@ -107,8 +144,10 @@ pub(super) fn recognise(
     let claims = valid.map_err(|why| invalid(&why))?;
     let cnf = claims.cnf.clone().unwrap_or_default();
     if let Some(thumbprint) = &cnf.x5t_s256 {
-        let shown = parts.extensions.get::<Shown>();
-        if shown.is_none_or(|Shown(certificate)| certificate.thumbprint != *thumbprint) {
+        if came
+            .shown
+            .is_none_or(|Shown(certificate)| certificate.thumbprint != *thumbprint)
+        {
             return Err(invalid(&"bound to a certificate that did not come with it"));
         }
     }
@@ -117,7 +156,7 @@ pub(super) fn recognise(
         (Scheme::Bearer, Some(_)) => return Err(invalid(&"bound, and sent without its proof")),
         (Scheme::DPoP, None) => return Err(invalid(&"not bound to the key of the proof")),
         (Scheme::DPoP, Some(jkt)) => {
-            let proof = prove(app, parts, text, jkt, now);
+            let proof = prove(app, came, text, jkt, now);
             Some(proof.map_err(|why| refused("invalid_dpop_proof", &why))?)
         }
     };
@@ -132,7 +171,9 @@ pub(super) fn recognise(
     // Of its own: nobody acts through it, and it is the service that the client is now.
     if subject == client.subject && claims.act.is_none() {
         let scopes = PermissionSet::of_scope(&claims.scope);
-        return Ok(Presented::Client(client.narrowed(scopes).with_token(claims.jti)));
+        return Ok(Presented::Client(
+            client.narrowed(scopes).with_token(claims.jti),
+        ));
     }
     Ok(Presented::Holder(Box::new(Holder { subject, claims })))
 }
@@ -140,15 +181,15 @@ pub(super) fn recognise(
 /// The one proof that came with the request, if it holds for it and for this token.
 fn prove(
     app: &App,
-    parts: &Parts,
+    came: Came<'_>,
     token: &str,
     jkt: &str,
     now: Timestamp,
 ) -> Result<Proof, String> {
-    let header = only(&parts.headers, "dpop").ok_or("there is not exactly one `DPoP` header")?;
-    let url = format!("{}{}", app.public_url(), parts.uri.path());
+    let header = only(came.headers, "dpop").ok_or("there is not exactly one `DPoP` header")?;
+    let url = format!("{}{}", app.public_url(), came.path);
     let expected = ProofExpected {
-        method: parts.method.as_str(),
+        method: came.method.as_str(),
         url: &url,
         access_token: Some(token),
     };

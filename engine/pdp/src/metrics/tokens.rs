@@ -29,6 +29,11 @@ struct ValidationLabel {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CredentialLabel {
+    credential: &'static str,
+}
+
 /// Different names of services that have labels of their own; what comes after is `other`.
 const SERVICES_MAX: usize = 200;
 
@@ -38,6 +43,7 @@ pub struct TokenMetrics {
     issued_by_service: Family<TokenLabel, Counter>,
     propagation_errors: Family<PropagationLabel, Counter>,
     validation: Family<ValidationLabel, Histogram, fn() -> Histogram>,
+    failures: Family<CredentialLabel, Counter>,
     services: Mutex<BTreeSet<String>>,
 }
 
@@ -49,6 +55,7 @@ impl Default for TokenMetrics {
             validation: Family::new_with_constructor(|| {
                 Histogram::new([2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2, 0.1])
             }),
+            failures: Family::default(),
             services: Mutex::default(),
         }
     }
@@ -66,12 +73,23 @@ impl TokenMetrics {
             "Exchanges of tokens that were refused, by who asked, for which service and why",
             self.propagation_errors.clone(),
         );
+        registry.register(
+            "authentication_failures",
+            "Callers that failed to show who they are, by what they sent for it",
+            self.failures.clone(),
+        );
         registry.register_with_unit(
             "token_validation_duration",
             "Time in which a presented token was judged, by who asked for it and what came of it",
             Unit::Seconds,
             self.validation.clone(),
         );
+    }
+
+    /// Counts a caller that failed to show who it is.
+    pub fn not_authenticated(&self, credential: &'static str) {
+        let label = CredentialLabel { credential };
+        self.failures.get_or_create(&label).inc();
     }
 
     /// The name as a label. Names come from callers, so there is an end to them; one that is not

@@ -12,9 +12,10 @@ use token::certificate::SpiffeId;
 
 use super::error::OAuthError;
 use super::form::{Form, decode};
-use crate::access::{Caller, NotAdmitted, Permission};
+use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
-use crate::http::authn::Authenticated;
+use crate::http::authn::{Authenticated, note_failed};
+use crate::http::bearer::{Came, Presented, Scheme, is_like_a_token, recognise};
 use crate::http::client_certificate::Shown;
 
 /// One sentence for all of them: which part was wrong would help those who guess.
@@ -33,12 +34,12 @@ struct Credentials {
 ///
 /// # Errors
 /// `invalid_client`, or `invalid_request` when two ways were used at once.
-pub(crate) async fn authenticate(
+pub(in crate::http) async fn authenticate(
     app: &Arc<App>,
-    headers: &HeaderMap,
+    came: Came<'_>,
     form: &Form,
-    shown: Option<&Shown>,
 ) -> Result<Authenticated, OAuthError> {
+    let (headers, shown) = (came.headers, came.shown);
     let now = app.inputs.clock.now();
     // With a secret as well, the certificate is what tokens are bound to (RFC 8705 §3).
     let is_alone = !headers.contains_key(AUTHORIZATION) && form.get("client_secret").is_none();
@@ -49,17 +50,18 @@ pub(crate) async fn authenticate(
         let named = form.get("client_id");
         let is_who_it_says =
             |caller: &Caller| named.is_none_or(|client_id| is_called(caller, client_id));
-        let caller = caller.ok().filter(is_who_it_says);
-        return enter(
-            app,
-            caller.ok_or_else(|| OAuthError::invalid_client(WRONG))?,
-        );
+        let Some(caller) = caller.ok().filter(is_who_it_says) else {
+            note_failed(app, Credential::Certificate, came.peer);
+            return Err(OAuthError::invalid_client(WRONG));
+        };
+        return enter(app, caller);
     }
     let credentials = credentials(headers, form)?;
     let caller = app
         .keys
         .admit(&credentials.key, app.state.store(), now)
         .await
+        .inspect_err(|_| note_failed(app, Credential::Key, came.peer))
         .map_err(|why| match why {
             NotAdmitted::Refused(_) => OAuthError::invalid_client(WRONG),
             NotAdmitted::TooManyRefused => OAuthError::too_many(
@@ -69,9 +71,61 @@ pub(crate) async fn authenticate(
     if let Some(client_id) = &credentials.client_id
         && !is_called(&caller, client_id)
     {
+        note_failed(app, Credential::Key, came.peer);
         return Err(OAuthError::invalid_client(WRONG));
     }
     enter(app, caller)
+}
+
+/// As [`authenticate`], or by a token of ours for the engine that the client got for itself: where
+/// nothing is granted, so that no token can be had for another for ever.
+///
+/// # Errors
+/// As there, and `invalid_token`.
+pub(in crate::http) async fn authenticate_or_token(
+    app: &Arc<App>,
+    came: Came<'_>,
+    form: &Form,
+) -> Result<Authenticated, OAuthError> {
+    let Some((scheme, text)) = token(came.headers) else {
+        return authenticate(app, came, form).await;
+    };
+    let others = ["client_secret", "client_assertion", "client_assertion_type"];
+    if others.iter().any(|name| form.get(name).is_some()) {
+        return Err(OAuthError::invalid_request(
+            "the client authenticates twice, by `Authorization` and in the form; do it once",
+        ));
+    }
+    let now = app.inputs.clock.now();
+    let caller = match recognise(app, came, scheme, text, now) {
+        Ok(Presented::Client(caller)) => caller,
+        Ok(Presented::Holder(_)) => {
+            return Err(OAuthError::unauthorized_client(
+                "the token is that of a subject; send one that the client got for itself, or its \
+                 key",
+            ));
+        }
+        Err(why) => {
+            note_failed(app, Credential::Token, came.peer);
+            return Err(OAuthError::invalid_token(why.0));
+        }
+    };
+    if form
+        .get("client_id")
+        .is_some_and(|id| !is_called(&caller, id))
+    {
+        return Err(OAuthError::invalid_client(WRONG));
+    }
+    enter(app, caller)
+}
+
+/// The token in the one `Authorization`, if that is no key.
+fn token(headers: &HeaderMap) -> Option<(Scheme, &str)> {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let header = sent.next().filter(|_| sent.next().is_none())?;
+    let (scheme, text) = header.to_str().ok()?.split_once(' ')?;
+    let (scheme, text) = (Scheme::read(scheme)?, text.trim());
+    (scheme == Scheme::DPoP || is_like_a_token(text)).then_some((scheme, text))
 }
 
 fn enter(app: &Arc<App>, caller: Caller) -> Result<Authenticated, OAuthError> {

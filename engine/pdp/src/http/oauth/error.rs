@@ -21,6 +21,8 @@ pub(crate) struct OAuthError {
     more: Map<String, Value>,
     /// The caller tried `Authorization`, so it is told which schemes there are (RFC 6749 §5.2).
     challenges: bool,
+    /// The one challenge instead of those, where it tried a token.
+    challenge: Option<String>,
 }
 
 impl OAuthError {
@@ -31,6 +33,7 @@ impl OAuthError {
             description: description.into(),
             more: Map::new(),
             challenges: status == StatusCode::UNAUTHORIZED,
+            challenge: None,
         }
     }
 
@@ -41,6 +44,19 @@ impl OAuthError {
     /// 401: which client is this?
     pub(crate) fn invalid_client(description: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "invalid_client", description)
+    }
+
+    /// 401: a token of ours that does not let in (RFC 6750 §3.1).
+    pub(crate) fn invalid_token(challenge: String) -> Self {
+        Self {
+            challenge: Some(challenge),
+            challenges: false,
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_token",
+                "the token is not valid here; get another one, or send an API key",
+            )
+        }
     }
 
     /// 400: a parameter is missing, there twice, or not of its form.
@@ -200,6 +216,12 @@ impl IntoResponse for OAuthError {
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static(r#"Bearer realm="portreeve""#),
             );
+        }
+        if let Some(challenge) = self
+            .challenge
+            .and_then(|text| HeaderValue::try_from(text).ok())
+        {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if matches!(
             self.status,

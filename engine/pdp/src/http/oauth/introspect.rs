@@ -21,7 +21,7 @@ use super::form::Form;
 use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::families;
-use crate::http::client_certificate::Shown;
+use crate::http::bearer::Came;
 use crate::presented;
 
 /// Its path, as metadata names it.
@@ -35,10 +35,9 @@ pub(crate) async fn introspect(State(app): State<Arc<App>>, request: Request) ->
 }
 
 async fn serve(app: &Arc<App>, request: Request) -> Result<Value, OAuthError> {
-    let headers = request.headers().clone();
-    let shown = request.extensions().get::<Shown>().cloned();
-    let form = Form::read(app, request).await?;
-    let asker = client::authenticate(app, &headers, &form, shown.as_ref()).await?;
+    let (parts, body) = request.into_parts();
+    let form = Form::read(app, Request::from_parts(parts.clone(), body)).await?;
+    let asker = client::authenticate_or_token(app, Came::of(&parts), &form).await?;
     let may_see_all = asker.require(Permission::IntrospectAnyTokens).is_ok();
     if !may_see_all {
         client::require(&asker, Permission::IntrospectTokens)?;

@@ -12,7 +12,7 @@ use super::error::OAuthError;
 use super::form::Form;
 use crate::access::Permission;
 use crate::app::App;
-use crate::http::client_certificate::Shown;
+use crate::http::bearer::Came;
 use crate::revoking::tokens::{RevokeTokenError, revoke_token};
 
 /// Its path, as metadata names it.
@@ -25,10 +25,9 @@ pub(in crate::http) async fn revoke(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    let headers = request.headers().clone();
-    let shown = request.extensions().get::<Shown>().cloned();
-    let form = Form::read(&app, request).await?;
-    let asker = client::authenticate(&app, &headers, &form, shown.as_ref()).await?;
+    let (parts, body) = request.into_parts();
+    let form = Form::read(&app, Request::from_parts(parts.clone(), body)).await?;
+    let asker = client::authenticate_or_token(&app, Came::of(&parts), &form).await?;
     client::require(&asker, Permission::RevokeTokens)?;
     let token = form.required("token")?;
     let now = app.inputs.clock.now();

@@ -1,10 +1,9 @@
 //! `POST /oauth2/token` (RFC 6749 §3.2).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
@@ -16,9 +15,8 @@ use super::{client, client_credentials, exchange, refresh};
 use crate::access::Permission;
 use crate::app::App;
 use crate::http::authn::Authenticated;
-use crate::http::client_certificate::Shown;
+use crate::http::bearer::Came;
 use crate::http::guard::RequestId;
-use crate::serve::Peer;
 
 /// Its path, as metadata and proofs name it.
 pub(super) const PATH: &str = "/oauth2/token";
@@ -38,17 +36,11 @@ pub(crate) async fn token(
 }
 
 async fn serve(app: &Arc<App>, request_id: &str, request: Request) -> Result<Issued, OAuthError> {
-    let headers = request.headers().clone();
-    let peer = request.extensions().get::<Peer>().map(|Peer(at)| at.ip());
-    let shown = request.extensions().get::<Shown>().cloned();
-    let form = Form::read(app, request).await?;
-    let asker = client::authenticate(app, &headers, &form, shown.as_ref()).await?;
-    let sent = Sent {
-        headers: &headers,
-        shown: shown.as_ref(),
-        peer,
-    };
-    let granted = grant(app, &asker, &form, sent, request_id).await;
+    let (parts, body) = request.into_parts();
+    let form = Form::read(app, Request::from_parts(parts.clone(), body)).await?;
+    let came = Came::of(&parts);
+    let asker = client::authenticate(app, came, &form).await?;
+    let granted = grant(app, &asker, &form, came, request_id).await;
     let refused = match granted {
         Ok(issued) => {
             let how = how(&form);
@@ -79,18 +71,11 @@ fn how(form: &Form) -> &'static str {
     }
 }
 
-/// What came with the form.
-struct Sent<'r> {
-    headers: &'r HeaderMap,
-    shown: Option<&'r Shown>,
-    peer: Option<IpAddr>,
-}
-
 async fn grant(
     app: &Arc<App>,
     asker: &Authenticated,
     form: &Form,
-    sent: Sent<'_>,
+    came: Came<'_>,
     request_id: &str,
 ) -> Result<Issued, OAuthError> {
     client::require(asker, Permission::RequestTokens)?;
@@ -99,9 +84,9 @@ async fn grant(
         app,
         caller: &asker.caller,
         form,
-        proven: Proven::read(app, sent.headers, PATH, now)?.with_certificate(sent.shown),
+        proven: Proven::read(app, came.headers, PATH, now)?.with_certificate(came.shown),
         // Connections to a listener for both families have IPv4 addresses mapped into IPv6.
-        peer: sent.peer.map(|peer| peer.to_canonical()),
+        peer: came.peer.map(|peer| peer.to_canonical()),
         request_id,
         now,
     };
