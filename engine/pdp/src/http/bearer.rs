@@ -143,13 +143,9 @@ pub(super) fn recognise(
     app.metrics.tokens.validated("caller", result, took);
     let claims = valid.map_err(|why| invalid(&why))?;
     let cnf = claims.cnf.clone().unwrap_or_default();
-    if let Some(thumbprint) = &cnf.x5t_s256 {
-        if came
-            .shown
-            .is_none_or(|Shown(certificate)| certificate.thumbprint != *thumbprint)
-        {
-            return Err(invalid(&"bound to a certificate that did not come with it"));
-        }
+    let shown = came.shown.map(|Shown(certificate)| &certificate.thumbprint);
+    if cnf.x5t_s256.is_some() && cnf.x5t_s256.as_ref() != shown {
+        return Err(invalid(&"bound to a certificate that did not come with it"));
     }
     let proof = match (scheme, &cnf.jkt) {
         (Scheme::Bearer, None) => None,

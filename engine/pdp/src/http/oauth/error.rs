@@ -16,13 +16,13 @@ use serde_json::{Map, Value};
 pub(crate) struct OAuthError {
     status: StatusCode,
     code: &'static str,
-    description: String,
+    description: Box<str>,
     /// Members beyond the two that every error has.
     more: Map<String, Value>,
     /// The caller tried `Authorization`, so it is told which schemes there are (RFC 6749 §5.2).
     challenges: bool,
     /// The one challenge instead of those, where it tried a token.
-    challenge: Option<String>,
+    challenge: Option<Box<HeaderValue>>,
 }
 
 impl OAuthError {
@@ -30,7 +30,7 @@ impl OAuthError {
         Self {
             status,
             code,
-            description: description.into(),
+            description: description.into().into_boxed_str(),
             more: Map::new(),
             challenges: status == StatusCode::UNAUTHORIZED,
             challenge: None,
@@ -49,7 +49,7 @@ impl OAuthError {
     /// 401: a token of ours that does not let in (RFC 6750 §3.1).
     pub(crate) fn invalid_token(challenge: String) -> Self {
         Self {
-            challenge: Some(challenge),
+            challenge: HeaderValue::try_from(challenge).ok().map(Box::new),
             challenges: false,
             ..Self::new(
                 StatusCode::UNAUTHORIZED,
@@ -217,11 +217,8 @@ impl IntoResponse for OAuthError {
                 HeaderValue::from_static(r#"Bearer realm="portreeve""#),
             );
         }
-        if let Some(challenge) = self
-            .challenge
-            .and_then(|text| HeaderValue::try_from(text).ok())
-        {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, *challenge);
         }
         if matches!(
             self.status,
