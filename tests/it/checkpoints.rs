@@ -99,6 +99,28 @@ fn write_anew(site: &Site, change: impl Fn(u64, &str) -> Option<String>) {
     });
 }
 
+/// Writes so many records more, as somebody would who knows the form.
+fn add_forged(site: &Site, number: u64) {
+    let path = segment(site);
+    let mut text = fs::read_to_string(&path).unwrap();
+    let folder = site.data().join("journal");
+    let read = journal::read_from(&folder, None, u64::MAX, 1000).unwrap();
+    let last = read.records.last().unwrap().clone();
+    let record = String::from_utf8(last.body).unwrap();
+    let mut end = last.after;
+    for _ in 0..number {
+        end.seq += 1;
+        end.chain = end.chain.after(true, end.seq, record.as_bytes());
+        text.push_str(&format!("+{} {} {record}\n", end.seq, end.chain));
+    }
+    end.offset = text.len() as u64;
+    fs::write(&path, text).unwrap();
+    in_store(site, async |store| {
+        store.drain_decisions(&[], &[], &end).await.unwrap();
+        store.close().await;
+    });
+}
+
 fn unchanged(_: u64, record: &str) -> Option<String> {
     Some(record.to_owned())
 }
@@ -228,16 +250,20 @@ fn an_export_proves_itself_and_what_is_kept_elsewhere_proves_more() {
     let end = verify(&site, &[]).0["last_seq"].as_u64().unwrap();
     let file = site.folder.path().join("export.jsonl");
     let path = file.to_str().unwrap();
-    let (first, last) = (end - 8, end - 2);
+    let (first, wanted) = (end - 8, end - 2);
     let range = [
         &*first.to_string(),
         "--to-seq",
-        &*last.to_string(),
+        &*wanted.to_string(),
         "--out",
         path,
     ];
     let ran = audit(&site, &[&["export", "--from-seq"][..], &range].concat());
     assert_eq!(ran.status, Some(0), "{ran:?}");
+    // It goes on to where the engine has signed, for that is what proves it.
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    let last = report["last_seq"].as_u64().unwrap();
+    assert!((wanted..=end).contains(&last), "{report}");
     // By itself: with a configuration that has no data at all.
     let elsewhere = Site::new();
     let proven = |more: &[&str]| verify(&elsewhere, &[&["--export", path], more].concat());
@@ -319,4 +345,39 @@ fn an_export_proves_itself_and_what_is_kept_elsewhere_proves_more() {
     let broken = audit(&site, &["export"]);
     assert_eq!(broken.status, Some(1), "{broken:?}");
     assert!(broken.err.contains("nothing is exported"), "{broken:?}");
+}
+
+#[test]
+fn an_export_holds_nothing_that_the_engine_has_not_signed() {
+    let site = asked(4);
+    let end = verify(&site, &[]).0["last_seq"].as_u64().unwrap();
+    add_forged(&site, 3);
+    // The chain goes on, and says so; no signature does.
+    let (value, _) = verify(&site, &[]);
+    assert_eq!(
+        (&value["last_seq"], &value["signed_until"]["seq"]),
+        (&(end + 3).into(), &end.into())
+    );
+    let file = site.folder.path().join("export.jsonl");
+    let path = file.to_str().unwrap();
+    let ran = audit(&site, &["export", "--out", path]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["last_seq"], &report["left_out"]),
+        (
+            &end.into(),
+            &serde_json::json!({ "from": end + 1, "to": end + 3 })
+        )
+    );
+    let (value, _) = verify(&Site::new(), &["--export", path]);
+    assert_eq!(
+        (&value["ok"], &value["signed_until"]),
+        (&true.into(), &end.into())
+    );
+    // Nothing but that.
+    let from = (end + 1).to_string();
+    let ran = audit(&site, &["export", "--from-seq", &from]);
+    assert_eq!(ran.status, Some(1), "{ran:?}");
+    assert!(ran.err.contains("has not signed them"), "{ran:?}");
 }

@@ -1,13 +1,16 @@
 //! `portreeve audit export`: a part of the record, with what proves it.
 //!
 //! One JSON object a line: a header, the public keys, then the records with their links of the
-//! chain, and each checkpoint behind the record that it is of. The last record always has one. A
-//! record is copied byte for byte: the chain is over its text.
+//! chain, and each checkpoint behind the record that it is of. The last record always has one, and
+//! none is signed here: whoever has the disk could have written what this command reads back. So
+//! an export goes on to the next checkpoint of the engine, and ends at the last one. A record is
+//! copied byte for byte: the chain is over its text.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use domain::Timestamp;
@@ -19,11 +22,9 @@ use store::journal::{self, Chain, Link, Record};
 use super::super::Failure;
 use super::super::data::export::moment;
 use super::super::output::{Output, counter, tell};
-use super::verify::{Examined, Trusted, VerifyArgs, examine};
-use crate::checkpoints;
-use crate::inputs::Inputs;
+use super::verify::{Examined, Trusted, VerifyArgs, examine, own};
 use crate::settings::Settings;
-use crate::signing::Ring;
+use crate::signing::Listing;
 
 /// Records that are read at once.
 const CHUNK: usize = 1000;
@@ -53,9 +54,8 @@ pub(super) async fn run(
     settings: &Settings,
     output: Output,
 ) -> Result<(), Failure> {
-    let now = Inputs::system().clock.now();
-    let ring = Ring::open(&settings.data_dir, &settings.signing, now).map_err(Failure::unable)?;
-    let trusted = Trusted::Own(ring.listed());
+    let listed = own(settings)?;
+    let trusted = Trusted::Own(Arc::clone(&listed));
     let nothing_more = VerifyArgs {
         export: None,
         keys: None,
@@ -67,9 +67,10 @@ pub(super) async fn run(
             "{what}\nnothing is exported, because it could not be proven"
         )));
     }
-    let Some(range) = range(args, folder, examined.end())? else {
+    let Some(wanted) = range(args, folder, examined.end())? else {
         return Err(Failure::No("there is no record in that range".to_owned()));
     };
+    let range = proven(&wanted, &examined)?;
     let written = match &args.out {
         Some(path) => {
             let told = |error: io::Error| Failure::Unable(format!("{}: {error}", path.display()));
@@ -81,7 +82,7 @@ pub(super) async fn run(
                 .open(path)
                 .map_err(told)?;
             let mut to = BufWriter::new(file);
-            let written = write(&mut to, &range, folder, &examined, &ring, now)?;
+            let written = write(&mut to, &range, folder, &examined, &listed)?;
             to.into_inner()
                 .map_err(io::IntoInnerError::into_error)
                 .and_then(|file| file.sync_all())
@@ -90,21 +91,34 @@ pub(super) async fn run(
         }
         None => {
             let mut to = BufWriter::new(io::stdout().lock());
-            let written = write(&mut to, &range, folder, &examined, &ring, now)?;
+            let written = write(&mut to, &range, folder, &examined, &listed)?;
             to.flush()?;
             written
         }
     };
-    let text = format!(
-        "records {} to {}, {} checkpoints; check them with `portreeve audit verify --export FILE`",
-        range.first, range.last, written
+    let left_out = (range.last < wanted.last).then_some((range.last + 1, wanted.last));
+    let mut text = format!(
+        "records {} to {}, {written} checkpoints; check them with `portreeve audit verify --export \
+         FILE`",
+        range.first, range.last
     );
+    if range.last > wanted.last {
+        text.push_str(&format!(
+            "\nrecords {} to {} go along: the next signature stands behind them",
+            wanted.last + 1,
+            range.last
+        ));
+    }
+    if let Some((from, to)) = left_out {
+        text.push_str(&format!("\n{}", unsigned(from, to)));
+    }
     let report = json!({
         "first_seq": range.first,
         "last_seq": range.last,
         "records": range.last - range.first + 1,
         "checkpoints": written,
-        "kid": ring.current().signer().id(),
+        "kid": range.kid,
+        "left_out": left_out.map(|(from, to)| json!({ "from": from, "to": to })),
     });
     if args.out.is_some() {
         output.print(&report, &text)
@@ -115,20 +129,55 @@ pub(super) async fn run(
 }
 
 /// The records that are wanted.
-struct Range {
+struct Wanted {
     first: u64,
     last: u64,
 }
 
+/// The records that are written: those that are wanted, up to a checkpoint.
+struct Range {
+    first: u64,
+    last: u64,
+    /// The key that signed the last of them.
+    kid: String,
+}
+
+/// Goes on to the next checkpoint, or back to the last one.
+fn proven(wanted: &Wanted, examined: &Examined) -> Result<Range, Failure> {
+    let end = examined.end();
+    let mut checkpoints = examined
+        .kept
+        .proven
+        .iter()
+        .map(|(checkpoint, _)| checkpoint);
+    let next = checkpoints.find(|one| (wanted.last..=end).contains(&one.end.seq));
+    let last = next
+        .or_else(|| examined.signed())
+        .filter(|one| one.end.seq >= wanted.first)
+        .ok_or_else(|| Failure::No(unsigned(wanted.first, wanted.last)))?;
+    Ok(Range {
+        first: wanted.first,
+        last: last.end.seq,
+        kid: last.kid.clone(),
+    })
+}
+
+fn unsigned(from: u64, to: u64) -> String {
+    format!(
+        "records {from} to {to} are left out: the engine has not signed them. A running one does \
+         so every `audit.checkpoint_every`; export again then"
+    )
+}
+
 /// Finds the first and the last record that are wanted; everything between them goes along.
-fn range(args: &ExportArgs, folder: &Path, end: u64) -> Result<Option<Range>, Failure> {
+fn range(args: &ExportArgs, folder: &Path, end: u64) -> Result<Option<Wanted>, Failure> {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow)]
         at: std::borrow::Cow<'a, str>,
     }
     let by_time = args.from.is_some() || args.to.is_some();
-    let mut found: Option<Range> = None;
+    let mut found: Option<Wanted> = None;
     each(folder, end, |record| {
         let seq = record.seq;
         if args.from_seq.is_some_and(|from| seq < from) || args.to_seq.is_some_and(|to| seq > to) {
@@ -147,7 +196,7 @@ fn range(args: &ExportArgs, folder: &Path, end: u64) -> Result<Option<Range>, Fa
         match &mut found {
             Some(range) => range.last = seq,
             None => {
-                found = Some(Range {
+                found = Some(Wanted {
                     first: seq,
                     last: seq,
                 });
@@ -186,10 +235,8 @@ fn write(
     range: &Range,
     folder: &Path,
     examined: &Examined,
-    ring: &Ring,
-    now: Timestamp,
+    listed: &Listing,
 ) -> Result<usize, Failure> {
-    let (set, listed) = (ring.current(), ring.listed());
     let within = examined.kept.proven.iter();
     let within: Vec<_> = within
         .filter(|(checkpoint, _)| (range.first..=range.last).contains(&checkpoint.end.seq))
@@ -212,8 +259,7 @@ fn write(
             });
             writeln!(to, "{header}")?;
             for key in listed.iter() {
-                let named = |kid: &str| key.known.kid == kid;
-                if named(set.signer().id()) || within.iter().any(|(one, _)| named(&one.kid)) {
+                if within.iter().any(|(one, _)| one.kid == key.known.kid) {
                     writeln!(to, "{}", json!({ "key": key.public.jwk() }))?;
                 }
             }
@@ -236,15 +282,7 @@ fn write(
             record.seq, record.first
         )?;
         counter.inc(1);
-        let mut is_signed = false;
         for (_, signed) in within.iter().filter(|(one, _)| one.end.seq == record.seq) {
-            writeln!(to, "{}", json!({ "checkpoint": signed }))?;
-            (written, is_signed) = (written + 1, true);
-        }
-        if record.seq == range.last && !is_signed {
-            // The journal has just been proven up to here and beyond.
-            let signed = checkpoints::sign(set.signer(), &record.after, now);
-            let signed = signed.map_err(Failure::unable)?;
             writeln!(to, "{}", json!({ "checkpoint": signed }))?;
             written += 1;
         }

@@ -103,7 +103,7 @@ pub(super) async fn run(
 }
 
 /// The engine's own keys; none where it has never started.
-fn own(settings: &Settings) -> Result<Arc<Listing>, Failure> {
+pub(super) fn own(settings: &Settings) -> Result<Arc<Listing>, Failure> {
     let there = ["signing-keys", "signing-keys.clear", "signing-key.p8"];
     if !there
         .iter()
