@@ -208,11 +208,89 @@ fn records_that_were_written_anew_are_found_although_their_chain_is_whole() {
     fs::write(&path, kept.to_string()).unwrap();
     refused(&site, "no checkpoint is left");
 
-    // An engine that starts then goes on, signs, and has on record what it did not vouch for.
-    site.start().stop();
-    let (value, _) = verify(&site, &[]);
+    // An engine that starts then goes on and signs, but it does not vouch for them: that has to be
+    // on record, and stays wrong.
+    let engine = site.start();
+    let ready = engine.client("").get("/readyz").json();
+    assert!(ready["journal"]["damaged_since"].is_string(), "{ready}");
+    let log = engine.stop();
+    assert!(log.contains("all that there was"), "{log}");
+    let (value, told) = verify(&site, &[]);
+    assert!(
+        value["ok"] == false && told.contains("signed by nobody"),
+        "{told}"
+    );
     assert_eq!(value["unsigned"][0]["from"], 1, "{value}");
     assert_eq!(value["unsigned"][0]["to"], end);
+    assert_eq!(value["signed_until"]["from"], end + 1);
+    // Nor is it exported as if it were proven; what came later is.
+    let ran = audit(&site, &["export"]);
+    assert!(
+        ran.status == Some(1) && ran.err.contains("nothing is exported"),
+        "{ran:?}"
+    );
+    let from = (end + 1).to_string();
+    let ran = audit(&site, &["export", "--from-seq", &from]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+}
+
+#[test]
+fn a_tail_that_was_cut_off_with_its_checkpoints_is_known_to_whoever_kept_something() {
+    let site = asked(4);
+    let before = verify(&site, &[]).0["last_seq"].as_u64().unwrap();
+    let key = site.key("gateway");
+    let engine = site.start();
+    engine.client(&key).ask(&alice_reads());
+    let log = engine.stop();
+    // The log names what was signed last, and a log can be kept elsewhere.
+    let (value, _) = verify(&site, &[]);
+    let chain = value["chain"].as_str().unwrap();
+    assert!(log.contains(chain), "{chain} in {log}");
+    assert_eq!(value["signed_until"]["is_late"], false);
+    assert!(value["signed_until"]["age_seconds"].as_i64().unwrap() < 60);
+    let file = site.folder.path().join("export.jsonl");
+    let path = file.to_str().unwrap();
+    let ran = audit(&site, &["export", "--out", path]);
+    assert_eq!(ran.status, Some(0), "{ran:?}");
+
+    write_anew(&site, |seq, record| {
+        (seq <= before).then(|| record.to_owned())
+    });
+    let beside = segment(&site).with_extension("checkpoint");
+    in_store(&site, async |store| {
+        let rows = store.checkpoints().await.unwrap();
+        store.thin_checkpoints(u64::MAX).await.unwrap();
+        for row in rows.iter().filter(|row| row.seq <= before) {
+            store.keep_checkpoint(row).await.unwrap();
+            fs::write(&beside, &row.signed).unwrap();
+        }
+        store.close().await;
+    });
+    // Nothing that is left on this disk knows better; what was kept elsewhere does.
+    let (value, _) = verify(&site, &[]);
+    assert_eq!(
+        (&value["ok"], &value["signed_until"]["seq"]),
+        (&true.into(), &before.into())
+    );
+    let (value, told) = verify(&site, &["--checkpoints", path]);
+    assert!(value["ok"] == false && told.contains("cut off"), "{told}");
+}
+
+#[test]
+fn more_unsigned_records_than_a_crash_leaves_are_damage() {
+    let site = asked(2);
+    let end = verify(&site, &[]).0["last_seq"].as_u64().unwrap();
+    add_forged(&site, 3);
+    assert_eq!(verify(&site, &[]).0["ok"], true, "a crash leaves as much");
+    add_forged(&site, pdp::checkpoints::UNSIGNED_RECORDS_MAX);
+    refused(&site, "signed by nobody");
+    let engine = site.start();
+    let ready = engine.client("").get("/readyz").json();
+    assert!(ready["journal"]["damaged_since"].is_string(), "{ready}");
+    engine.stop();
+    let (value, told) = verify(&site, &[]);
+    assert!(value["ok"] == false && told.contains("at most"), "{told}");
+    assert_eq!(value["unsigned"][0]["from"], end + 1, "{value}");
 }
 
 #[test]

@@ -289,8 +289,13 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     if recovery.damaged.is_some() || !signed.faults.is_empty() {
         app.journal_is_damaged();
     }
-    if let Err(error) = app.record_unsigned(recovery.last_seq).await {
-        notes.push(format!("journal: {error}"));
+    let last = signed.last().map(|last| &last.end);
+    let since = app.signing.listed().since().into_iter();
+    let since = since.chain(signed.since()).min();
+    match app.record_unsigned(last, since, recovery.last_seq).await {
+        Ok(None) => {}
+        Ok(Some(fault)) => notes.push(format!("journal: {fault}")),
+        Err(error) => notes.push(format!("journal: {error}")),
     }
     app.publishing.note_file(&app.live.current().directory);
     if let Some((faults, since)) = policies.refused {

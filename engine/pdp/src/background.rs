@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
-use crate::checkpoints::CHECKPOINT_RECORDS;
+use crate::checkpoints::{CHECKPOINT_RECORDS, IDLE_SECONDS};
 use crate::models::drift::Alarm;
 use crate::publishing::{KEPT_BACK, watch};
 use crate::recorder::Drain;
@@ -24,6 +24,8 @@ const KEYS_EVERY: Duration = Duration::from_millis(200);
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(100);
 /// How often signing keys are looked at: their time, and what others did.
 const SIGNING_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether the journal's end is to be signed: few records come meanwhile.
+const CHECKPOINTS_EVERY: Duration = Duration::from_millis(250);
 /// How often the journal is drained at most; many records cost little more than one.
 const DRAIN_EVERY: Duration = Duration::from_millis(1000);
 /// How often it is worked out how far the features of the last accesses have drifted: one or two
@@ -55,7 +57,7 @@ impl Background {
         tasks.spawn(until(stopped.clone(), keys(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), acts(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), revocations(Arc::clone(app))));
-        tasks.spawn(until(stopped.clone(), checkpoints(Arc::clone(app))));
+        tasks.spawn(checkpoints(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), signing(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
@@ -254,24 +256,31 @@ async fn signing(app: Arc<App>) {
     }
 }
 
-/// Signs where the journal ends, as long as it grows.
-async fn checkpoints(app: Arc<App>) {
-    let mut ticks = every(Duration::from_secs(1));
-    let patience = app.settings.audit.checkpoint_every.as_secs();
-    let mut waited = 0;
+/// Signs where the journal ends: at once after a start, then as it grows, and at times when it does
+/// not. Stops between two: one that is being kept and the last one use the same draft.
+async fn checkpoints(app: Arc<App>, mut stopped: Receiver<bool>) {
+    let mut ticks = every(CHECKPOINTS_EVERY);
+    let patience = app.settings.audit.checkpoint_every;
+    let idle = patience.max(Duration::from_secs(IDLE_SECONDS));
+    // What a start has put on record is signed without delay.
+    let mut waited = idle;
     loop {
-        ticks.tick().await;
-        waited += 1;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        waited += CHECKPOINTS_EVERY;
         let unsigned = app
             .journal
             .end()
             .seq
             .saturating_sub(app.checkpoints.signed_until());
-        if unsigned == 0 || (waited < patience && unsigned < CHECKPOINT_RECORDS) {
+        let is_due = waited >= if unsigned == 0 { idle } else { patience };
+        if !is_due && unsigned < CHECKPOINT_RECORDS {
             continue;
         }
         match app.make_checkpoint().await {
-            Ok(()) => waited = 0,
+            Ok(()) => waited = Duration::ZERO,
             Err(error) => tracing::error!(%error, "the journal was not signed; trying again"),
         }
     }

@@ -5,20 +5,22 @@
 //! signing key, kept in the store and beside its segment; the chain ties all records before it to
 //! it. It signs what this process has written, not what it reads back.
 
+mod gaps;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::Store;
-use store::journal::{self, AppendError, Chain, Link, Position};
+use store::journal::{self, Chain, Link, Position};
 use store::sqlite::{CheckpointRow, StoreError};
 use token::jws::open_signed;
 use token::keys::FindKey;
 use token::{KeyError, Refusal, SigningKey};
-use wire::record::RECORD_VERSION;
 
 use crate::app::App;
+pub use gaps::{SIGNS_WITHIN, UNSIGNED_RECORDS_MAX, Unsigned};
 
 /// `typ` of a checkpoint, so that it is never taken for a token, nor a token for it (RFC 8725
 /// §3.11).
@@ -26,6 +28,11 @@ pub const CHECKPOINT_TYP: &str = "portreeve-checkpoint+jwt";
 
 /// Records after which a checkpoint is made although the time has not come.
 pub const CHECKPOINT_RECORDS: u64 = 10_000;
+
+/// How often the end is signed again although nothing came, seconds, unless
+/// `audit.checkpoint_every` is longer: so the age of the last checkpoint says whether later ones are
+/// gone.
+pub const IDLE_SECONDS: u64 = 60;
 
 /// What was signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +167,13 @@ impl Kept {
         proven.map(|(checkpoint, _)| checkpoint.link()).collect()
     }
 
+    /// When the first of them was signed: since then the engine has had a key.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        let proven = self.proven.iter();
+        proven.map(|(checkpoint, _)| checkpoint.at).min()
+    }
+
     /// The last one.
     #[must_use]
     pub fn last(&self) -> Option<&Checkpoint> {
@@ -194,14 +208,14 @@ pub async fn gather(
 }
 
 impl App {
-    /// Signs where the journal ends, if that is further than the last time, and keeps it: durable
-    /// in the store and beside the segment when it returns.
+    /// Signs where the journal ends, and keeps it: durable in the store and beside the segment when
+    /// it returns. In the log it is an anchor outside of the data folder.
     ///
     /// # Errors
     /// When it could not be kept; it is to be tried again.
     pub async fn make_checkpoint(self: &Arc<Self>) -> Result<(), CheckpointError> {
         let end = self.journal.end();
-        if end.seq <= self.checkpoints.signed_until() {
+        if end.seq == 0 {
             return Ok(());
         }
         let at = self.inputs.clock.now();
@@ -219,56 +233,12 @@ impl App {
             journal::keep_checkpoint(&folder, &segment, &signed)
         });
         kept.await.map_err(std::io::Error::other)??;
+        if end.seq > self.checkpoints.signed_until() {
+            tracing::info!(seq = end.seq, chain = %end.chain, "the journal is signed");
+        }
         self.checkpoints.note(end.seq);
         self.metrics.set_signed_until(end.seq);
         Ok(())
-    }
-}
-
-/// How the record of such a gap begins, so that it is found among millions.
-const UNSIGNED_BEGINS: &[u8] = br#"{"kind":"unsigned","#;
-
-/// Records that an engine found at a start and that no signature vouched for: it may have been
-/// killed before it signed them, or they are of an earlier version, or somebody took the
-/// checkpoints away. It goes on from them, and a later checkpoint ties them up; so that this
-/// proves no more than it should, the journal itself says so, at that place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsigned {
-    /// The first of them.
-    pub from: u64,
-    /// The last.
-    pub to: u64,
-    /// When they were found.
-    pub at: String,
-}
-
-impl Unsigned {
-    /// Reads it from a record; none where the record is another.
-    #[must_use]
-    pub fn read(record: &[u8]) -> Option<Self> {
-        if !record.starts_with(UNSIGNED_BEGINS) {
-            return None;
-        }
-        serde_json::from_slice(record).ok()
-    }
-}
-
-impl App {
-    /// Puts on record that a start went on from records that nothing vouches for, if it did.
-    ///
-    /// # Errors
-    /// When it could not be journalled.
-    pub(crate) async fn record_unsigned(&self, found: u64) -> Result<(), AppendError> {
-        let signed = self.checkpoints.signed_until();
-        if found <= signed {
-            return Ok(());
-        }
-        let at = wire::time::format(self.inputs.clock.now());
-        let record = format!(
-            r#"{{"kind":"unsigned","v":{RECORD_VERSION},"at":"{at}","from":{},"to":{found}}}"#,
-            signed + 1
-        );
-        self.journal.append(record.into_bytes()).await
     }
 }
 
@@ -346,10 +316,6 @@ mod tests {
             ] {
                 assert!(read(&broken, &set).is_err(), "{broken}");
             }
-            let gap = br#"{"kind":"unsigned","v":1,"at":"x","from":3,"to":9}"#;
-            let gap = Unsigned::read(gap).unwrap();
-            assert_eq!((gap.from, gap.to), (3, 9));
-            assert_eq!(Unsigned::read(br#"{"v":1,"kind":"unsigned"}"#), None);
             let mut kept = Kept::default();
             kept.add(&later, "here", &set);
             kept.add(&text, "here", &set);

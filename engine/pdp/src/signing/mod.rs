@@ -126,6 +126,12 @@ impl Listing {
     pub fn iter(&self) -> std::slice::Iter<'_, Listed> {
         self.0.iter()
     }
+
+    /// When the first of them was made.
+    #[must_use]
+    pub fn since(&self) -> Option<Timestamp> {
+        self.iter().map(|key| key.known.created_at).min()
+    }
 }
 
 impl FindKey for Listing {

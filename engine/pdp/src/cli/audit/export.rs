@@ -23,6 +23,7 @@ use super::super::Failure;
 use super::super::data::export::moment;
 use super::super::output::{Output, counter, tell};
 use super::verify::{Examined, Trusted, VerifyArgs, examine, own};
+use crate::checkpoints::Unsigned;
 use crate::settings::Settings;
 use crate::signing::Listing;
 
@@ -71,6 +72,13 @@ pub(super) async fn run(
         return Err(Failure::No("there is no record in that range".to_owned()));
     };
     let range = proven(&wanted, &examined)?;
+    let within = |gap: &Unsigned| gap.from <= range.last && gap.to >= range.first;
+    if let Some((_, fault)) = examined.gap_faults.iter().find(|(gap, _)| within(gap)) {
+        return Err(Failure::No(format!(
+            "{fault}\nnothing is exported, because it could not be proven; leave them out with \
+             `--from-seq` and `--to-seq`"
+        )));
+    }
     let written = match &args.out {
         Some(path) => {
             let told = |error: io::Error| Failure::Unable(format!("{}: {error}", path.display()));

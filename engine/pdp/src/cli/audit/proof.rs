@@ -214,6 +214,11 @@ fn incomplete(found: &Found) -> Option<String> {
     if found.records == 0 {
         return Some("there is no record in it".to_owned());
     }
+    // By themselves: since when the engine has a key is not known here.
+    let mut gaps = found.gaps.iter().filter(|gap| gap.to >= found.first);
+    if let Some(fault) = gaps.find_map(|gap| gap.fault(None)) {
+        return Some(fault);
+    }
     if found.last != found.announced {
         return Some(format!(
             "it ends at record {} and should at {}: its end has been cut off",

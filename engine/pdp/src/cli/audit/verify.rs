@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use domain::Timestamp;
 use serde_json::{Value, json};
 use store::Store;
 use store::journal::{self, Break, Link, Position, Report};
@@ -14,13 +15,12 @@ use token::keys::{Admitted, FindKey, admit_jwks};
 use super::super::Failure;
 use super::super::output::{Output, bar};
 use super::proof;
-use crate::checkpoints::{self, Checkpoint, Kept, Unsigned};
+use crate::checkpoints::{
+    self, Checkpoint, IDLE_SECONDS, Kept, SIGNS_WITHIN, UNSIGNED_RECORDS_MAX, Unsigned,
+};
 use crate::inputs::Inputs;
 use crate::settings::Settings;
 use crate::signing::{Listing, Ring};
-
-/// An engine signs within seconds; a key that is older than this, seconds, has signed something.
-const SIGNS_WITHIN: i64 = 3600;
 
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
@@ -67,6 +67,8 @@ pub(super) struct Examined {
     pub(super) kept: Kept,
     /// What engines found at their start, and no signature vouched for.
     gaps: Vec<Unsigned>,
+    /// The same, as far as it is more than a crash leaves: what is said of it.
+    pub(super) gap_faults: Vec<(Unsigned, String)>,
     /// What is wrong, if anything is.
     pub(super) what: Option<String>,
     has_store: bool,
@@ -79,6 +81,21 @@ impl Examined {
         let mut proven = self.kept.proven.iter().rev();
         let last = proven.find(|(checkpoint, _)| checkpoint.end.seq <= end)?;
         Some(&last.0)
+    }
+
+    /// The first record that the last signature vouches for: before it are those that nobody had
+    /// vouched for when they were found.
+    fn signed_from(&self, signed: &Checkpoint) -> u64 {
+        let begins = self.report.begins_after.unwrap_or(Link::GENESIS).seq;
+        let gaps = self.gaps.iter().map(|gap| gap.to);
+        let before = gaps.filter(|to| *to < signed.end.seq).max();
+        before.unwrap_or(0).max(begins) + 1
+    }
+
+    /// All that is wrong, what was signed by nobody included.
+    fn fault(&self) -> Option<&str> {
+        let gap = self.gap_faults.first().map(|(_, fault)| fault.as_str());
+        self.what.as_deref().or(gap)
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -99,7 +116,9 @@ pub(super) async fn run(
     let examined = examine(args, folder, settings, &trusted).await?;
     let (value, text) = told(&examined, settings);
     output.print(&value, &text)?;
-    examined.what.map_or(Ok(()), |what| Err(Failure::No(what)))
+    examined
+        .fault()
+        .map_or(Ok(()), |fault| Err(Failure::No(fault.to_owned())))
 }
 
 /// The engine's own keys; none where it has never started.
@@ -166,6 +185,18 @@ pub(super) async fn examine(
         None => None,
     };
     let end = report.end.as_ref().map_or(0, |end| end.seq);
+    // An engine at work has signed more meanwhile.
+    let later = checkpoints::gather(store.as_ref(), folder, trusted).await;
+    let later = later.map_err(Failure::unable)?;
+    let since = match trusted {
+        Trusted::Own(keys) => keys.since(),
+        Trusted::Given(_) => None,
+    };
+    let since = since.into_iter().chain(kept.since()).min();
+    let gap_faults = unsigned_at_a_start.iter();
+    let gap_faults = gap_faults
+        .filter_map(|gap| Some((gap.clone(), gap.fault(since)?)))
+        .collect();
     let what = report
         .broken
         .as_ref()
@@ -173,18 +204,21 @@ pub(super) async fn examine(
         .or_else(|| without_beginning(folder, &report, removed?))
         .or_else(|| without_end(folder, end, drained.as_ref(), &kept))
         .or_else(|| unproven(&kept))
-        .or_else(|| unsigned(&report, &kept, trusted));
+        .or_else(|| unsigned(&report, &kept, trusted))
+        .or_else(|| long_unsigned(end, kept.last()?, &later));
     Ok(Examined {
         report,
         kept,
         gaps: unsigned_at_a_start,
+        gap_faults,
         what,
         has_store: store.is_some(),
     })
 }
 
 fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
-    let Examined { report, what, .. } = examined;
+    let (report, what) = (&examined.report, examined.fault());
+    let now = Inputs::system().clock.now();
     let (end, signed) = (examined.end(), examined.signed());
     let broken = report.broken.as_ref();
     let value = json!({
@@ -200,6 +234,9 @@ fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
             "seq": signed.end.seq,
             "at": wire::time::format(signed.at),
             "kid": signed.kid,
+            "from": examined.signed_from(signed),
+            "age_seconds": now.whole_seconds_since(signed.at),
+            "is_late": is_late(signed, settings, now),
         })),
         "unsigned": examined.gaps,
         "broken": what.as_ref().map(|what| json!({
@@ -216,14 +253,27 @@ fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
         if what.is_none() { "whole" } else { "BROKEN" }
     );
     match signed {
-        Some(signed) => text.push_str(&format!(
-            "\nproven up to record {}: signed at {} with the key {}; {} records after it rest on \
-             the chain alone",
-            signed.end.seq,
-            wire::time::format(signed.at),
-            signed.kid,
-            end - signed.end.seq
-        )),
+        Some(signed) => {
+            text.push_str(&format!(
+                "\nrecords {} to {} are proven: signed at {} with the key {}; {} records after \
+                 them rest on the chain alone",
+                examined.signed_from(signed),
+                signed.end.seq,
+                wire::time::format(signed.at),
+                signed.kid,
+                end - signed.end.seq
+            ));
+            if is_late(signed, settings, now) {
+                text.push_str(&format!(
+                    "\nthat was {} seconds ago, and a running engine signs more often: either it \
+                     has been down since, or what it wrote later was taken away with its \
+                     signatures. Its log names number and chain of each (\"the journal is \
+                     signed\"); `--checkpoints` holds the journal against an export that was kept \
+                     elsewhere",
+                    now.whole_seconds_since(signed.at)
+                ));
+            }
+        }
         None => text.push_str("\nnothing of it is signed, so it rests on the chain alone"),
     }
     for gap in &examined.gaps {
@@ -244,6 +294,13 @@ fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
         ));
     }
     (value, text)
+}
+
+/// Whether a running engine would have signed again by now.
+fn is_late(last: &Checkpoint, settings: &Settings, now: Timestamp) -> bool {
+    let every = settings.audit.checkpoint_every.as_secs().max(IDLE_SECONDS);
+    let may_be = i64::try_from(every).unwrap_or(i64::MAX - 60) + 60;
+    now.whole_seconds_since(last.at) > may_be
 }
 
 /// A gap, in words.
@@ -307,13 +364,27 @@ fn unproven(kept: &Kept) -> Option<String> {
     ))
 }
 
+/// Whether more records have no signature than a crash leaves. `later` are the checkpoints that
+/// were there when the end had been read.
+fn long_unsigned(end: u64, last: &Checkpoint, later: &Kept) -> Option<String> {
+    let signed = later.last().map_or(0, |later| later.end.seq);
+    let signed = signed.max(last.end.seq);
+    (end.saturating_sub(signed) > UNSIGNED_RECORDS_MAX).then(|| {
+        format!(
+            "records {} to {end} are signed by nobody, and a crash leaves {UNSIGNED_RECORDS_MAX} \
+             at most: their checkpoints were taken away, or they were added by somebody",
+            signed + 1
+        )
+    })
+}
+
 /// Whether there are records of an engine that has its key for long, and nothing is signed.
 fn unsigned(report: &Report, kept: &Kept, trusted: &Trusted) -> Option<String> {
     let Trusted::Own(keys) = trusted else {
         return None;
     };
     let now = Inputs::system().clock.now();
-    let since = keys.iter().map(|key| key.known.created_at).min()?;
+    let since = keys.since()?;
     let is_long = now.whole_seconds_since(since) > SIGNS_WITHIN;
     (is_long && report.records > 0 && kept.proven.is_empty()).then(|| {
         format!(
