@@ -1,5 +1,7 @@
 //! Sessions opened with the engine: E1 to E6, E11, E12, E14, E23, E28, F21, T21, T25, O8, O9.
 
+use std::sync::Barrier;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Response, Site, alice_reads, now, run};
@@ -465,5 +467,61 @@ fn a_body_that_makes_no_sense_opens_nothing() {
     for role in ["author", "keeper"] {
         let mut client = engine.client(&site.key(role));
         assert_eq!(open(&mut client, "alice").status, 403, "{role}");
+    }
+}
+
+#[test]
+fn e4_e12_what_ends_while_it_is_opened_is_over_in_memory_too() {
+    let site = Site::with("[sessions]\nmost_per_subject = 3");
+    let (key, operator) = (site.key("gateway"), site.key("operator"));
+    let engine = site.start();
+    let open_at_once = |many: usize| -> Vec<Value> {
+        let start = Barrier::new(many);
+        std::thread::scope(|scope| {
+            let opening: Vec<_> = (0..many)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut client = engine.client(&key);
+                        start.wait();
+                        opened(&mut client, "alice")
+                    })
+                })
+                .collect();
+            opening.into_iter().map(|one| one.join().unwrap()).collect()
+        })
+    };
+    let mut client = engine.client(&key);
+    let mut read = |session: &Value| {
+        let told = client.get(&format!("/v1/sessions/{}", word(session, "id")));
+        let told = told.json();
+        let is_over = told["ended_at"].is_string();
+        assert_eq!(told["active"], !is_over, "{told}");
+        let handle = word(session, "handle");
+        let cause = ask_in(&mut client, handle)["cause"].clone();
+        assert_eq!(cause == "session_ended", is_over, "{told}");
+        is_over
+    };
+    // Each makes room for those that come with it.
+    let sessions = open_at_once(24);
+    let live = sessions.iter().filter(|session| !read(session)).count();
+    assert_eq!(live, 3);
+
+    // And all that end with the subject's, amid others that are being opened.
+    let sessions = std::thread::scope(|scope| {
+        let opening = scope.spawn(|| open_at_once(16));
+        let mut admin = engine.client(&operator);
+        let path = "/v1/subjects/User/alice/sessions/end";
+        for _ in 0..8 {
+            assert_eq!(admin.send("POST", path, &[], b"").status, 200);
+        }
+        opening.join().unwrap()
+    });
+    for session in &sessions {
+        read(session);
+    }
+    let mut closing = engine.client(&key);
+    for session in &sessions {
+        assert_eq!(end(&mut closing, word(session, "id")), 204);
+        assert!(read(session), "{session}");
     }
 }

@@ -36,6 +36,13 @@ pub(crate) async fn end(app: &App, id: &str, by: &str, why: &str) -> Result<bool
     let ending = now(app, at, by, why);
     let ended = app.state.store().end_session(id, &ending).await?;
     follow(app, ended.as_slice(), by, why).await;
+    if ended.is_none() {
+        // Ended before, by whomever: what is in memory agrees from here on.
+        let stored = app.state.store().session(id).await?;
+        let over = stored.filter(|session| session.ended);
+        app.state
+            .sessions_ended(over.as_ref().map(|session| &session.id));
+    }
     Ok(ended.is_some())
 }
 
@@ -76,6 +83,9 @@ pub(crate) async fn end_live(
     let ending = now(app, at, by, why);
     let ended = app.state.store().end_sessions_of(of, &ending).await?;
     follow(app, &ended, by, why).await;
+    // Those that ended before too, by whomever.
+    let over = app.state.store().ended_sessions_of(of).await?;
+    app.state.sessions_ended(&over);
     Ok(ended.iter().filter(|session| session.was_live).count())
 }
 

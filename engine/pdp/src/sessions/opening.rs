@@ -88,12 +88,15 @@ pub(crate) async fn open(
     }
     let by = caller.by();
     let displaced = ending::now(app, now, &by, ending::DISPLACED);
+    // From the commit on it may be ended, by the next one that opens or by name: what ends
+    // between here and the memory is not held as live.
+    let begun = app.state.begin_session();
     let ended = store
         .open_session(&session, &hash, most, &displaced)
         .await?;
+    app.state.session_opened(session.clone(), hash, begun);
     ending::follow(app, &ended, &by, ending::DISPLACED).await;
     record(app, caller, &session, decision.as_deref(), now).await?;
-    app.state.session_opened(session.clone(), hash);
     app.metrics.session_opened(&caller.client_id);
     Ok(Opened {
         session,

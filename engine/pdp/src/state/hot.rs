@@ -18,9 +18,9 @@ pub(super) struct Hot<K, V> {
     written: Mutex<u64>,
 }
 
-/// When a look-up in the store began.
+/// When a look-up in the store, or a write to it, began.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun(u64);
+pub struct Begun(u64);
 
 #[derive(Debug)]
 struct Slot<V> {

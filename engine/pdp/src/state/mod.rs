@@ -21,6 +21,7 @@ use store::sqlite::{CrowdRow, ProfileRow, StoreError};
 
 use crate::settings::Limits;
 use crowds::LiveCrowds;
+pub use hot::Begun;
 use hot::{Hot, Lookup};
 use sources::Sources;
 
@@ -241,10 +242,16 @@ impl State {
             .await
     }
 
-    /// Takes over a session that was just kept in the store.
-    pub fn session_opened(&self, session: SessionRecord, handle_sha256: [u8; 32]) {
+    /// To be called before a session is kept in the store, for [`Self::session_opened`].
+    #[must_use]
+    pub fn begin_session(&self) -> Begun {
+        self.sessions.begin()
+    }
+
+    /// Takes over a session that was kept in the store since `begun`. When anything has ended
+    /// since, it is looked up in the store at its first use: it may be what has ended.
+    pub fn session_opened(&self, session: SessionRecord, handle_sha256: [u8; 32], begun: Begun) {
         self.handles.insert(handle_sha256, session.id.clone());
-        let begun = self.sessions.begin();
         let id = session.id.clone();
         self.sessions.loaded(&id, Some(Arc::new(session)), begun);
     }

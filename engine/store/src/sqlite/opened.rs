@@ -268,6 +268,24 @@ impl Store {
         Ok(ended)
     }
 
+    /// The ids of a subject's sessions that have ended.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn ended_sessions_of(&self, of: SessionsOf<'_>) -> Result<Vec<String>, StoreError> {
+        let ids = sqlx::query_scalar(
+            "SELECT session_id FROM sessions WHERE subject_type = ?1 AND subject_id = ?2 \
+             AND ended_at NOT NULL AND (?3 IS NULL OR client_id = ?3 \
+             OR (client_id IS NULL AND substr(session_id, 1, length(?3) + 1) = ?3 || '/'))",
+        )
+        .bind(of.subject.kind.as_str())
+        .bind(of.subject.id.as_str())
+        .bind(of.client_id)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(ids)
+    }
+
     /// How many sessions could be used at a moment, by the client that opened them (O8).
     ///
     /// # Errors
