@@ -21,6 +21,7 @@ mod entities;
 mod events;
 mod exports;
 mod forged;
+mod hanging_up;
 mod harness;
 mod imports;
 mod keys;

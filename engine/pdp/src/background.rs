@@ -203,17 +203,13 @@ async fn acts(app: Arc<App>) {
 /// nothing may hold it up.
 async fn revocations(app: Arc<App>) {
     let mut ticks = every(REVOCATIONS_EVERY);
-    let mut version = None;
     let mut round: u32 = 0;
     loop {
         ticks.tick().await;
         round = round.wrapping_add(1);
-        let seen = app.state.store().data_version().await.ok();
-        let changed = seen.is_some() && version != seen;
-        version = seen.or(version);
-        if changed || app.revocations.is_unfinished() {
-            app.take_up_revocations().await;
-        }
+        // By number, and not by whether other connections have written: what a request of this
+        // process left durable, and not in effect, is taken up too.
+        app.take_up_revocations().await;
         // Once a second is fine enough.
         if round.is_multiple_of(10) {
             let now = app.inputs.clock.now();

@@ -91,10 +91,22 @@ pub(super) async fn revoke(
         reason: reason.clone(),
         ends_at: None,
     };
-    let done = revoke_with(&app, revocation).await.map_err(refused)?;
-    end_sessions(&app, &done.entry, is_up_to_now, &asker.caller.by(), reason)
-        .await
-        .map_err(|error| refused(error.into()))?;
+    // To its end, whether or not the client waits: half of it would be durable and not in effect.
+    let work = async move {
+        let by = revocation.by.clone();
+        let done = revoke_with(&app, revocation).await?;
+        end_sessions(&app, &done.entry, is_up_to_now, &by, reason).await?;
+        Ok::<_, RevokeError>(done)
+    };
+    let done = match tokio::spawn(work).await {
+        Ok(done) => done.map_err(refused)?,
+        Err(error) => {
+            tracing::error!(%error, "a revocation broke off");
+            return Err(Problem::unavailable(
+                "the revocation was not finished; send it again",
+            ));
+        }
+    };
     let mut body = named(
         done.entry.kind().as_str(),
         done.entry.id(),

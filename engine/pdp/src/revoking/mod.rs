@@ -89,7 +89,7 @@ pub struct Revocations {
     meters: Meters,
     /// How far the store's rows are in memory and in the journal. Held while they are taken up.
     taken_up: Mutex<take_up::Progress>,
-    /// Something was not taken up, and is tried again.
+    /// Something was not taken up, which was said, and is tried again.
     is_unfinished: AtomicBool,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::Timestamp;
 use store::Store;
 use store::sqlite::{RevocationRow, StoreError};
+use token::revocation::Kind;
 
 use super::{Revocations, entry_of};
 use crate::access::signed;
@@ -65,11 +66,6 @@ impl Revocations {
         }
     }
 
-    /// Whether something is tried again.
-    pub(crate) fn is_unfinished(&self) -> bool {
-        self.is_unfinished.load(Ordering::Relaxed)
-    }
-
     /// Removes from memory what is over, a part at a time.
     pub(crate) fn tidy(&self, now: Timestamp) {
         self.list.tidy(now);
@@ -83,10 +79,13 @@ impl App {
     pub(crate) async fn take_up_revocations(&self) {
         let revocations = &self.revocations;
         let done = self.take_up_new_revocations().await;
-        revocations
+        let failed_before = revocations
             .is_unfinished
-            .store(done.is_err(), Ordering::Relaxed);
-        if let Err(error) = done {
+            .swap(done.is_err(), Ordering::Relaxed);
+        // Said once, and not ten times a second.
+        if let Err(error) = done
+            && !failed_before
+        {
             tracing::error!(%error, "revocations were not taken up or not recorded; trying again");
         }
     }
@@ -111,6 +110,11 @@ impl App {
                     let lag = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
                     revocations.meters.in_effect_after(lag);
                 }
+            }
+            // Sessions too, whoever ended them and whatever broke off then.
+            let sessions = sessions_of(&rows);
+            if !sessions.is_empty() {
+                self.state.sessions_ended(&sessions);
             }
             let new = rows.iter().filter(|row| !row.journalled);
             let records = new.clone().map(|row| self.journal.append(record(row)));
@@ -137,6 +141,12 @@ impl App {
         self.revocations.taken_up.lock().await.noted = number;
         Ok(())
     }
+}
+
+/// The ids of the sessions that rows revoke.
+fn sessions_of(rows: &[RevocationRow]) -> Vec<String> {
+    let sessions = rows.iter().filter(|row| row.kind == Kind::Session.as_str());
+    sessions.map(|row| row.id.clone()).collect()
 }
 
 /// A revocation, as the journal holds it.

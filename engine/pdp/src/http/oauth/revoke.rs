@@ -29,9 +29,15 @@ pub(in crate::http) async fn revoke(
     let form = Form::read(&app, Request::from_parts(parts.clone(), body)).await?;
     let asker = client::authenticate_or_token(&app, Came::of(&parts), &form).await?;
     client::require(&asker, Permission::RevokeTokens)?;
-    let token = form.required("token")?;
+    let token = form.required("token")?.to_owned();
     let now = app.inputs.clock.now();
-    match revoke_token(&app, &asker.caller, token, now).await {
+    // To its end, whether or not the client waits: half of it would be durable and not in effect.
+    let work = async move { revoke_token(&app, &asker.caller, &token, now).await };
+    let done = tokio::spawn(work).await.map_err(|error| {
+        tracing::error!(%error, "the revocation of a token broke off");
+        OAuthError::unavailable("the revocation was not finished; send it again")
+    })?;
+    match done {
         Ok(_) => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
         // §2.1: the client is told, or it would think that a token was revoked that is not.
         Err(RevokeTokenError::OfAnother) => Err(OAuthError::unauthorized_client(

@@ -29,27 +29,46 @@ pub(crate) async fn token(
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
-    match serve(&app, &id.to_text(), request).await {
+    match serve(app, id.to_text(), request).await {
         Ok(issued) => issued.into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-async fn serve(app: &Arc<App>, request_id: &str, request: Request) -> Result<Issued, OAuthError> {
+async fn serve(app: Arc<App>, request_id: String, request: Request) -> Result<Issued, OAuthError> {
     let (parts, body) = request.into_parts();
-    let form = Form::read(app, Request::from_parts(parts.clone(), body)).await?;
-    let came = Came::of(&parts);
-    let asker = client::authenticate(app, came, &form).await?;
-    let granted = grant(app, &asker, &form, came, request_id).await;
+    let form = Form::read(&app, Request::from_parts(parts.clone(), body)).await?;
+    let asker = client::authenticate(&app, Came::of(&parts), &form).await?;
+    // To its end, whether or not the client waits: whoever hangs up in time must not keep a reuse
+    // that is durable from taking effect.
+    let work = async move {
+        let came = Came::of(&parts);
+        settle(&app, &asker, &form, came, &request_id).await
+    };
+    tokio::spawn(work).await.map_err(|error| {
+        tracing::error!(%error, "a grant broke off");
+        OAuthError::unavailable("the grant was not finished; ask again in a moment")
+    })?
+}
+
+/// The grant or its refusal, on record.
+async fn settle(
+    app: &Arc<App>,
+    asker: &Authenticated,
+    form: &Form,
+    came: Came<'_>,
+    request_id: &str,
+) -> Result<Issued, OAuthError> {
+    let granted = grant(app, asker, form, came, request_id).await;
     let refused = match granted {
         Ok(issued) => {
-            let how = how(&form);
+            let how = how(form);
             app.metrics.tokens.issued(&issued.audience, how);
             return Ok(issued);
         }
         Err(refused) => refused,
     };
-    if how(&form) == "token_exchange" {
+    if how(form) == "token_exchange" {
         let target = form.get("audience").or(form.get("resource"));
         app.metrics.tokens.propagation_failed(
             asker.caller.subject.id.as_str(),
@@ -57,7 +76,7 @@ async fn serve(app: &Arc<App>, request_id: &str, request: Request) -> Result<Iss
             refused.code(),
         );
     }
-    note_refusal(app, &asker, &form, request_id, &refused).await?;
+    note_refusal(app, asker, form, request_id, &refused).await?;
     Err(refused)
 }
 
