@@ -371,7 +371,12 @@ async fn tidy(app: Arc<App>) {
         if let Err(error) = app.state.store().forget_token_statuses(now).await {
             tracing::warn!(%error, "places of tokens that are over were not removed");
         }
-        if let Err(error) = app.state.store().forget_revocations(now).await {
+        if let Err(error) = app
+            .state
+            .store()
+            .forget_revocations(app.revocations.over_before(now))
+            .await
+        {
             tracing::warn!(%error, "revocations that are over were not removed");
         }
         // A day longer than they can be used: a late reuse is still told from a forgery.

@@ -6,6 +6,7 @@
 //! restored from the store before anything is answered and takes up what other processes write.
 
 mod meters;
+mod passed;
 mod take_up;
 pub mod tokens;
 
@@ -27,6 +28,7 @@ use crate::issuers;
 use crate::settings::Settings;
 
 pub use meters::Meters;
+use passed::{KEPT_SECONDS, Passed};
 
 /// Between two clocks, and until a request is answered that read its clock before a revocation:
 /// what brings a policy set may take a minute.
@@ -87,6 +89,7 @@ pub struct Revocations {
     list: Live,
     lives: Lives,
     meters: Meters,
+    passed: Passed,
     /// How far the store's rows are in memory and in the journal. Held while they are taken up.
     taken_up: Mutex<take_up::Progress>,
     /// Something was not taken up, which was said, and is tried again.
@@ -122,6 +125,7 @@ impl Revocations {
             list,
             lives,
             meters,
+            passed: Passed::since(now, Instant::now()),
             taken_up: Mutex::default(),
             is_unfinished: AtomicBool::new(false),
         };
@@ -142,6 +146,11 @@ impl Revocations {
     /// Until when the last access token may live that was issued up to a moment.
     pub(crate) fn last_token_ends(&self, at: Timestamp) -> Timestamp {
         self.lives.end(&Entry::Jti(String::new()), None, at)
+    }
+
+    /// Before when what was over may be forgotten, by a clock that does not jump.
+    pub(crate) fn over_before(&self, now: Timestamp) -> Timestamp {
+        self.passed.over_before(now, Instant::now())
     }
 
     /// The list itself, for those who look through many tokens at once.

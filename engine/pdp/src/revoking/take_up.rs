@@ -8,7 +8,7 @@ use store::Store;
 use store::sqlite::{RevocationRow, StoreError};
 use token::revocation::Kind;
 
-use super::{Revocations, entry_of};
+use super::{KEPT_SECONDS, Revocations, entry_of};
 use crate::access::signed;
 use crate::app::App;
 
@@ -33,6 +33,8 @@ impl Revocations {
         let mut progress = self.taken_up.lock().await;
         let mut after = 0;
         let mut all_on_record = true;
+        // This clock may be ahead; what is over does no harm.
+        let now = now.plus_seconds(-KEPT_SECONDS);
         loop {
             let rows = store.revocations_after(after, now, PAGE).await?;
             let Some(last) = rows.last().map(|row| row.number) else {
@@ -68,7 +70,7 @@ impl Revocations {
 
     /// Removes from memory what is over, a part at a time.
     pub(crate) fn tidy(&self, now: Timestamp) {
-        self.list.tidy(now);
+        self.list.tidy(self.over_before(now));
         self.meters.set_entries(self.list.len());
     }
 }
@@ -99,7 +101,10 @@ impl App {
         loop {
             let now = self.inputs.clock.now();
             let store = self.state.store();
-            let rows = store.revocations_after(progress.number, now, GROUP).await?;
+            let since = now.plus_seconds(-KEPT_SECONDS);
+            let rows = store
+                .revocations_after(progress.number, since, GROUP)
+                .await?;
             let Some(last) = rows.last() else {
                 return Ok(());
             };

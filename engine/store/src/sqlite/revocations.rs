@@ -56,13 +56,27 @@ pub struct RevocationRow {
 }
 
 impl Store {
-    /// Keeps a revocation. Durable when this returns; its number.
+    /// Keeps a revocation, and notes it with the family of refresh tokens that it is of: that is
+    /// kept longer. Durable when this returns; its number.
     ///
     /// # Errors
     /// When it could not be made durable.
     pub async fn add_revocation(&self, new: &NewRevocation) -> Result<u64, StoreError> {
-        let mut writer = self.write.acquire().await?;
-        insert(&mut writer, new).await
+        let mut transaction = self.begin().await?;
+        let number = insert(&mut transaction, new).await?;
+        if new.kind == "family" {
+            sqlx::query(
+                "UPDATE refresh_families SET revoked_at = ?, revoked_why = ? \
+                 WHERE family_id = ? AND revoked_at IS NULL",
+            )
+            .bind(new.at.millis())
+            .bind(new.reason.as_deref().unwrap_or("revoked"))
+            .bind(&new.id)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(number)
     }
 
     /// Moves on up to when, for what was revoked already. Never back.
