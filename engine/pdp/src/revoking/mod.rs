@@ -210,7 +210,7 @@ pub async fn revoke_with(app: &App, asked: Revocation) -> Result<Revoked, Revoke
             already,
         });
     }
-    if kind != Kind::Issuer && !revocations.list.has_room() {
+    if !revocations.list.has_room_for(kind) {
         tracing::error!("the list of revocations is full; raise `limits.revocations`");
         return Err(RevokeError::Full);
     }

@@ -57,14 +57,18 @@ pub(crate) async fn end_all(
     by: &str,
     why: &str,
 ) -> Result<usize, RevokeError> {
+    let mut revoked = Ok(());
     if of.client_id.is_none() {
         let everything = Entry::SubjectNotBefore {
             subject: written(of.subject),
             before: Timestamp::MAX,
         };
-        revoking::revoke(app, by, everything, Some(why)).await?;
+        let done = revoking::revoke(app, by, everything, Some(why)).await;
+        revoked = done.map(|_| ());
     }
-    Ok(end_live(app, of, by, why).await?)
+    // Whatever became of the rest.
+    let ended = end_live(app, of, by, why).await?;
+    revoked.map(|()| ended)
 }
 
 /// The same for the sessions alone.

@@ -75,6 +75,17 @@ impl Live {
         self.len() < self.most
     }
 
+    /// Whether one more of this kind may be taken in. Families and tokens are bounded, which any
+    /// client may revoke as many of as it was given. What ends much at once never is, or a full
+    /// list would block the very thing that helps.
+    #[must_use]
+    pub fn has_room_for(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Family | Kind::Jti => self.families.len() + self.tokens.len() < self.most,
+            Kind::Session | Kind::Subject | Kind::Client | Kind::Issuer => true,
+        }
+    }
+
     /// How many entries it holds, the issuer's apart.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -193,6 +193,10 @@ fn there_is_room_until_there_is_none_and_again_when_entries_are_over() {
         put(&list, &Entry::Jti(number.to_string()), NOW);
     }
     assert!(!list.has_room());
+    for kind in Kind::ALL {
+        let is_bounded = matches!(kind, Kind::Jti | Kind::Family);
+        assert_eq!(list.has_room_for(kind), !is_bounded, "{kind:?}");
+    }
     assert_eq!(list.tidy_all(NOW.plus_seconds(960)), 0, "not over yet");
     assert_eq!(list.tidy_all(NOW.plus_seconds(961)), 100);
     assert!(list.has_room() && list.is_empty());
