@@ -180,7 +180,7 @@ fn e11_o9_what_is_not_known_or_over_is_denied_and_told() {
 #[test]
 fn e4_the_one_used_least_recently_makes_room() {
     let site = Site::with("[sessions]\nmost_per_subject = 2");
-    let key = site.key("gateway");
+    let (key, stranger) = (site.key("gateway"), site.key("gateway"));
     let engine = site.start();
     let mut client = engine.client(&key);
     let [first, second] = [(); 2].map(|()| opened(&mut client, "alice"));
@@ -191,6 +191,14 @@ fn e4_the_one_used_least_recently_makes_room() {
     );
     let third = opened(&mut client, "alice");
     let other = opened(&mut client, "bob");
+    // Each client has its own: without the permission to end anybody's it ends no other's.
+    let mut stranger = engine.client(&stranger);
+    let theirs = [(); 3].map(|()| opened(&mut stranger, "alice"));
+    let are_active = theirs.map(|session| {
+        let path = format!("/v1/sessions/{}", word(&session, "id"));
+        stranger.get(&path).json()["active"] == true
+    });
+    assert_eq!(are_active, [false, true, true]);
     let states = [
         (&first, true),
         (&second, false),

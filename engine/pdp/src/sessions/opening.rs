@@ -105,10 +105,11 @@ pub(crate) async fn open(
     })
 }
 
-/// Whether the subject of a new session has as many live ones as it may have.
+/// Whether the subject of a new session has as many live ones with its client as it may have.
 async fn is_full(app: &App, new: &SessionRecord, most: u32) -> Result<bool, StoreError> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let filter = SessionFilter {
+        client_id: new.terms.as_ref().map(|terms| terms.client_id.as_str()),
         subject: Some(&new.subject),
         live_at: Some(new.birth.at),
         ..SessionFilter::default()

@@ -97,8 +97,8 @@ pub struct SessionsOf<'a> {
 }
 
 impl Store {
-    /// Keeps a new session with SHA-256 of its handle. When its subject has `most` live ones
-    /// already, those least recently used end (E4). Returns which ended. Durable when it returns.
+    /// Keeps a new session with SHA-256 of its handle. When its subject has `most` live ones with
+    /// its client already, those least recently used end (E4): no client ends another's. Returns which ended. Durable when it returns.
     ///
     /// # Errors
     /// When it could not be made durable.
@@ -113,7 +113,7 @@ impl Store {
         let now = displaced.at;
         let oldest: Vec<String> = sqlx::query_scalar(
             "SELECT session_id FROM sessions WHERE subject_type = ?1 AND subject_id = ?2 \
-             AND client_id IS NOT NULL AND ended_at IS NULL AND expires_at > ?3 \
+             AND client_id = ?5 AND ended_at IS NULL AND expires_at > ?3 \
              AND last_seen + idle_seconds * 1000 > ?3 \
              ORDER BY last_seen DESC, born_at DESC LIMIT -1 OFFSET ?4",
         )
@@ -121,6 +121,7 @@ impl Store {
         .bind(session.subject.id.as_str())
         .bind(now.millis())
         .bind(i64::from(most.saturating_sub(1)))
+        .bind(session.terms.as_ref().map(|terms| &terms.client_id))
         .fetch_all(&mut *transaction)
         .await?;
         let mut ended = Vec::new();
