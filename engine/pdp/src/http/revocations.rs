@@ -20,6 +20,7 @@ use crate::access::Permission;
 use crate::app::App;
 use crate::revoking::{NAME_MAX, REASON_MAX, Revocation, RevokeError, revoke_with};
 use crate::sessions::ending;
+use crate::sessions::name::is_id;
 
 const FORM: &str = r#"one of {"session": "ses_…"}, {"subject": {"type": "User", "id": "alice"}}, {"family": "…"}, {"client": "sk_…"}, {"issuer_before": "2026-01-31T12:00:00Z"} and {"jti": "…"}, with a "reason" if there is one"#;
 
@@ -196,6 +197,13 @@ fn entry(app: &App, sent: Sent) -> Result<Entry, Problem> {
         return Ok(Entry::IssuerEpoch { before });
     }
     if let Some(session) = sent.session {
+        // A caller's own word is not its alone: others may use the same.
+        if !is_id(&session) {
+            return Err(Problem::malformed(
+                "`session` is the id `ses_…` of a session that was opened with the engine; for a \
+                 word of a client's own revoke `subject` or `jti`",
+            ));
+        }
         return Ok(Entry::Session(id("session", session)?));
     }
     if let Some(family) = sent.family {

@@ -202,7 +202,7 @@ pub async fn revoke_with(app: &App, asked: Revocation) -> Result<Revoked, Revoke
     let (entry, is_up_to_now) = up_to(asked.entry, now);
     let kind = entry.kind();
     let until = revocations.lives.end(&entry, asked.ends_at, now);
-    if revocations.list.knows(&entry, until) {
+    if let Some(until) = revocations.list.knows(&entry, until) {
         let already = true;
         return Ok(Revoked {
             entry,

@@ -104,12 +104,19 @@ impl Live {
         self.put_mark(entry.kind(), entry.id(), Mark::of(entry, until))
     }
 
-    /// Whether it has the entry, for at least as long.
+    /// Until when it has the entry, if to revoke it again gains nothing. What ends for good ended
+    /// the first time: nothing has come of it since that could live longer.
     #[must_use]
-    pub fn knows(&self, entry: &Entry, until: Timestamp) -> bool {
+    pub fn knows(&self, entry: &Entry, until: Timestamp) -> Option<Timestamp> {
         let wanted = Mark::of(entry, until);
-        self.mark(entry.kind(), entry.id())
-            .is_some_and(|known| known.merged_with(wanted) == known)
+        let known = self.mark(entry.kind(), entry.id())?;
+        let gains = entry.before().is_some() && known.merged_with(wanted) != known;
+        let kept = match entry.kind() {
+            // For good, which is no moment.
+            Kind::Issuer => until,
+            _ => known.until,
+        };
+        (!gains).then_some(kept)
     }
 
     pub(super) fn put_mark(&self, kind: Kind, id: &str, mark: Mark) -> bool {
