@@ -109,6 +109,11 @@ impl List {
         }
     }
 
+    /// How many tokens it holds that may not be over.
+    pub(super) fn tokens(&self) -> usize {
+        self.taken().tokens.len()
+    }
+
     /// Lets go of tokens that are over. Whether any is left.
     pub(super) fn tidy(&self, now: Timestamp) -> bool {
         let mut taken = self.taken();

@@ -31,8 +31,9 @@ use crate::recorder::{Drain, DrainError};
 /// Where lists are served; the id follows.
 pub(crate) const PATH: &str = "/oauth2/status-lists/";
 
-/// Lists at once: some eight million tokens that live.
-const LISTS_MAX: usize = 16;
+/// Tokens in all lists at once. Of them, and not of lists: each start begins a list, and each
+/// hour, so that there may be many with little in them.
+const TOKENS_MAX: usize = 8_000_000;
 /// For how long verifiers keep a list, seconds.
 pub(crate) const TTL_SECONDS: u32 = 10;
 /// A list is believed for so long, seconds: twice the longest time that it is served unchanged.
@@ -70,15 +71,21 @@ impl StatusLists {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, app: &App, now: Timestamp) -> Result<Arc<List>, NoPlace> {
+    fn open(&self, new_id: impl FnOnce() -> String, now: Timestamp) -> Result<Arc<List>, NoPlace> {
         let mut lists = self.lock();
         if let Some(open) = lists.open.as_ref().filter(|open| !open.is_closed(now)) {
             return Ok(Arc::clone(open));
         }
-        if lists.by_id.len() >= LISTS_MAX {
+        if lists
+            .by_id
+            .values()
+            .map(|list| list.tokens())
+            .sum::<usize>()
+            >= TOKENS_MAX
+        {
             return Err(NoPlace::Full);
         }
-        let list = Arc::new(List::new(uuid_v7(app, now), now));
+        let list = Arc::new(List::new(new_id(), now));
         lists.by_id.insert(list.id.clone(), Arc::clone(&list));
         lists.open = Some(Arc::clone(&list));
         Ok(list)
@@ -112,7 +119,7 @@ pub(crate) async fn assign(app: &App, claims: &Claims) -> Result<Option<Status>,
         return Ok(None);
     }
     let now = app.inputs.clock.now();
-    let list = app.status_lists.open(app, now)?;
+    let list = app.status_lists.open(|| uuid_v7(app, now), now)?;
     let hashed = app.revocations.list().hashed(&Lineage::of(claims));
     let expires_at = Timestamp::from_seconds(claims.exp);
     let place = list.take(hashed, expires_at, &*app.inputs.randomness);
@@ -212,4 +219,22 @@ fn sign(app: &App, list: &List, now: Timestamp) -> Result<String, KeyError> {
         },
     };
     token::mint(app.signing.current().signer(), STATUS_LIST_TYP, &claims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_starts_in_a_row_do_not_use_up_the_lists() {
+        let lists = StatusLists::default();
+        let now = Timestamp::from_seconds(1_795_215_660);
+        // Each start leaves a list that is served on and gives out no places any more.
+        for number in 0..40 {
+            let opened = lists.open(|| number.to_string(), now).unwrap();
+            assert_eq!(opened.id, number.to_string());
+            lists.lock().open = None;
+        }
+        assert_eq!(lists.lock().by_id.len(), 40);
+    }
 }
