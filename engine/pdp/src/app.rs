@@ -35,7 +35,7 @@ use crate::publishing::{self, Publishing};
 use crate::revoking::Revocations;
 use crate::search::Searches;
 use crate::settings::Settings;
-use crate::signing::{KeyEncryptionKey, Ring, SigningError};
+use crate::signing::{self, KeyEncryptionKey, Ring, SigningError};
 use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
 use crate::status_lists::{self, StatusLists};
@@ -186,6 +186,16 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     notes.extend(loaded.warnings);
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
+    let kek_file = settings.signing.key_encryption_key_file.as_deref();
+    let kek = kek_file.map(KeyEncryptionKey::read).transpose();
+    let kek = kek.map_err(SigningError::KeyEncryptionKey)?;
+    // Before the signing keys: as long as those are in clear, this one may be, too.
+    let refresh_key = key_file::load_or_create(
+        &settings.data_dir.join("refresh-tokens.key"),
+        kek.as_ref(),
+        signing::are_sealed(&settings.data_dir)?,
+        &*inputs.randomness,
+    )?;
     let signing = {
         let (folder, how) = (settings.data_dir.clone(), settings.signing.clone());
         let now = inputs.clock.now();
@@ -238,14 +248,6 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         inputs.clock.now(),
     )
     .await?;
-    let kek_file = settings.signing.key_encryption_key_file.as_deref();
-    let kek = kek_file.map(KeyEncryptionKey::read).transpose();
-    let kek = kek.map_err(SigningError::KeyEncryptionKey)?;
-    let refresh_key = key_file::load_or_create(
-        &settings.data_dir.join("refresh-tokens.key"),
-        kek.as_ref(),
-        &*inputs.randomness,
-    )?;
     let client_roots = certificates::load_roots(&settings.certificates)?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),

@@ -166,6 +166,7 @@ pub struct Metrics {
     snapshot_age: Gauge,
     journal_undrained: Gauge,
     journal_signed: Gauge,
+    signing_failing: Gauge,
     sessions: Gauge,
     active_sessions: Family<ServiceLabel, Gauge>,
     session_errors: Family<SessionErrorLabel, Counter>,
@@ -214,6 +215,7 @@ impl Metrics {
             snapshot_age: Gauge::default(),
             journal_undrained: Gauge::default(),
             journal_signed: Gauge::default(),
+            signing_failing: Gauge::default(),
             sessions: Gauge::default(),
             active_sessions: Family::default(),
             session_errors: Family::default(),
@@ -287,6 +289,11 @@ impl Metrics {
             "journal_signed_record",
             "Number of the last record that a checkpoint signs: to be held against another day",
             self.journal_signed.clone(),
+        );
+        registry.register(
+            "signing_keys_failing",
+            "1 while the turn of signing keys cannot be carried out; see the log",
+            self.signing_failing.clone(),
         );
         registry.register(
             "sessions_in_memory",
@@ -494,6 +501,11 @@ impl Metrics {
     pub fn set_signed_until(&self, seq: u64) {
         self.journal_signed
             .set(i64::try_from(seq).unwrap_or(i64::MAX));
+    }
+
+    /// Sets whether what is due of the signing keys cannot be done.
+    pub fn set_signing_failing(&self, failing: bool) {
+        self.signing_failing.set(i64::from(failing));
     }
 
     /// The text of all metrics, with what is measured when it is asked for.

@@ -9,7 +9,7 @@ use super::{Failure, os_user};
 use crate::app::create_private;
 use crate::inputs::Inputs;
 use crate::settings::Settings;
-use crate::signing::{Listed, Ring};
+use crate::signing::{Listed, Ring, Seen, look};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SigningKeysCommand {
@@ -28,11 +28,12 @@ pub(super) fn run(
     settings: &Settings,
     output: Output,
 ) -> Result<(), Failure> {
-    create_private(&settings.data_dir)?;
     let now = Inputs::system().clock.now();
-    let ring = Ring::open(&settings.data_dir, &settings.signing, now).map_err(Failure::unable)?;
     match command {
         SigningKeysCommand::Rotate { now: at_once } => {
+            create_private(&settings.data_dir)?;
+            let ring = Ring::open(&settings.data_dir, &settings.signing, now);
+            let ring = ring.map_err(Failure::unable)?;
             let rotation = ring
                 .rotate(*at_once, &os_user(), now)
                 .map_err(Failure::unable)?;
@@ -53,9 +54,10 @@ pub(super) fn run(
             output.print(&report, &text)
         }
         SigningKeysCommand::List => {
-            let listed = ring.listed();
+            let seen = look(&settings.data_dir, &settings.signing, now);
+            let Seen { keys, is_sealed } = seen.map_err(Failure::unable)?;
             let mut rows = table(&["kid", "algorithm", "state", "made", "signs from", "by"]);
-            for key in listed.iter() {
+            for key in keys.iter() {
                 rows.add_row([
                     &*key.known.kid,
                     key.known.algorithm.as_str(),
@@ -65,19 +67,19 @@ pub(super) fn run(
                     &*key.by.escape_debug().to_string(),
                 ]);
             }
-            let keys: Vec<_> = listed.iter().map(report).collect();
+            let none = keys.iter().next().is_none();
+            let keys: Vec<_> = keys.iter().map(report).collect();
             let text = format!(
                 "{rows}\nat rest: {}",
-                if ring.is_sealed() {
+                if none {
+                    "none yet; the first start of the engine makes one"
+                } else if is_sealed {
                     "encrypted"
                 } else {
                     "in clear, mode 600; `tokens.key_encryption_key_file` encrypts them"
                 }
             );
-            output.print(
-                &json!({ "encrypted": ring.is_sealed(), "keys": keys }),
-                &text,
-            )
+            output.print(&json!({ "encrypted": is_sealed, "keys": keys }), &text)
         }
     }
 }

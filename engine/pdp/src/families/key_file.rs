@@ -17,13 +17,16 @@ const NONCE_BYTES: usize = 12;
 /// What the seal is bound to.
 const BOUND_TO: &str = "portreeve refresh token key";
 
-/// Reads the key, or makes one. One that lies there in clear is sealed when it should be.
+/// Reads the key, or makes one. One that lies there in clear is sealed when it should be, unless
+/// `others_are_sealed`: the engine seals this key before its signing keys, so it did not put a
+/// clear one beside sealed ones, and whoever did knows it and could make refresh tokens.
 ///
 /// # Errors
 /// When the file cannot be read or written, or holds something else.
 pub(crate) fn load_or_create(
     path: &Path,
     kek: Option<&KeyEncryptionKey>,
+    others_are_sealed: bool,
     randomness: &dyn Randomness,
 ) -> io::Result<RefreshKey> {
     let told =
@@ -48,6 +51,18 @@ pub(crate) fn load_or_create(
             });
     }
     let is_new = found.is_none();
+    if others_are_sealed && kek.is_none() {
+        return Err(wrong(
+            "the signing keys are encrypted; set `tokens.key_encryption_key_file`",
+        ));
+    }
+    if !is_new && others_are_sealed {
+        return Err(wrong(
+            "a key in clear beside encrypted signing keys, so the engine did not put it there; \
+             find out who did, and put the sealed one back, or move it away: a new one is made, \
+             and everybody signs in again",
+        ));
+    }
     let bytes = found.unwrap_or_else(|| {
         let mut bytes = vec![0; KEY_BYTES];
         randomness.fill(&mut bytes);
@@ -124,7 +139,7 @@ mod tests {
             KeyEncryptionKey::read(&path).unwrap()
         };
         let (kek, other) = (kek_file("kek"), kek_file("other"));
-        let load = |kek: Option<&KeyEncryptionKey>| load_or_create(&path, kek, &*randomness);
+        let load = |kek: Option<&KeyEncryptionKey>| load_or_create(&path, kek, false, &*randomness);
 
         let (_, token) = load(None).unwrap().first(&*randomness);
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -142,6 +157,16 @@ mod tests {
             let refused = load(kek).unwrap_err().to_string();
             assert!(refused.contains(wanted), "{refused}");
         }
+        // Once there are sealed keys, a clear one is somebody else's; a sealed one stays ours.
+        let beside_sealed = || load_or_create(&path, Some(&kek), true, &*randomness);
+        assert!(beside_sealed().unwrap().read(token.as_str()).is_some());
+        fs::write(&path, [7; KEY_BYTES]).unwrap();
+        let refused = beside_sealed().unwrap_err().to_string();
+        assert!(refused.contains("did not put it there"), "{refused}");
+        assert_eq!(fs::read(&path).unwrap(), [7; KEY_BYTES], "left as it is");
+        fs::remove_file(&path).unwrap();
+        assert!(beside_sealed().unwrap().read(token.as_str()).is_none());
+        assert_eq!(fs::read(&path).unwrap().len(), 60);
         fs::write(&path, b"short").unwrap();
         assert!(load(None).is_err() && load(Some(&kek)).is_err());
     }

@@ -45,6 +45,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, asker: Option<Authentica
         "store": { "failing_since": failing.map(wire::time::format) },
         // No reason not to decide: new records are as good as ever.
         "journal": { "damaged_since": app.journal_damaged_since().map(wire::time::format) },
+        // Nor this, for as long as the key that signs may sign.
+        "signing_keys": { "failing_since": app.signing.failing_since().map(wire::time::format) },
         // Nor this: only replay will miss it.
         "archive": { "failing_since": app.archive.failing_since().map(wire::time::format) },
     });

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -113,16 +113,11 @@ impl Folder {
         kek: Option<KeyEncryptionKey>,
         now: Timestamp,
     ) -> Result<Self, SigningError> {
-        let folder = Self {
-            path: data_dir.join("signing-keys"),
-            lock: data_dir.join("signing-keys.lock"),
-            before: data_dir.join("signing-key.p8"),
-            kek,
-        };
+        let folder = Self::at(data_dir, kek);
         let _alone = folder.lock()?;
         folder.finish_swap()?;
         if !folder.path.is_dir() {
-            make_folder(&folder.path)?;
+            make_folder(&folder.path, data_dir)?;
             sync_folder(data_dir)?;
         }
         folder.take_over(now)?;
@@ -130,12 +125,17 @@ impl Folder {
         Ok(folder)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    fn at(data_dir: &Path, kek: Option<KeyEncryptionKey>) -> Self {
+        Self {
+            path: data_dir.join("signing-keys"),
+            lock: data_dir.join("signing-keys.lock"),
+            before: data_dir.join("signing-key.p8"),
+            kek,
+        }
     }
 
-    pub(super) const fn seals(&self) -> bool {
-        self.kek.is_some()
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Waits until nobody else changes anything here; they do not for longer than a moment.
@@ -147,6 +147,7 @@ impl Folder {
             .mode(0o600)
             .open(&self.lock)
             .map_err(at(&self.lock))?;
+        give(&file, self.data_dir()).map_err(at(&self.lock))?;
         file.lock().map_err(at(&self.lock))?;
         Ok(file)
     }
@@ -178,6 +179,53 @@ impl Folder {
         all.into_iter()
             .map(|(path, written)| self.open(&path, &written))
             .collect()
+    }
+
+    /// Every key as it lies there, and whether they are sealed; nothing is changed. Keys in clear
+    /// that the next start will seal count, as long as all are.
+    pub(super) fn look(
+        data_dir: &Path,
+        kek: Option<KeyEncryptionKey>,
+        now: Timestamp,
+    ) -> Result<(Vec<Kept>, bool), SigningError> {
+        let mut folder = Self::at(data_dir, kek);
+        folder.stand_where_they_lie();
+        let all = if folder.path.is_dir() {
+            folder.read_all()?
+        } else {
+            Vec::new()
+        };
+        let is_sealed = all.iter().any(|(_, written)| written.sealed.is_some());
+        if !is_sealed {
+            folder.kek = None;
+        }
+        let opened = all.iter().map(|(path, written)| folder.open(path, written));
+        let mut keys: Vec<Kept> = opened.collect::<Result<_, _>>()?;
+        if keys.is_empty() && folder.before.is_file() {
+            let der = fs::read(&folder.before).map_err(at(&folder.before))?;
+            let key = SigningKey::from_der(&der)
+                .map_err(|error| damaged(&folder.before, &error.to_string()))?;
+            keys.push(Kept::new(key, now, now, "engine"));
+        }
+        Ok((keys, is_sealed))
+    }
+
+    /// Whether there are sealed keys.
+    pub(super) fn are_sealed(data_dir: &Path) -> Result<bool, SigningError> {
+        let mut folder = Self::at(data_dir, None);
+        folder.stand_where_they_lie();
+        if !folder.path.is_dir() {
+            return Ok(false);
+        }
+        let all = folder.read_all()?;
+        Ok(all.iter().any(|(_, written)| written.sealed.is_some()))
+    }
+
+    /// Between the two steps of a swap the keys lie in the sealed folder.
+    fn stand_where_they_lie(&mut self) {
+        if !self.path.exists() && self.beside("clear").exists() {
+            self.path = self.beside("sealed");
+        }
     }
 
     fn read_all(&self) -> Result<Vec<(PathBuf, Written)>, SigningError> {
@@ -338,15 +386,10 @@ impl Folder {
             // A clear one among them is told of when they are opened.
             return Ok(());
         }
-        let in_clear = Self {
-            path: self.path.clone(),
-            lock: self.lock.clone(),
-            before: self.before.clone(),
-            kek: None,
-        };
+        let in_clear = Self::at(self.data_dir(), None);
         let draft = self.beside("sealed");
         remove_folder(&draft)?;
-        make_folder(&draft)?;
+        make_folder(&draft, self.data_dir())?;
         for key in in_clear.load()? {
             self.write_in(&draft, &key)?;
         }
@@ -398,11 +441,22 @@ fn damaged(path: &Path, what: &str) -> SigningError {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), SigningError> {
+fn make_folder(path: &Path, like: &Path) -> Result<(), SigningError> {
     fs::DirBuilder::new()
         .mode(0o700)
         .create(path)
+        .and_then(|()| give(&File::open(path)?, like))
         .map_err(at(path))
+}
+
+/// Gives what was made to the owner of a folder: what an administrator's command makes, the engine
+/// must be able to read under its own user.
+fn give(made: &File, like: &Path) -> io::Result<()> {
+    let (made_is, like) = (made.metadata()?, fs::metadata(like)?);
+    if made_is.uid() == like.uid() {
+        return Ok(());
+    }
+    fchown(made, Some(like.uid()), Some(like.gid()))
 }
 
 fn remove_folder(path: &Path) -> Result<(), SigningError> {
@@ -429,6 +483,9 @@ fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
+    if let Some(folder) = path.parent() {
+        give(&file, folder)?;
+    }
     file.write_all(text)?;
     file.sync_all()
 }

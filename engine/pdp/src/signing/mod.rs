@@ -5,6 +5,7 @@
 //! engine, or `portreeve signing-keys` beside it.
 
 mod files;
+mod look;
 pub mod plan;
 mod record;
 mod seal;
@@ -16,12 +17,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use domain::Timestamp;
 use token::keys::FindKey;
 use token::{KeyError, KeySet, SigningKey, VerifyingKey};
 
 use files::{Folder, Kept, Stamp};
+pub(crate) use look::are_sealed;
+pub use look::{Seen, look};
 use plan::{Plan, Schedule, State};
 pub use seal::KeyEncryptionKey;
 pub(crate) use seal::Sealed;
@@ -161,6 +164,8 @@ pub struct Ring {
     folder: Folder,
     schedule: Schedule,
     tended: Mutex<Tended>,
+    /// Since when what is due cannot be done.
+    failing: ArcSwapOption<Timestamp>,
 }
 
 #[derive(Debug, Default)]
@@ -193,6 +198,7 @@ impl Ring {
             folder,
             schedule: settings.schedule,
             tended: Mutex::new(Tended { stamp, keys }),
+            failing: ArcSwapOption::empty(),
         })
     }
 
@@ -209,10 +215,19 @@ impl Ring {
         self.listed.load_full()
     }
 
-    /// Whether keys are sealed at rest.
+    /// Since when what is due of the keys cannot be done; none when the last time went well.
     #[must_use]
-    pub const fn is_sealed(&self) -> bool {
-        self.folder.seals()
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        self.failing.load().as_deref().copied()
+    }
+
+    /// Notes whether it could be done.
+    pub(crate) fn note_tended(&self, went_well: bool, now: Timestamp) {
+        if went_well {
+            self.failing.store(None);
+        } else if self.failing.load().is_none() {
+            self.failing.store(Some(Arc::new(now)));
+        }
     }
 
     /// Takes up what others changed, and does what is due: publishes the next key, lets it sign

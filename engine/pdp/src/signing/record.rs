@@ -36,7 +36,11 @@ impl App {
         let app = Arc::clone(self);
         let now = self.inputs.clock.now();
         let tended = tokio::task::spawn_blocking(move || app.signing.tend(now)).await;
-        let changed = tended.map_err(|error| SigningError::Broken(error.to_string()))??;
+        let tended = tended.map_err(|error| SigningError::Broken(error.to_string()));
+        let tended = tended.and_then(|tended| tended);
+        self.signing.note_tended(tended.is_ok(), now);
+        self.metrics.set_signing_failing(tended.is_err());
+        let changed = tended?;
         if changed {
             let set = self.signing.current();
             tracing::info!(kid = set.signer().id(), "signing keys have changed");

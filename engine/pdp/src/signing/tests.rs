@@ -290,3 +290,74 @@ fn what_is_damaged_or_gone_is_told_and_nothing_else_signs() {
     ring.tend(at(2)).unwrap();
     assert_eq!(ring.current().signer().id(), kid);
 }
+
+/// All that lies in a data folder, with the moments at which it was written.
+fn all_of(folder: &TempDir) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.path().to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let written = fs::metadata(&path).unwrap().modified().unwrap();
+            if path.is_dir() {
+                folders.push(path.clone());
+                all.push((path, written, Vec::new()));
+            } else {
+                let text = fs::read(&path).unwrap();
+                all.push((path, written, text));
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn who_only_looks_changes_nothing_whatever_is_due() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealing = kek(&folder, 5);
+    let looks = |kek: Option<PathBuf>, seconds: i64| {
+        let before = all_of(&folder);
+        let seen = look(folder.path(), &settings(kek), at(seconds));
+        assert_eq!(all_of(&folder), before);
+        seen
+    };
+    // No key yet; the next one due; all in clear where they are to be sealed.
+    assert_eq!(looks(None, 0).unwrap().keys.iter().count(), 0);
+    let kid = open(&folder, 0).current().signer().id().to_owned();
+    let seen = looks(None, 30 * HOUR).unwrap();
+    let seen: Vec<_> = seen.keys.iter().map(|key| key.known.kid.clone()).collect();
+    assert_eq!(seen, [kid]);
+    let seen = looks(sealing.clone(), 0).unwrap();
+    assert!(!seen.is_sealed && seen.keys.iter().count() == 1);
+    assert!(!are_sealed(folder.path()).unwrap());
+    // Sealed: not without the key, and a clear one beside them is none of ours.
+    open_with(&folder, sealing.clone()).unwrap();
+    let seen = looks(sealing.clone(), 0).unwrap();
+    assert!(seen.is_sealed && are_sealed(folder.path()).unwrap());
+    let refused = looks(None, 0).unwrap_err();
+    assert!(matches!(refused, SigningError::NoKeyEncryptionKey { .. }));
+    let other = tempfile::tempdir().unwrap();
+    open(&other, 0);
+    let planted = files(&other).remove(0);
+    let name = planted.file_name().unwrap();
+    fs::copy(&planted, folder.path().join("signing-keys").join(name)).unwrap();
+    let refused = looks(sealing, 0).unwrap_err();
+    assert!(matches!(refused, SigningError::Clear { .. }), "{refused}");
+}
+
+#[test]
+fn what_cannot_be_done_is_noted_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let ring = open(&folder, 0);
+    assert_eq!(ring.failing_since(), None);
+    for (went_well, seconds, since) in [
+        (false, 10, Some(at(10))),
+        (false, 20, Some(at(10))),
+        (true, 30, None),
+        (false, 40, Some(at(40))),
+    ] {
+        ring.note_tended(went_well, at(seconds));
+        assert_eq!(ring.failing_since(), since);
+    }
+}

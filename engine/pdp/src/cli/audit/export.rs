@@ -10,7 +10,6 @@ use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use domain::Timestamp;
@@ -56,7 +55,7 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let listed = own(settings)?;
-    let trusted = Trusted::Own(Arc::clone(&listed));
+    let trusted = Trusted::Own(listed.clone());
     let nothing_more = VerifyArgs {
         export: None,
         keys: None,

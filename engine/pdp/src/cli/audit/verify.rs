@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use domain::Timestamp;
@@ -20,7 +19,7 @@ use crate::checkpoints::{
 };
 use crate::inputs::Inputs;
 use crate::settings::Settings;
-use crate::signing::{Listing, Ring};
+use crate::signing::{Listing, look};
 
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct VerifyArgs {
@@ -40,7 +39,7 @@ pub(in crate::cli) struct VerifyArgs {
 /// Whose signatures count.
 pub(super) enum Trusted {
     /// The engine's own keys, those that are over included.
-    Own(Arc<Listing>),
+    Own(Listing),
     /// Those that somebody gave.
     Given(Admitted),
 }
@@ -121,18 +120,11 @@ pub(super) async fn run(
         .map_or(Ok(()), |fault| Err(Failure::No(fault.to_owned())))
 }
 
-/// The engine's own keys; none where it has never started.
-pub(super) fn own(settings: &Settings) -> Result<Arc<Listing>, Failure> {
-    let there = ["signing-keys", "signing-keys.clear", "signing-key.p8"];
-    if !there
-        .iter()
-        .any(|name| settings.data_dir.join(name).exists())
-    {
-        return Ok(Arc::default());
-    }
+/// The engine's own keys, as they lie there; none where it has never started.
+pub(super) fn own(settings: &Settings) -> Result<Listing, Failure> {
     let now = Inputs::system().clock.now();
-    let ring = Ring::open(&settings.data_dir, &settings.signing, now);
-    ring.map(|ring| ring.listed()).map_err(|error| {
+    let seen = look(&settings.data_dir, &settings.signing, now);
+    seen.map(|seen| seen.keys).map_err(|error| {
         Failure::Unable(format!(
             "{error}. Without the engine's keys, give the public ones with `--keys`"
         ))
