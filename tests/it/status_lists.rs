@@ -89,7 +89,7 @@ fn what_is_revoked_shows_in_its_list_also_after_a_kill() {
         let response = engine.client(&admin).post("/v1/revocations", &body);
         assert_eq!(response.status, 200, "{body}");
     };
-    by(&engine, json!({ "session": claims(&tokens[2])["sid"] }));
+    by(&engine, json!({ "jti": claims(&tokens[2])["jti"] }));
     shows(&engine, &tokens, &[false, true, true, false]);
 
     engine.signal("KILL");

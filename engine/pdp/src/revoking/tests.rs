@@ -24,6 +24,7 @@ fn lineage(jti: &str, at: Timestamp) -> Lineage<'_> {
         jti,
         original_jti: None,
         ancestors: &[],
+        issued_to: &[],
         family: None,
         sid: None,
         sub: "User/alice",
