@@ -140,7 +140,7 @@ fn k2_k3_j9_no_request_fails_across_a_rotation() {
     eventually("the rotation is on record", || {
         let ran = run(site
             .command()
-            .args(["audit", "tail", "-n", "500", "--json"]));
+            .args(["audit", "tail", "-n", "100000", "--json"]));
         let acts: Vec<Value> = ran
             .out
             .lines()
