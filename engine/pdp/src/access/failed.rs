@@ -61,9 +61,10 @@ impl Failed {
     fn due(&self, now: Timestamp) -> Option<u64> {
         let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         untold.count += 1;
+        // A clock that went back does not keep anybody quiet.
         let is_soon = untold
             .told_at
-            .is_some_and(|at| (0..WARN_EVERY_SECONDS).contains(&now.whole_seconds_since(at)));
+            .is_some_and(|at| at <= now && now.whole_seconds_since(at) < WARN_EVERY_SECONDS);
         if is_soon {
             return None;
         }
