@@ -10,6 +10,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod alerts;
 mod authentication;
 mod authzen;
 mod bad_input;
