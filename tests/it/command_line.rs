@@ -87,6 +87,8 @@ fn settings_with_faults_are_refused_with_file_line_and_key() {
         ("[tokens]\nttl_seconds = 7200", "60 to 900"),
         ("[tokens]\nalgorithm = \"none\"", "ES256, EdDSA or RS256"),
         ("[tokens]\nalgorithm = \"HS256\"", "ES256, EdDSA or RS256"),
+        // T2: a quarter of an hour at most.
+        ("[tokens]\nttl_seconds = 901", "60 to 900"),
         ("[tokens]\npublish_before = \"1m\"", "300 seconds or more"),
         ("[tokens]\nrotate_every = \"90m\"", "twice"),
         ("[tokens]\nkey_encryption_key_file = \"/no/kek\"", "/no/kek"),

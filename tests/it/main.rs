@@ -42,6 +42,7 @@ mod reload;
 mod repo;
 mod revocation;
 mod scenarios;
+mod scopes;
 mod search;
 mod sessions;
 mod signing_keys;

@@ -295,7 +295,7 @@ fn who_only_tries_gets_no_token_and_teaches_nothing() {
 }
 
 #[test]
-fn l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
+fn j5_l1_l5_a_token_holds_the_scopes_that_the_policies_allow() {
     let site = Site::new();
     let (gateway, keeper) = (site.key("gateway"), site.key("keeper"));
     let engine = site.start();
