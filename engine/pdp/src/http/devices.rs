@@ -13,6 +13,7 @@ use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_object};
 use super::path::Id;
+use super::to_the_end::to_the_end;
 use crate::access::Permission;
 use crate::app::App;
 
@@ -50,21 +51,6 @@ struct Device {
 fn failed(error: StoreError) -> Problem {
     tracing::error!(%error, "a device record could not be read or written");
     Problem::unavailable("the device records cannot be reached; ask again in a moment")
-}
-
-/// Does it, whether or not the client waits: half of it would leave the memory as it was.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::spawn(work).await {
-        Ok(done) => done.map_err(failed),
-        Err(error) => {
-            tracing::error!(%error, "the writing of a device record broke off");
-            Err(Problem::unavailable(
-                "the device record may not be written; send it again",
-            ))
-        }
-    }
 }
 
 fn checked_id(id: String) -> Result<String, Problem> {
@@ -135,7 +121,8 @@ pub(super) async fn write(
         revoked: device.revoked,
         updated_at: app.inputs.clock.now(),
     };
-    to_the_end(async move { app.state.put_device(&record).await }).await?;
+    let work = async move { app.state.put_device(&record).await };
+    to_the_end("a device record", work).await?.map_err(failed)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -147,7 +134,8 @@ pub(super) async fn delete(
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteDevices)?;
     let id = checked_id(id)?;
-    if to_the_end(async move { app.state.delete_device(&id).await }).await? {
+    let work = async move { app.state.delete_device(&id).await };
+    if to_the_end("a device record", work).await?.map_err(failed)? {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(Problem::not_found("no such device is recorded"))

@@ -17,6 +17,7 @@ use wire::json::Object;
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_body_up_to};
+use super::query::{limit, query};
 use crate::access::Permission;
 use crate::app::App;
 use crate::entities::{Condition, Done, RefusedError, Wish};
@@ -65,15 +66,6 @@ pub(super) struct Asked {
     after: Option<String>,
     #[serde(default)]
     limit: Option<usize>,
-}
-
-/// What a query must look like; axum says what is wrong with it.
-pub(super) fn query<T>(
-    query: Result<Query<T>, axum::extract::rejection::QueryRejection>,
-) -> Result<T, Problem> {
-    query
-        .map(|Query(query)| query)
-        .map_err(|error| Problem::malformed(format!("the query: {}", error.body_text())))
 }
 
 impl From<RefusedError> for Problem {
@@ -154,10 +146,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadEntities)?;
     let asked = query(asked)?;
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::malformed(format!("`limit` is 1 to {PAGE_MAX}")));
-    }
+    let limit = limit(asked.limit, PAGE, PAGE_MAX)?;
     let after = match &asked.after {
         None => None,
         Some(after) => {

@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_object};
-use super::entities::query;
 use super::path::Id;
+use super::query::{limit, query};
+use super::to_the_end::to_the_end;
 use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::key_acts::{KeyActError, OVERLAP_MAX_DAYS, Wanted, shown_once, view};
@@ -52,16 +53,6 @@ fn failed(error: &dyn std::fmt::Display) -> Problem {
     Problem::unavailable("the keys cannot be reached at the moment; ask again")
 }
 
-/// Does it, whether or not the client waits: half of it would leave the memory as it was.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, KeyActError>> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::spawn(work).await {
-        Ok(done) => done.map_err(Problem::from),
-        Err(error) => Err(failed(&error)),
-    }
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
@@ -79,10 +70,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadKeys)?;
     let asked = query(asked)?;
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::malformed(format!("`limit` is 1 to {PAGE_MAX}")));
-    }
+    let limit = limit(asked.limit, PAGE, PAGE_MAX)?;
     let keys = app.state.store().keys().await;
     let keys = keys.map_err(|error| failed(&error))?;
     let start = match &asked.after {
@@ -163,11 +151,8 @@ pub(super) async fn create(
     let wish = wanted.check(&app.settings.service_type);
     let wish = wish.map_err(Problem::malformed)?;
     let caller = asker.caller.clone();
-    let new = to_the_end({
-        let app = Arc::clone(&app);
-        async move { app.create_key_for(&caller, wish).await }
-    })
-    .await?;
+    let work = async move { app.create_key_for(&caller, wish).await };
+    let new = to_the_end("the making of a key", work).await??;
     created(&new.record.key_id, shown_once(&new))
 }
 
@@ -194,11 +179,8 @@ pub(super) async fn rotate(
         )));
     }
     let caller: Caller = asker.caller.clone();
-    let rotated = to_the_end({
-        let app = Arc::clone(&app);
-        async move { app.rotate_key_for(&caller, &id, overlap_days).await }
-    })
-    .await?;
+    let work = async move { app.rotate_key_for(&caller, &id, overlap_days).await };
+    let rotated = to_the_end("the rotation of a key", work).await??;
     let mut members = shown_once(&rotated.new);
     members.extend(rotated.told());
     created(&rotated.new.record.key_id, members)
@@ -212,7 +194,8 @@ pub(super) async fn revoke(
 ) -> Result<Response, Problem> {
     asker.require(Permission::WriteKeys)?;
     let caller = asker.caller.clone();
-    to_the_end(async move { app.revoke_key_for(&caller, &id).await }).await?;
+    let work = async move { app.revoke_key_for(&caller, &id).await };
+    to_the_end("the revocation of a key", work).await??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -17,11 +17,13 @@ mod operations;
 mod path;
 mod policies;
 mod problem;
+mod query;
 mod replays;
 mod revisions;
 mod revocations;
 mod search;
 mod sessions;
+mod to_the_end;
 
 use std::sync::Arc;
 

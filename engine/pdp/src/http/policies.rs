@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_object, read_object_up_to};
-use super::entities::query;
+use super::query::{limit, query};
 use crate::access::Permission;
 use crate::app::App;
 use crate::publishing::acts::{Doer, RefusedError};
@@ -109,10 +109,7 @@ pub(super) async fn acts(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadPolicies)?;
     let asked = query(asked)?;
-    let limit = asked.limit.unwrap_or(ACTS);
-    if !(1..=ACTS_MAX).contains(&limit) {
-        return Err(Problem::malformed(format!("`limit` is 1 to {ACTS_MAX}")));
-    }
+    let limit = limit(asked.limit, ACTS, ACTS_MAX)?;
     let acts = app.state.store().policy_acts().await.map_err(|error| {
         tracing::error!(%error, "acts could not be read");
         Problem::unavailable("the acts cannot be read at the moment; ask again")

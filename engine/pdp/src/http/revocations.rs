@@ -15,7 +15,8 @@ use token::revocation::{Entry, Kind};
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_object};
-use super::entities::query;
+use super::query::{limit, query};
+use super::to_the_end::to_the_end;
 use crate::access::Permission;
 use crate::app::App;
 use crate::revoking::{NAME_MAX, REASON_MAX, Revocation, RevokeError, revoke_with};
@@ -99,15 +100,7 @@ pub(super) async fn revoke(
         end_sessions(&app, &done.entry, is_up_to_now, &by, reason).await?;
         Ok::<_, RevokeError>(done)
     };
-    let done = match tokio::spawn(work).await {
-        Ok(done) => done.map_err(refused)?,
-        Err(error) => {
-            tracing::error!(%error, "a revocation broke off");
-            return Err(Problem::unavailable(
-                "the revocation was not finished; send it again",
-            ));
-        }
-    };
+    let done = to_the_end("a revocation", work).await?.map_err(refused)?;
     let mut body = named(
         done.entry.kind().as_str(),
         done.entry.id(),
@@ -266,10 +259,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     asker.require(Permission::RevokeAnyTokens)?;
     let asked = query(asked)?;
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::malformed(format!("`limit` is 1 to {PAGE_MAX}")));
-    }
+    let limit = limit(asked.limit, PAGE, PAGE_MAX)?;
     let kind = asked.kind.as_deref();
     if let Some(word) = kind.filter(|word| Kind::from_word(word).is_none()) {
         let words = Kind::ALL.map(Kind::as_str).join(", ");

@@ -13,6 +13,7 @@ use super::form::Form;
 use crate::access::Permission;
 use crate::app::App;
 use crate::http::bearer::Came;
+use crate::http::to_the_end::to_the_end;
 use crate::revoking::tokens::{RevokeTokenError, revoke_token};
 
 /// Its path, as metadata names it.
@@ -33,11 +34,7 @@ pub(in crate::http) async fn revoke(
     let now = app.inputs.clock.now();
     // To its end, whether or not the client waits: half of it would be durable and not in effect.
     let work = async move { revoke_token(&app, &asker.caller, &token, now).await };
-    let done = tokio::spawn(work).await.map_err(|error| {
-        tracing::error!(%error, "the revocation of a token broke off");
-        OAuthError::unavailable("the revocation was not finished; send it again")
-    })?;
-    match done {
+    match to_the_end("the revocation of a token", work).await? {
         Ok(_) => Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")]).into_response()),
         // §2.1: the client is told, or it would think that a token was revoked that is not.
         Err(RevokeTokenError::OfAnother) => Err(OAuthError::unauthorized_client(

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::http::authn::Authenticated;
 use crate::http::bearer::Came;
 use crate::http::guard::RequestId;
+use crate::http::to_the_end::to_the_end;
 
 /// Its path, as metadata and proofs name it.
 pub(super) const PATH: &str = "/oauth2/token";
@@ -45,10 +46,7 @@ async fn serve(app: Arc<App>, request_id: String, request: Request) -> Result<Is
         let came = Came::of(&parts);
         settle(&app, &asker, &form, came, &request_id).await
     };
-    tokio::spawn(work).await.map_err(|error| {
-        tracing::error!(%error, "a grant broke off");
-        OAuthError::unavailable("the grant was not finished; ask again in a moment")
-    })?
+    to_the_end("a grant", work).await?
 }
 
 /// The grant or its refusal, on record.

@@ -16,9 +16,10 @@ use crate::app::App;
 use crate::http::Problem;
 use crate::http::authn::{Asker, Authenticated};
 use crate::http::authzen::{json as answer, read_object};
-use crate::http::entities::query;
 use crate::http::path::Id;
-use crate::revoking::{REASON_MAX, RevokeError};
+use crate::http::query::query;
+use crate::http::to_the_end::to_the_end;
+use crate::revoking::REASON_MAX;
 use crate::sessions::ending;
 
 /// Why something is ended.
@@ -54,12 +55,12 @@ pub(in crate::http) async fn end(
     because.word()?;
     let stored = find(&app, &asker, &id, Permission::EndAnySessions).await?;
     let by = asker.name();
-    to_the_end(async move {
+    let work = async move {
         let why = because.word().unwrap_or_default();
-        let id = &stored.record.id;
-        Ok(ending::end(&app, id, &by, why).await?)
-    })
-    .await?;
+        ending::end(&app, &stored.record.id, &by, why).await
+    };
+    let ended = to_the_end("the end of a session", work).await?;
+    ended.map_err(|error| failed(&error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -107,25 +108,15 @@ pub(in crate::http) async fn end_all(
     because.word()?;
     let caller = asker.caller.clone();
     let any = app.keys.permits(&caller, Permission::EndAnySessions);
-    let ended = to_the_end(async move {
+    let work = async move {
         let of = SessionsOf {
             subject: &subject,
             client_id: (!any).then_some(caller.client_id.as_str()),
         };
         let why = because.word().unwrap_or_default();
         ending::end_all(&app, of, &caller.by(), why).await
-    })
-    .await?;
+    };
+    let ended = to_the_end("the end of a subject's sessions", work).await?;
+    let ended = ended.map_err(|error| failed(&error))?;
     answer(&json!({ "ended": ended }))
-}
-
-/// Does it, whether or not the client waits: half of it would leave the memory as it was.
-async fn to_the_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, RevokeError>> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::spawn(work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(failed(&error)),
-        Err(error) => Err(failed(&error)),
-    }
 }

@@ -15,8 +15,8 @@ use store::sqlite::{SessionFilter, StoredSession};
 use super::Problem;
 use super::authn::{Asker, Authenticated};
 use super::authzen::json as answer;
-use super::entities::query;
 use super::path::Id;
+use super::query::{limit, query};
 use crate::access::Permission;
 use crate::app::App;
 use crate::sessions::name;
@@ -155,10 +155,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadSessions)?;
     let asked = query(asked)?;
-    let limit = asked.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::malformed(format!("`limit` is 1 to {PAGE_MAX}")));
-    }
+    let limit = limit(asked.limit, PAGE, PAGE_MAX)?;
     let subject = asked.subject.as_deref().map(subject_of).transpose()?;
     let (client_id, subject) = match &asker {
         Asker::Client(asker) => (client_of(&app, asker, asked.client_id.as_deref())?, subject),
