@@ -220,8 +220,14 @@ impl External {
         subject(self.subject.kind.as_str(), self.subject.id.as_str())
     }
 
-    /// What revokes it, or what this client was given.
-    fn revoked_by(&self, app: &App, client_id: &str, now: Timestamp) -> Option<RevokedBy> {
+    /// What revokes it, or what this client was given. Asked once more by whoever makes something
+    /// that outlives it, when that is made: it may have been revoked meanwhile.
+    pub(crate) fn revoked_by(
+        &self,
+        app: &App,
+        client_id: &str,
+        now: Timestamp,
+    ) -> Option<RevokedBy> {
         let lineage = Lineage {
             jti: &self.id,
             original_jti: None,

@@ -14,7 +14,7 @@ use wire::Malformed;
 
 use super::{failed, view};
 use crate::access::{Caller, Permission};
-use crate::administrator::{Admitted, admit};
+use crate::administrator::admit;
 use crate::app::App;
 use crate::http::Problem;
 use crate::http::authn::Authenticated;
@@ -22,16 +22,19 @@ use crate::http::authzen::{json as answer, read_json};
 use crate::http::client_certificate::Shown;
 use crate::http::guard::RequestId;
 use crate::http::oauth::proof;
+use crate::http::to_the_end::to_the_end;
 use crate::issuers::{self, External, NotBelieved};
 use crate::sessions::granting::{Grant, NoGrant, grant, refresh_in};
-use crate::sessions::name;
 use crate::sessions::opening::{self, NotOpened, Opened};
+use crate::sessions::{ending, name};
 
 /// Its path, as proofs name it.
 const PATH: &str = "/v1/sessions";
 
 const FORM: &str = r#"{"subject": {"type": …, "id": …} or "subject_token": …, "context": {"ip": …, "user_agent": …,
 "device": {…}, "assurance": {…}, "token": {"audience": …, "scope": …}}}"#;
+
+const NOT_BELIEVED: &str = "`subject_token` is not valid, or of no issuer that is configured";
 
 /// What a session is opened with.
 #[derive(Deserialize)]
@@ -58,33 +61,36 @@ pub(in crate::http) async fn open(
     let headers = request.headers().clone();
     let shown = request.extensions().get::<Shown>().cloned();
     let body = read_json(&app, request).await?;
-    let mut admitted = wanted(&app, &asker.caller, &body).await?.request;
-    if let Some(wish) = &mut admitted.context.token {
+    let (mut asked, proven) = wanted(&app, &asker.caller, &body).await?;
+    if let Some(wish) = &mut asked.context.token {
         proof::bind(&app, (&headers, shown.as_ref()), PATH, wish)
             .map_err(|error| Problem::malformed(error.description()))?;
     }
     let request_id = request_id.to_text();
     // To its end, whether or not the client waits: half of it would be a session nobody has.
-    let work = async move { open_session(&app, &asker.caller, admitted, &request_id).await };
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(error) => {
-            tracing::error!(%error, "the opening of a session broke off");
-            Err(Problem::unavailable("no session was opened; ask again"))
-        }
-    }
+    let work =
+        async move { open_session(&app, &asker.caller, asked, proven.as_ref(), &request_id).await };
+    to_the_end("the opening of a session", work).await?
 }
 
 async fn open_session(
     app: &App,
     caller: &Caller,
     request: AccessRequest,
+    proven: Option<&External>,
     request_id: &str,
 ) -> Result<Response, Problem> {
     let context = request.context.clone();
     let opened = opening::open(app, caller, request, request_id)
         .await
         .map_err(|why| not_opened(app, caller, why))?;
+    let now = app.inputs.clock.now();
+    if proven.is_some_and(|proven| proven.revoked_by(app, &caller.client_id, now).is_some()) {
+        // While the session was made, so whoever revoked did not see it.
+        let ended = ending::end(app, &opened.session.id, &caller.by(), "revoked").await;
+        ended.map_err(|error| failed(&error))?;
+        return Err(Problem::malformed(NOT_BELIEVED));
+    }
     let mut told = view(&opened.session, app.inputs.clock.now());
     let mut put = |name: &str, value: Value| {
         if let Some(members) = told.as_object_mut() {
@@ -125,7 +131,11 @@ fn created(opened: &Opened, told: &Value) -> Result<Response, Problem> {
 }
 
 /// The question that a wish for a session is, without what the caller may not say.
-async fn wanted(app: &App, caller: &Caller, body: &[u8]) -> Result<Admitted, Problem> {
+async fn wanted(
+    app: &App,
+    caller: &Caller,
+    body: &[u8],
+) -> Result<(AccessRequest, Option<External>), Problem> {
     let malformed = |why: String| Problem::malformed(format!("{why}; write {FORM}"));
     let wanted = wire::read::<Wanted<'_>>(body).map_err(|Malformed(why)| malformed(why))?;
     let mut context = wanted.context.unwrap_or_default();
@@ -161,9 +171,9 @@ async fn wanted(app: &App, caller: &Caller, body: &[u8]) -> Result<Admitted, Pro
     });
     let incoming = wire::request::parse(question.to_string().as_bytes());
     let incoming = incoming.map_err(|Malformed(why)| malformed(why))?;
-    let mut admitted = admit(app, caller, incoming, now)?;
-    if let Some(proven) = proven {
-        let context = &mut admitted.request.context;
+    let mut request = admit(app, caller, incoming, now)?.request;
+    if let Some(proven) = &proven {
+        let context = &mut request.context;
         // The issuer's word counts, and not the caller's.
         context.assurance = Some(proven.assurance);
         if let (Some(wish), Some(scope)) = (&mut context.token, &proven.scope) {
@@ -172,7 +182,7 @@ async fn wanted(app: &App, caller: &Caller, body: &[u8]) -> Result<Admitted, Pro
             wish.scope.retain(has);
         }
     }
-    Ok(admitted)
+    Ok((request, proven))
 }
 
 /// What a token of another issuer says of the subject.
@@ -188,9 +198,7 @@ async fn believed(
             NotBelieved::NoKeys => {
                 Problem::unavailable("the issuer's keys cannot be had at the moment; ask again")
             }
-            _ => Problem::malformed(
-                "`subject_token` is not valid, or of no issuer that is configured",
-            ),
+            _ => Problem::malformed(NOT_BELIEVED),
         })?;
     if external.cnf.is_some() {
         return Err(Problem::malformed(
