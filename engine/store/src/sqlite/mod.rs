@@ -19,6 +19,7 @@ mod revocations;
 mod sessions;
 mod signing;
 mod statuses;
+mod streams;
 
 #[cfg(test)]
 mod key_tests;
@@ -53,6 +54,7 @@ pub use revisions::{KeptRevision, RevisionKind};
 pub use revocations::{NewRevocation, RevocationRow};
 pub use signing::CheckpointRow;
 pub use statuses::TokenStatusRow;
+pub use streams::{StreamRow, ToTell};
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -271,6 +273,11 @@ impl MigrationSource<'static> for Embedded {
                     11,
                     "signing",
                     include_str!("../../migrations/sqlite/0011_signing.sql"),
+                ),
+                step(
+                    12,
+                    "shared signals",
+                    include_str!("../../migrations/sqlite/0012_shared_signals.sql"),
                 ),
             ])
         })
