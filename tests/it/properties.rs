@@ -194,8 +194,10 @@ fn session() -> impl Strategy<Value = SessionRecord> {
                 asn: Some(64_496),
                 agent_family: Some("Firefox".to_owned()),
                 device_id: None,
+                ..SessionBirth::default()
             },
             last_seen,
+            sight: None,
             assurance,
             ended,
             terms: None,

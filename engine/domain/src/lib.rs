@@ -14,6 +14,8 @@ pub mod name;
 pub mod record;
 pub mod request;
 pub mod risk;
+pub mod security_event;
+pub mod session;
 pub mod signal;
 pub mod time;
 pub mod value;
@@ -28,8 +30,8 @@ pub use request::{
     TokenWish,
 };
 pub use risk::{Factor, RiskAssessment, RiskLevel, RiskScore};
-pub use signal::{
-    Anonymity, DeviceRecord, Network, Place, SessionBirth, SessionRecord, SessionTerms, Signal,
-};
+pub use security_event::SecurityEventKind;
+pub use session::{SessionBirth, SessionRecord, SessionSight, SessionTerms, Tier, Wanted};
+pub use signal::{Anonymity, DeviceRecord, Network, Place, Signal};
 pub use time::Timestamp;
 pub use value::Value;

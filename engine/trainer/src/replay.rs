@@ -196,8 +196,10 @@ impl<'a> Replay<'a> {
                         asn: network.known().map(|network| network.asn),
                         agent_family: evidence.agent_family.clone(),
                         device_id: evidence.facts.device.id.clone(),
+                        ..SessionBirth::default()
                     },
                     last_seen: event.time,
+                    sight: None,
                     assurance: Assurance::default(),
                     ended: false,
                     terms: None,

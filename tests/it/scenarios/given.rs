@@ -156,8 +156,10 @@ pub(super) fn signals(
                     asn: Some(value["network"].as_u64().map_or(64_496, |asn| asn as u32)),
                     agent_family: Some(text(value, "agent").unwrap_or_else(|| "Firefox".into())),
                     device_id: Some(text(value, "device").unwrap_or_else(|| "laptop-1".into())),
+                    ..SessionBirth::default()
                 },
                 last_seen: now,
+                sight: None,
                 assurance: Assurance::of(level, Some(now.plus_seconds(-level_ago))),
                 ended: value["ended"].as_bool().unwrap_or_default(),
                 terms: None,

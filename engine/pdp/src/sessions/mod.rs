@@ -53,6 +53,7 @@ pub(crate) fn gone(name: &str, subject: &EntityRef, now: Timestamp) -> SessionRe
             ..SessionBirth::default()
         },
         last_seen: now,
+        sight: None,
         assurance: Assurance::default(),
         ended: true,
         terms: None,
@@ -81,6 +82,7 @@ pub(crate) fn begin(
         asn: signals.network.known().map(|network| network.asn),
         agent_family: outcome.evidence.agent_family.clone(),
         device_id: outcome.evidence.facts.device.id.clone(),
+        ..SessionBirth::default()
     };
     let mut there = None;
     app.state.change_session(&key, |known| {
@@ -91,6 +93,7 @@ pub(crate) fn begin(
                 subject: request.subject.entity.clone(),
                 birth,
                 last_seen: outcome.time,
+                sight: None,
                 assurance: Assurance::default(),
                 ended: false,
                 terms: None,

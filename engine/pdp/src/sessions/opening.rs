@@ -69,13 +69,14 @@ pub(crate) async fn open(
         subject,
         birth,
         last_seen: now,
+        sight: None,
         assurance,
         ended: false,
         terms: Some(SessionTerms {
             client_id: caller.client_id.clone(),
             expires_at: now.plus_seconds(seconds(settings.absolute)),
             idle_seconds: seconds(settings.idle),
-            accesses: 0,
+            ..SessionTerms::default()
         }),
     };
     let handle = name::new_handle(&*app.inputs.randomness);
@@ -166,6 +167,7 @@ fn birth(app: &App, request: &AccessRequest, now: Timestamp) -> SessionBirth {
             .and_then(|text| pip::agent(app, text))
             .map(|agent| agent.family.clone()),
         device_id: context.device.as_ref().and_then(|device| device.id.clone()),
+        ..SessionBirth::default()
     }
 }
 

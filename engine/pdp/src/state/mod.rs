@@ -434,13 +434,10 @@ mod tests {
             subject: EntityRef::new("User", "alice").unwrap(),
             birth: SessionBirth {
                 at: now,
-                ip: None,
-                country: None,
-                asn: None,
-                agent_family: None,
-                device_id: None,
+                ..SessionBirth::default()
             },
             last_seen: now,
+            sight: None,
             assurance: Assurance::default(),
             ended: false,
             terms: None,

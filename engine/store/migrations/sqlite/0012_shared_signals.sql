@@ -25,8 +25,23 @@ CREATE TABLE ssf_subjects (
     PRIMARY KEY (stream_id, subject)
 ) STRICT, WITHOUT ROWID;
 
--- What is still to be told, in the order that it happened. Written with the change that it tells of,
--- in one transaction. Unsigned: each delivery signs with the key of that moment.
+-- What happened that others may have to know, written with the change itself in one transaction, and
+-- removed when it has been handed on to streams and alert channels (ssf_outbox, alert_outbox).
+CREATE TABLE security_events (
+    number       INTEGER PRIMARY KEY AUTOINCREMENT,
+    at           INTEGER NOT NULL,
+    kind         TEXT    NOT NULL,
+    subject_type TEXT,
+    subject_id   TEXT,
+    session_id   TEXT,
+    device_id    TEXT,
+    initiator    TEXT    NOT NULL CHECK (initiator IN ('admin', 'user', 'policy', 'system')),
+    done_by      TEXT    NOT NULL,
+    why          TEXT    NOT NULL,
+    body         TEXT
+) STRICT;
+
+-- What each stream still has to be told, in the order that it happened. Unsigned: each delivery signs with the key of that moment.
 CREATE TABLE ssf_outbox (
     number    INTEGER PRIMARY KEY AUTOINCREMENT,
     stream_id TEXT    NOT NULL REFERENCES ssf_streams (stream_id) ON DELETE CASCADE,

@@ -16,6 +16,7 @@ mod policies;
 mod profiles;
 mod revisions;
 mod revocations;
+mod security_events;
 mod sessions;
 mod signing;
 mod statuses;
@@ -52,6 +53,7 @@ pub use policies::{PolicyAct, PolicyActKind};
 pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};
 pub use revocations::{NewRevocation, RevocationRow};
+pub use security_events::{Initiator, NewSecurityEvent, SecurityEventRow};
 pub use signing::CheckpointRow;
 pub use statuses::TokenStatusRow;
 pub use streams::{StreamRow, ToTell};
@@ -278,6 +280,11 @@ impl MigrationSource<'static> for Embedded {
                     12,
                     "shared signals",
                     include_str!("../../migrations/sqlite/0012_shared_signals.sql"),
+                ),
+                step(
+                    13,
+                    "watched sessions",
+                    include_str!("../../migrations/sqlite/0013_watched_sessions.sql"),
                 ),
             ])
         })

@@ -1,7 +1,13 @@
 //! Sessions.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use domain::signal::Country;
-use domain::{Assurance, EntityRef, Level, SessionBirth, SessionRecord, SessionTerms, Timestamp};
+use domain::{
+    Assurance, DeviceClaim, EntityRef, Level, SessionBirth, SessionRecord, SessionSight,
+    SessionTerms, Tier, Timestamp, Wanted,
+};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -57,37 +63,69 @@ pub(super) async fn put_session(
     let birth = &session.birth;
     let assurance = &session.assurance;
     let terms = session.terms.as_ref();
+    let wanted = terms.and_then(|terms| terms.wanted);
+    let sight = session.sight.as_deref();
+    let device = sight.and_then(|sight| sight.device.as_ref());
     sqlx::query(
-                "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
-                 birth_country, birth_asn, birth_agent, birth_device, last_seen, level, level_at, \
-                 challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-                 ON CONFLICT (session_id) DO UPDATE SET \
-                 accesses = MAX(accesses, excluded.accesses), last_seen = MAX(last_seen, excluded.last_seen), level = excluded.level, \
-                 level_at = excluded.level_at, challenge_at = excluded.challenge_at, \
-                 mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at)",
-            )
-            .bind(&session.id)
-            .bind(session.subject.kind.as_str())
-            .bind(session.subject.id.as_str())
-            .bind(birth.at.millis())
-            .bind(birth.ip.map(|ip| ip.to_string()))
-            .bind(birth.country.as_ref().map(Country::as_str))
-            .bind(birth.asn.map(i64::from))
-            .bind(&birth.agent_family)
-            .bind(&birth.device_id)
-            .bind(session.last_seen.millis())
-            .bind(assurance.level.number())
-            .bind(assurance.at.map(Timestamp::millis))
-            .bind(assurance.challenge_at.map(Timestamp::millis))
-            .bind(assurance.mfa_at.map(Timestamp::millis))
-            .bind(session.ended.then(|| session.last_seen.millis()))
-            .bind(terms.map(|terms| &terms.client_id))
-            .bind(terms.map(|terms| terms.expires_at.millis()))
-            .bind(terms.map(|terms| terms.idle_seconds))
-            .bind(terms.map_or(0, |terms| i64::try_from(terms.accesses).unwrap_or(i64::MAX)))
-            .execute(connection)
-            .await?;
+        "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
+         birth_country, birth_asn, birth_agent, birth_agent_version, birth_device, birth_os, \
+         birth_os_version, birth_fingerprint, last_seen, seen_ip, seen_agent, seen_device, \
+         seen_managed, seen_compliant, seen_os, seen_os_version, seen_fingerprint, level, \
+         level_at, challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses, \
+         tier, granted_score, score, wanted_level, wanted_since) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (session_id) DO UPDATE SET \
+         accesses = MAX(accesses, excluded.accesses), \
+         last_seen = MAX(last_seen, excluded.last_seen), seen_ip = excluded.seen_ip, \
+         seen_agent = excluded.seen_agent, seen_device = excluded.seen_device, \
+         seen_managed = excluded.seen_managed, seen_compliant = excluded.seen_compliant, \
+         seen_os = excluded.seen_os, seen_os_version = excluded.seen_os_version, \
+         seen_fingerprint = excluded.seen_fingerprint, level = excluded.level, \
+         level_at = excluded.level_at, challenge_at = excluded.challenge_at, \
+         mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at), \
+         expires_at = excluded.expires_at, tier = excluded.tier, \
+         granted_score = excluded.granted_score, score = excluded.score, \
+         wanted_level = excluded.wanted_level, wanted_since = excluded.wanted_since",
+    )
+    .bind(&session.id)
+    .bind(session.subject.kind.as_str())
+    .bind(session.subject.id.as_str())
+    .bind(birth.at.millis())
+    .bind(birth.ip.map(|ip| ip.to_string()))
+    .bind(birth.country.as_ref().map(Country::as_str))
+    .bind(birth.asn.map(i64::from))
+    .bind(&birth.agent_family)
+    .bind(birth.agent_version.map(i64::from))
+    .bind(&birth.device_id)
+    .bind(&birth.os)
+    .bind(&birth.os_version)
+    .bind(&birth.fingerprint)
+    .bind(session.last_seen.millis())
+    .bind(sight.and_then(|sight| sight.ip).map(|ip| ip.to_string()))
+    .bind(sight.and_then(|sight| sight.user_agent.as_deref()))
+    .bind(device.and_then(|device| device.id.as_deref()))
+    .bind(device.and_then(|device| device.managed))
+    .bind(device.and_then(|device| device.compliant))
+    .bind(device.and_then(|device| device.os.as_deref()))
+    .bind(device.and_then(|device| device.os_version.as_deref()))
+    .bind(device.and_then(|device| device.fingerprint.as_deref()))
+    .bind(assurance.level.number())
+    .bind(assurance.at.map(Timestamp::millis))
+    .bind(assurance.challenge_at.map(Timestamp::millis))
+    .bind(assurance.mfa_at.map(Timestamp::millis))
+    .bind(session.ended.then(|| session.last_seen.millis()))
+    .bind(terms.map(|terms| &terms.client_id))
+    .bind(terms.map(|terms| terms.expires_at.millis()))
+    .bind(terms.map(|terms| terms.idle_seconds))
+    .bind(terms.map_or(0, |terms| i64::try_from(terms.accesses).unwrap_or(i64::MAX)))
+    .bind(terms.map_or(Tier::Standard, |terms| terms.tier).as_str())
+    .bind(terms.and_then(|terms| terms.granted_score))
+    .bind(terms.and_then(|terms| terms.score))
+    .bind(wanted.map(|wanted| wanted.level.number()))
+    .bind(wanted.map(|wanted| wanted.since.millis()))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -101,7 +139,12 @@ pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError>
     let moment = |column| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(stamp))
     };
-    let ip: Option<String> = row.try_get("birth_ip")?;
+    let address = |column| -> Result<Option<IpAddr>, StoreError> {
+        let text: Option<String> = row.try_get(column)?;
+        text.map(|text| text.parse())
+            .transpose()
+            .map_err(|_| nonsense())
+    };
     let country: Option<String> = row.try_get("birth_country")?;
     let asn: Option<i64> = row.try_get("birth_asn")?;
     let client_id: Option<String> = row.try_get("client_id")?;
@@ -113,6 +156,10 @@ pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError>
                 .try_get::<Option<i64>, _>("idle_seconds")?
                 .ok_or_else(nonsense)?,
             accesses: u64::try_from(row.try_get::<i64, _>("accesses")?).map_err(|_| nonsense())?,
+            tier: Tier::from_word(row.try_get("tier")?).ok_or_else(nonsense)?,
+            granted_score: row.try_get("granted_score")?,
+            score: row.try_get("score")?,
+            wanted: read_wanted(row)?,
         }),
         _ => None,
     };
@@ -121,16 +168,18 @@ pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError>
         subject,
         birth: SessionBirth {
             at: stamp(row.try_get("born_at")?),
-            ip: ip
-                .map(|ip| ip.parse())
-                .transpose()
-                .map_err(|_| nonsense())?,
+            ip: address("birth_ip")?,
             country: country.as_deref().and_then(Country::new),
             asn: asn.map(u32::try_from).transpose().map_err(|_| nonsense())?,
             agent_family: row.try_get("birth_agent")?,
+            agent_version: row.try_get("birth_agent_version")?,
             device_id: row.try_get("birth_device")?,
+            os: row.try_get("birth_os")?,
+            os_version: row.try_get("birth_os_version")?,
+            fingerprint: row.try_get("birth_fingerprint")?,
         },
         last_seen: stamp(row.try_get("last_seen")?),
+        sight: read_sight(row, address("seen_ip")?)?,
         assurance: Assurance {
             level: Level::from_number(row.try_get("level")?).ok_or_else(nonsense)?,
             at: moment("level_at")?,
@@ -140,4 +189,40 @@ pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError>
         ended: moment("ended_at")?.is_some(),
         terms,
     })
+}
+
+fn read_wanted(row: &SqliteRow) -> Result<Option<Wanted>, StoreError> {
+    let level: Option<i64> = row.try_get("wanted_level")?;
+    let since: Option<i64> = row.try_get("wanted_since")?;
+    Ok(level
+        .and_then(Level::from_number)
+        .zip(since)
+        .map(|(level, since)| Wanted {
+            level,
+            since: stamp(since),
+        }))
+}
+
+fn read_sight(
+    row: &SqliteRow,
+    ip: Option<IpAddr>,
+) -> Result<Option<Arc<SessionSight>>, StoreError> {
+    let device = DeviceClaim {
+        id: row.try_get("seen_device")?,
+        managed: row.try_get("seen_managed")?,
+        compliant: row.try_get("seen_compliant")?,
+        os: row.try_get("seen_os")?,
+        os_version: row.try_get("seen_os_version")?,
+        fingerprint: row.try_get("seen_fingerprint")?,
+    };
+    let sight = SessionSight {
+        ip,
+        user_agent: row
+            .try_get::<Option<String>, _>("seen_agent")?
+            .map(Arc::from),
+        device: Some(device).filter(|device| *device != DeviceClaim::default()),
+    };
+    Ok(Some(sight)
+        .filter(|sight| *sight != SessionSight::default())
+        .map(Arc::new))
 }

@@ -1,0 +1,31 @@
+-- What is known of sessions for as long as they live: their tier (A1 to A3), the scores that the
+-- monitor compares, the proof that they wait for, the circumstances in which they began and were
+-- last seen.
+ALTER TABLE sessions ADD COLUMN tier TEXT NOT NULL DEFAULT 'standard'
+    CHECK (tier IN ('standard', 'restricted', 'strict'));
+ALTER TABLE sessions ADD COLUMN granted_score INTEGER CHECK (granted_score BETWEEN 0 AND 100);
+ALTER TABLE sessions ADD COLUMN score INTEGER CHECK (score BETWEEN 0 AND 100);
+ALTER TABLE sessions ADD COLUMN wanted_level INTEGER CHECK (wanted_level BETWEEN 0 AND 3);
+ALTER TABLE sessions ADD COLUMN wanted_since INTEGER;
+ALTER TABLE sessions ADD COLUMN birth_agent_version INTEGER;
+ALTER TABLE sessions ADD COLUMN birth_os TEXT;
+ALTER TABLE sessions ADD COLUMN birth_os_version TEXT;
+ALTER TABLE sessions ADD COLUMN birth_fingerprint TEXT;
+ALTER TABLE sessions ADD COLUMN seen_ip TEXT;
+ALTER TABLE sessions ADD COLUMN seen_agent TEXT;
+ALTER TABLE sessions ADD COLUMN seen_device TEXT;
+ALTER TABLE sessions ADD COLUMN seen_managed INTEGER;
+ALTER TABLE sessions ADD COLUMN seen_compliant INTEGER;
+ALTER TABLE sessions ADD COLUMN seen_os TEXT;
+ALTER TABLE sessions ADD COLUMN seen_os_version TEXT;
+ALTER TABLE sessions ADD COLUMN seen_fingerprint TEXT;
+-- The handle before, as long as it may still come (E3).
+ALTER TABLE sessions ADD COLUMN previous_sha256 BLOB CHECK (length(previous_sha256) = 32);
+ALTER TABLE sessions ADD COLUMN previous_until INTEGER;
+
+CREATE UNIQUE INDEX sessions_by_previous_handle ON sessions (previous_sha256)
+    WHERE previous_sha256 IS NOT NULL;
+CREATE INDEX sessions_by_device ON sessions (seen_device) WHERE seen_device IS NOT NULL;
+-- Those that live, in an order that a sweep can go on from.
+CREATE INDEX sessions_live ON sessions (session_id)
+    WHERE client_id IS NOT NULL AND ended_at IS NULL;
