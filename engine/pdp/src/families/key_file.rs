@@ -41,14 +41,16 @@ pub(crate) fn load_or_create(
         let kek = kek.ok_or_else(|| {
             wrong("is sealed; set `tokens.key_encryption_key_file` to the key that sealed it")
         })?;
-        return opened(sealed, kek)
-            .map(|bytes| RefreshKey::new(&bytes))
-            .ok_or_else(|| {
-                wrong(
-                    "cannot be opened with this key-encryption key; put the right one back, or \
-                     move the file away: a new one is made, and everybody signs in again",
-                )
-            });
+        let (bytes, is_out_of_date) = opened(sealed, kek).ok_or_else(|| {
+            wrong(
+                "cannot be opened with this key-encryption key; put the right one back, or \
+                 move the file away: a new one is made, and everybody signs in again",
+            )
+        })?;
+        if is_out_of_date {
+            write_sealed(path, &bytes, kek).map_err(told)?;
+        }
+        return Ok(RefreshKey::new(&bytes));
     }
     let is_new = found.is_none();
     if others_are_sealed && kek.is_none() {
@@ -75,24 +77,29 @@ pub(crate) fn load_or_create(
         )
     })?;
     match kek {
-        Some(kek) => {
-            let sealed = kek.seal(&bytes, BOUND_TO);
-            let sealed = sealed.ok_or_else(|| wrong("the cryptographic library refused"))?;
-            write(path, &[sealed.nonce, sealed.text].concat()).map_err(told)?;
-        }
+        Some(kek) => write_sealed(path, &bytes, kek).map_err(told)?,
         None if is_new => write(path, &bytes).map_err(told)?,
         None => {}
     }
     Ok(RefreshKey::new(&bytes))
 }
 
-fn opened(sealed: &[u8], kek: &KeyEncryptionKey) -> Option<[u8; KEY_BYTES]> {
+fn write_sealed(path: &Path, bytes: &[u8; KEY_BYTES], kek: &KeyEncryptionKey) -> io::Result<()> {
+    let sealed = kek
+        .seal(bytes, BOUND_TO)
+        .ok_or_else(|| io::Error::other("the cryptographic library refused"))?;
+    write(path, &[sealed.nonce, sealed.text].concat())
+}
+
+/// The key, and whether another key-encryption key sealed it than seals now.
+fn opened(sealed: &[u8], kek: &KeyEncryptionKey) -> Option<([u8; KEY_BYTES], bool)> {
     let (nonce, text) = sealed.split_at_checked(NONCE_BYTES)?;
     let sealed = Sealed {
         nonce: nonce.to_vec(),
         text: text.to_vec(),
     };
-    kek.open(&sealed, BOUND_TO)?.try_into().ok()
+    let opened = kek.open(&sealed, BOUND_TO)?;
+    Some((opened.secret.try_into().ok()?, opened.is_out_of_date))
 }
 
 /// Whole or not at all, and on the disk when this returns: without it every refresh token is lost.
@@ -157,6 +164,19 @@ mod tests {
             let refused = load(kek).unwrap_err().to_string();
             assert!(refused.contains(wanted), "{refused}");
         }
+        // Changed by a line before the old one: sealed anew, and the same key.
+        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+        let both = folder.path().join("both");
+        fs::copy(folder.path().join("kek"), &both).unwrap();
+        fs::write(&both, format!("{}\n{}", text("kek"), text("other"))).unwrap();
+        let both = KeyEncryptionKey::read(&both).unwrap();
+        let sealed = other.seal(&clear, BOUND_TO).unwrap();
+        fs::write(&path, [sealed.nonce, sealed.text].concat()).unwrap();
+        for kek in [&both, &both, &kek] {
+            let key = load(Some(kek)).unwrap();
+            assert!(key.read(token.as_str()).is_some(), "the same key");
+        }
+        assert!(load(Some(&other)).is_err());
         // Once there are sealed keys, a clear one is somebody else's; a sealed one stays ours.
         let beside_sealed = || load_or_create(&path, Some(&kek), true, &*randomness);
         assert!(beside_sealed().unwrap().read(token.as_str()).is_some());

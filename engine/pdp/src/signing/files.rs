@@ -36,6 +36,8 @@ pub(super) struct Kept {
     pub(super) public: VerifyingKey,
     /// The private half; none once it is retired.
     pub(super) private: Option<Arc<SigningKey>>,
+    /// Whether a key-encryption key sealed it that has another in its place by now.
+    is_out_of_date: bool,
 }
 
 impl Kept {
@@ -51,6 +53,7 @@ impl Kept {
             by: by.to_owned(),
             public: key.verifying().clone(),
             private: Some(Arc::new(key)),
+            is_out_of_date: false,
         }
     }
 }
@@ -122,6 +125,7 @@ impl Folder {
         }
         folder.take_over(now)?;
         folder.seal_all()?;
+        folder.seal_anew()?;
         Ok(folder)
     }
 
@@ -262,6 +266,7 @@ impl Folder {
             wire::time::parse(text).ok_or_else(|| wrong(&format!("`{text}` is no time")))
         };
         let (created_at, signs_from) = (time(&written.created_at)?, time(&written.signs_from)?);
+        let mut is_out_of_date = false;
         let der = match (&self.kek, &written.sealed, &written.private) {
             (Some(kek), Some(seal), None) => {
                 let base64 = |text: &str| BASE64.decode(text.as_bytes());
@@ -270,9 +275,11 @@ impl Folder {
                 };
                 let sealed = Sealed { nonce, text };
                 let opened = kek.open(&sealed, &written.bound());
-                opened.ok_or_else(|| SigningError::Locked {
+                let opened = opened.ok_or_else(|| SigningError::Locked {
                     path: path.to_owned(),
-                })?
+                })?;
+                is_out_of_date = opened.is_out_of_date;
+                opened.secret
             }
             (None, Some(_), _) => {
                 return Err(SigningError::NoKeyEncryptionKey {
@@ -310,6 +317,7 @@ impl Folder {
             by: written.by.clone(),
             public,
             private,
+            is_out_of_date,
         })
     }
 
@@ -398,6 +406,17 @@ impl Folder {
         fs::rename(&self.path, self.beside("clear")).map_err(at(&self.path))?;
         sync_folder(data_dir)?;
         self.finish_swap()
+    }
+
+    /// Seals with the key-encryption key of today what an earlier one sealed, each file whole: a
+    /// start that breaks off between two leaves both to be opened.
+    fn seal_anew(&self) -> Result<(), SigningError> {
+        if self.kek.is_none() {
+            return Ok(());
+        }
+        let mut outdated = self.load()?;
+        outdated.retain(|key| key.is_out_of_date);
+        outdated.iter().try_for_each(|key| self.write(key))
     }
 
     /// Finishes putting the sealed folder in the place of the clear one, or forgets a draft.

@@ -16,8 +16,15 @@ const FILE_BYTES_MAX: u64 = 4096;
 /// Different bytes that 32 random ones have at least: fewer than 20 come about once in 10^14.
 const DIFFERENT_MIN: usize = 20;
 
-/// What opens and seals.
-pub struct KeyEncryptionKey(RandomizedNonceKey);
+/// Keys in one file at most.
+const KEYS_MAX: usize = 4;
+
+/// What opens and seals. A file of more than one key is how it is changed: the first seals, the
+/// others only open what they sealed before.
+pub struct KeyEncryptionKey {
+    seals: RandomizedNonceKey,
+    only_open: Vec<RandomizedNonceKey>,
+}
 
 impl std::fmt::Debug for KeyEncryptionKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,6 +41,7 @@ pub(crate) struct Sealed {
 
 impl KeyEncryptionKey {
     /// Reads the key from its file: 32 bytes as base64 or hex, for the owner's eyes alone (J2).
+    /// Further lines are those that it takes the place of.
     ///
     /// # Errors
     /// What is wrong with it, and what to do.
@@ -61,24 +69,26 @@ impl KeyEncryptionKey {
             .take(FILE_BYTES_MAX)
             .read_to_string(&mut text)
             .map_err(|error| told(error.to_string()))?;
-        let bytes = decode(text.trim()).ok_or_else(|| {
-            told("not 32 bytes as base64 or hex; `openssl rand -base64 32` makes one".to_owned())
-        })?;
-        if let Some(weakness) = weakness(&bytes) {
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let lines = lines.iter().filter(|line| !line.is_empty());
+        let keys: Result<Vec<_>, String> = lines.map(|line| read_key(line)).collect();
+        let mut keys = keys.map_err(told)?.into_iter();
+        let seals = keys.next().ok_or_else(|| told(NO_KEY.to_owned()))?;
+        let only_open: Vec<_> = keys.collect();
+        if only_open.len() >= KEYS_MAX {
             return Err(told(format!(
-                "{weakness}; take 32 random bytes: `openssl rand -base64 32` makes them"
+                "more than {KEYS_MAX} keys; the first seals, and those that sealed nothing any \
+                 more can go"
             )));
         }
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes)
-            .map(Self)
-            .map_err(|_| told("the cryptographic library refused it".to_owned()))
+        Ok(Self { seals, only_open })
     }
 
     /// Seals bytes, bound to a text that is not secret.
     pub(crate) fn seal(&self, secret: &[u8], bound_to: &str) -> Option<Sealed> {
         let mut text = secret.to_vec();
         let nonce = self
-            .0
+            .seals
             .seal_in_place_append_tag(Aad::from(bound_to), &mut text)
             .ok()?;
         Some(Sealed {
@@ -87,17 +97,52 @@ impl KeyEncryptionKey {
         })
     }
 
-    /// Opens what was sealed with this key and bound to this text; none otherwise.
-    pub(crate) fn open(&self, sealed: &Sealed, bound_to: &str) -> Option<Vec<u8>> {
-        let nonce: [u8; NONCE_LEN] = sealed.nonce.as_slice().try_into().ok()?;
-        let mut text = sealed.text.clone();
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let opened = self
-            .0
-            .open_in_place(nonce, Aad::from(bound_to), &mut text)
-            .ok()?;
-        Some(opened.to_vec())
+    /// Opens what was sealed with one of the keys and bound to this text; none otherwise.
+    pub(crate) fn open(&self, sealed: &Sealed, bound_to: &str) -> Option<Opened> {
+        let opened = |key| open_with(key, sealed, bound_to);
+        let by_first = opened(&self.seals);
+        let is_out_of_date = by_first.is_none();
+        let secret = by_first.or_else(|| self.only_open.iter().find_map(opened))?;
+        Some(Opened {
+            secret,
+            is_out_of_date,
+        })
     }
+}
+
+/// What was under a seal.
+pub(crate) struct Opened {
+    /// The secret itself.
+    pub(crate) secret: Vec<u8>,
+    /// Whether another key sealed it than the one that seals now.
+    pub(crate) is_out_of_date: bool,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+fn open_with(key: &RandomizedNonceKey, sealed: &Sealed, bound_to: &str) -> Option<Vec<u8>> {
+    let nonce: [u8; NONCE_LEN] = sealed.nonce.as_slice().try_into().ok()?;
+    let mut text = sealed.text.clone();
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let opened = key.open_in_place(nonce, Aad::from(bound_to), &mut text);
+    Some(opened.ok()?.to_vec())
+}
+
+const NO_KEY: &str = "not 32 bytes as base64 or hex; `openssl rand -base64 32` makes one";
+
+fn read_key(line: &str) -> Result<RandomizedNonceKey, String> {
+    let bytes = decode(line).ok_or_else(|| NO_KEY.to_owned())?;
+    if let Some(weakness) = weakness(&bytes) {
+        return Err(format!(
+            "{weakness}; take 32 random bytes: `openssl rand -base64 32` makes them"
+        ));
+    }
+    RandomizedNonceKey::new(&AES_256_GCM, &bytes)
+        .map_err(|_| "the cryptographic library refused it".to_owned())
 }
 
 fn decode(text: &str) -> Option<[u8; KEY_BYTES]> {
@@ -156,6 +201,9 @@ mod tests {
             (format!("{base64}\n"), 0o400, None),
             (in_hex.clone(), 0o600, None),
             (BASE64URL_NOPAD.encode(&good), 0o600, None),
+            (format!("{base64}\n{in_hex}\n"), 0o600, None),
+            (format!("{base64}\n").repeat(6), 0o600, Some("more than 4")),
+            (format!("{base64}\nold\n"), 0o600, Some("not 32 bytes")),
             (base64.clone(), 0o640, Some("chmod 600")),
             (base64.clone(), 0o604, Some("chmod 600")),
             (String::new(), 0o600, Some("not 32 bytes")),

@@ -235,6 +235,29 @@ fn keys_are_for_their_owner_alone_and_sealed_once_there_is_a_key_for_it() {
 }
 
 #[test]
+fn the_key_encryption_key_is_changed_by_a_line_before_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (kek(&folder, 13), kek(&folder, 17));
+    let ring = open_with(&folder, old.clone()).unwrap();
+    ring.rotate(true, "admin", at(1)).unwrap();
+    let kid = ring.current().signer().id().to_owned();
+    let text = |path: &Option<PathBuf>| fs::read_to_string(path.as_ref().unwrap()).unwrap();
+    let both = folder.path().join("kek-both");
+    fs::write(&both, format!("{}\n{}\n", text(&new), text(&old))).unwrap();
+    fs::set_permissions(&both, fs::Permissions::from_mode(0o600)).unwrap();
+
+    assert!(open_with(&folder, new.clone()).is_err());
+    assert_eq!(files(&folder).len(), 2);
+    for kek in [Some(both.clone()), Some(both), new] {
+        let ring = Ring::open(folder.path(), &settings(kek), at(2)).unwrap();
+        assert_eq!(ring.current().signer().id(), kid);
+    }
+    // What the old one opened it does not open any more.
+    let refused = open_with(&folder, old).unwrap_err().to_string();
+    assert!(refused.contains("another key-encryption key"), "{refused}");
+}
+
+#[test]
 fn sealing_that_broke_off_is_finished_or_begun_again() {
     let folder = tempfile::tempdir().unwrap();
     let kid = open(&folder, 0).current().signer().id().to_owned();
