@@ -320,8 +320,12 @@ fn b5_v10_x10_what_is_revoked_does_not_come_back_by_another_issuers_token() {
     let ours = exchanged(&engine, &service, &token, "read");
     let name = claims(&ours)["original_jti"].clone();
     assert_eq!(both(&token), (200, 201));
+    let opened = session(&engine, &gateway, &token, "read").json();
     let revoked = revoke(&json!({ "jti": name }));
     assert_eq!(both(&token), (400, 400));
+    // What it opened goes with it.
+    let path = format!("/v1/sessions/{}", opened["id"].as_str().unwrap());
+    assert_eq!(engine.client(&gateway).get(&path).json()["active"], false);
     // It is known for as long as an issuer's tokens may live: a day.
     let until: jiff::Timestamp = revoked["kept_until"].as_str().unwrap().parse().unwrap();
     assert!(until.as_second() - seconds() > 86_400, "{revoked}");

@@ -379,6 +379,9 @@ async fn tidy(app: Arc<App>) {
         {
             tracing::warn!(%error, "revocations that are over were not removed");
         }
+        if let Err(error) = app.revocations.recount(app.state.store()).await {
+            tracing::warn!(%error, "revocations were not counted by who made them");
+        }
         // A day longer than they can be used: a late reuse is still told from a forgery.
         let before = now.plus_seconds(-86_400);
         if let Err(error) = app.state.store().forget_refresh_families(before).await {

@@ -10,11 +10,7 @@ const KEY_PREFIX: &str = "sk_";
 /// A record with `caller` and, where it came with a token, `caller_token`, by the word that acts
 /// are signed with (see [`super::Caller::by`]).
 pub(crate) fn signed(mut told: Value, by: &str) -> Value {
-    let split = by.starts_with(KEY_PREFIX).then(|| by.split_once(WITH));
-    let (caller, token) = match split.flatten() {
-        Some((caller, token)) => (caller, Some(token)),
-        None => (by, None),
-    };
+    let (caller, token) = parts(by);
     if let Some(members) = told.as_object_mut() {
         members.insert("caller".to_owned(), caller.into());
         if let Some(token) = token {
@@ -22,6 +18,18 @@ pub(crate) fn signed(mut told: Value, by: &str) -> Value {
         }
     }
     told
+}
+
+/// The key of whoever did something, or the word that stands for who else did.
+pub(crate) fn key_of(by: &str) -> &str {
+    parts(by).0
+}
+
+fn parts(by: &str) -> (&str, Option<&str>) {
+    let split = by.starts_with(KEY_PREFIX).then(|| by.split_once(WITH));
+    split
+        .flatten()
+        .map_or((by, None), |(caller, token)| (caller, Some(token)))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod permission;
 mod refusals;
 mod roles;
 
-pub(crate) use by::signed;
+pub(crate) use by::{key_of, signed};
 pub use failed::{Credential, Failed};
 pub use keys::{Caller, KeyRing, NotAdmitted, Refused};
 pub use new_key::{KeyWish, LIFE_MAX_DAYS, NewKey};

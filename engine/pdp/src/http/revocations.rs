@@ -92,6 +92,7 @@ pub(super) async fn revoke(
         subject: None,
         reason: reason.clone(),
         ends_at: None,
+        is_own: false,
     };
     // To its end, whether or not the client waits: half of it would be durable and not in effect.
     let work = async move {
@@ -116,8 +117,8 @@ pub(super) async fn revoke(
     json(&body)
 }
 
-/// Sessions end with what they stand for, so that the next access in them is denied: the one, or
-/// all of the subject. With a moment that is past it is not told which of them began by then, and
+/// Sessions end with what they stand for, so that the next access in them is denied: the one, those
+/// that a token of another issuer opened, or all of the subject. With a moment that is past it is not told which of them began by then, and
 /// none ends.
 async fn end_sessions(
     app: &App,
@@ -140,7 +141,13 @@ async fn end_sessions(
                 ending::end_live(app, of, by, why).await?;
             }
         }
-        Entry::Family(_) | Entry::Client { .. } | Entry::IssuerEpoch { .. } | Entry::Jti(_) => {}
+        // Of another issuer's token: what it opened.
+        Entry::Jti(name) => {
+            for id in app.state.store().sessions_proven_by(name).await? {
+                ending::end(app, &id, by, why).await?;
+            }
+        }
+        Entry::Family(_) | Entry::Client { .. } | Entry::IssuerEpoch { .. } => {}
     }
     Ok(())
 }
@@ -148,7 +155,7 @@ async fn end_sessions(
 fn refused(error: RevokeError) -> Problem {
     tracing::error!(%error, "nothing was revoked");
     match error {
-        RevokeError::Full => Problem::unavailable(error.to_string()),
+        RevokeError::Full | RevokeError::Share => Problem::unavailable(error.to_string()),
         RevokeError::Store(_) => {
             Problem::unavailable("the revocation could not be recorded; send it again")
         }

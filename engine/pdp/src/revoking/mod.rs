@@ -7,6 +7,7 @@
 
 mod meters;
 mod passed;
+mod shares;
 mod take_up;
 pub mod tokens;
 
@@ -29,6 +30,7 @@ use crate::settings::Settings;
 
 pub use meters::Meters;
 use passed::{KEPT_SECONDS, Passed};
+use shares::Shares;
 
 /// Between two clocks, and until a request is answered that read its clock before a revocation:
 /// what brings a policy set may take a minute.
@@ -56,6 +58,8 @@ pub struct Revocation {
     pub reason: Option<String>,
     /// When the session or family ends by itself, if that is known.
     pub ends_at: Option<Timestamp>,
+    /// It is one of many that a client makes of its own tokens: of these it may have a share.
+    pub is_own: bool,
 }
 
 /// A revocation that is durable and in effect.
@@ -78,6 +82,12 @@ pub enum RevokeError {
          raise `limits.revocations`"
     )]
     Full,
+    /// Its maker has its share of them.
+    #[error(
+        "this key has revoked as many single tokens as one key may; end their sessions, let them \
+         expire, or have the client revoked"
+    )]
+    Share,
     /// It could not be made durable. It may be in effect until the next start all the same.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -90,6 +100,7 @@ pub struct Revocations {
     lives: Lives,
     meters: Meters,
     passed: Passed,
+    shares: Shares,
     /// How far the store's rows are in memory and in the journal. Held while they are taken up.
     taken_up: Mutex<take_up::Progress>,
     /// Something was not taken up, which was said, and is tried again.
@@ -126,6 +137,7 @@ impl Revocations {
             lives,
             meters,
             passed: Passed::since(now, Instant::now()),
+            shares: Shares::of(settings.limits.revocations),
             taken_up: Mutex::default(),
             is_unfinished: AtomicBool::new(false),
         };
@@ -187,6 +199,7 @@ pub async fn revoke(
         subject: None,
         reason: reason.map(str::to_owned),
         ends_at: None,
+        is_own: false,
     };
     revoke_with(app, revocation).await
 }
@@ -213,6 +226,10 @@ pub async fn revoke_with(app: &App, asked: Revocation) -> Result<Revoked, Revoke
     if !revocations.list.has_room_for(kind) {
         tracing::error!("the list of revocations is full; raise `limits.revocations`");
         return Err(RevokeError::Full);
+    }
+    if asked.is_own && !revocations.shares.take(kind, &asked.by) {
+        tracing::warn!(by = %asked.by, "a key has its share of the list of revocations");
+        return Err(RevokeError::Share);
     }
     let store = app.state.store();
     let new = NewRevocation {

@@ -41,6 +41,7 @@ impl Revocations {
                 return Ok(());
             };
             for row in &rows {
+                self.shares.count(row);
                 self.put(row);
                 all_on_record &= row.journalled;
                 if all_on_record {
@@ -66,6 +67,11 @@ impl Revocations {
                 false
             }
         }
+    }
+
+    /// Counts anew who made how many of them.
+    pub(crate) async fn recount(&self, store: &Store) -> Result<(), StoreError> {
+        self.shares.recount(store).await
     }
 
     /// Removes from memory what is over, a part at a time.
@@ -127,8 +133,26 @@ impl App {
             for entry in new.filter_map(entry_of) {
                 revocations.meters.revoked(entry.kind());
             }
+            self.record_replaced(progress.number).await?;
             progress.number = last.number;
         }
+    }
+
+    /// Puts on record what others took the place of before it was. Up to `recorded` it is.
+    async fn record_replaced(
+        &self,
+        recorded: u64,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let store = self.state.store();
+        let rows = store.replaced_revocations(GROUP).await?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        let new = rows.iter().filter(|row| row.number > recorded);
+        let records = new.map(|row| self.journal.append(record(row)));
+        futures_util::future::try_join_all(records).await?;
+        store.forget_replaced_revocations(last.number).await?;
+        Ok(())
     }
 
     /// Notes in the store what is on record. After a crash before that, those few are recorded

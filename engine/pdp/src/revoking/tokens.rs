@@ -51,6 +51,7 @@ pub async fn revoke_token(
         subject: Some(found.subject),
         reason: None,
         ends_at: found.ends_at,
+        is_own: !may_any,
     };
     Ok(!revoke_with(app, revocation).await?.already)
 }

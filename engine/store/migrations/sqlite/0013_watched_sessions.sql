@@ -29,3 +29,22 @@ CREATE INDEX sessions_by_device ON sessions (seen_device) WHERE seen_device IS N
 -- Those that live, in an order that a sweep can go on from.
 CREATE INDEX sessions_live ON sessions (session_id)
     WHERE client_id IS NOT NULL AND ended_at IS NULL;
+
+-- The token of another issuer that a session was opened with, by the name that it is revoked under:
+-- what revokes the one ends the other.
+ALTER TABLE sessions ADD COLUMN proven_by TEXT;
+CREATE INDEX sessions_by_proof ON sessions (proven_by) WHERE proven_by IS NOT NULL;
+
+-- Revocations that another of the same name took the place of before they were in the journal.
+CREATE TABLE revocations_replaced (
+    number        INTEGER PRIMARY KEY,
+    kind          TEXT    NOT NULL,
+    id            TEXT    NOT NULL,
+    before_at     INTEGER,
+    until_at      INTEGER NOT NULL,
+    at            INTEGER NOT NULL,
+    by            TEXT    NOT NULL,
+    subject       TEXT,
+    reason        TEXT,
+    journalled    INTEGER NOT NULL
+) STRICT;

@@ -164,6 +164,33 @@ impl Store {
         row.as_ref().map(read_stored).transpose()
     }
 
+    /// Notes by which token of another issuer a session was opened. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn note_session_proof(&self, id: &str, proof: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE sessions SET proven_by = ? WHERE session_id = ?")
+            .bind(proof)
+            .bind(id)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// The ids of the sessions that were opened by a token of another issuer and have not ended.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sessions_proven_by(&self, proof: &str) -> Result<Vec<String>, StoreError> {
+        let ids = sqlx::query_scalar(
+            "SELECT session_id FROM sessions WHERE proven_by = ? AND ended_at IS NULL",
+        )
+        .bind(proof)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(ids)
+    }
+
     /// A page of sessions, those opened last first (E23).
     ///
     /// # Errors

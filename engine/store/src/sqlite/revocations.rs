@@ -162,6 +162,49 @@ impl Store {
         Ok(())
     }
 
+    /// Revocations that others took the place of before they were known to be in the journal, the
+    /// oldest first, at most so many.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn replaced_revocations(&self, most: u32) -> Result<Vec<RevocationRow>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM revocations_replaced ORDER BY number LIMIT ?")
+            .bind(most)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(read_revocation).collect()
+    }
+
+    /// Forgets those up to and with a number: they are in the journal.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn forget_replaced_revocations(&self, until: u64) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM revocations_replaced WHERE number <= ?")
+            .bind(i64::try_from(until).unwrap_or(i64::MAX))
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// How many revocations of single tokens and families are kept, by who made them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn revocations_by_maker(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT by, COUNT(*) AS made FROM revocations WHERE kind IN ('family', 'jti') \
+             GROUP BY by",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let read = |row: &SqliteRow| {
+            let made: i64 = row.try_get("made")?;
+            Ok((row.try_get("by")?, u64::try_from(made).unwrap_or_default()))
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// Removes what was over before a moment, a few thousand in a transaction so that nobody who
     /// wants to write waits for long. Returns how many.
     ///
@@ -191,6 +234,16 @@ pub(super) async fn insert(
     connection: &mut SqliteConnection,
     new: &NewRevocation,
 ) -> Result<u64, StoreError> {
+    // Nothing that somebody did is lost to the record.
+    sqlx::query(
+        "INSERT OR IGNORE INTO revocations_replaced \
+         SELECT number, kind, id, before_at, until_at, at, by, subject, reason, journalled \
+         FROM revocations WHERE kind = ? AND id = ? AND journalled = 0",
+    )
+    .bind(new.kind)
+    .bind(&new.id)
+    .execute(&mut *connection)
+    .await?;
     // What was said of the same name before stays true.
     let done = sqlx::query(
         "INSERT OR REPLACE INTO revocations \

@@ -163,6 +163,12 @@ async fn b5_x27_a_later_revocation_of_the_same_takes_nothing_back() {
         store.revocations_after(2, at(100), 10).await.unwrap(),
         rows[1..]
     );
+    // What was not on record when another took its place waits for it.
+    let replaced = store.replaced_revocations(10).await.unwrap();
+    let numbers: Vec<_> = replaced.iter().map(|row| row.number).collect();
+    assert_eq!((numbers, replaced[0].until), (vec![1, 3], at(900)));
+    store.forget_replaced_revocations(1).await.unwrap();
+    assert_eq!(store.replaced_revocations(10).await.unwrap(), replaced[1..]);
     let listed = |kind, id| store.revocations_before(None, kind, id, 10);
     assert_eq!(listed(None, None).await.unwrap().len(), 2);
     assert_eq!(listed(Some("session"), Some("x")).await.unwrap(), rows[1..]);

@@ -85,6 +85,11 @@ async fn open_session(
         .await
         .map_err(|why| not_opened(app, caller, why))?;
     let now = app.inputs.clock.now();
+    if let Some(proven) = proven {
+        let store = app.state.store();
+        let noted = store.note_session_proof(&opened.session.id, &proven.id);
+        noted.await.map_err(|error| failed(&error))?;
+    }
     if proven.is_some_and(|proven| proven.revoked_by(app, &caller.client_id, now).is_some()) {
         // While the session was made, so whoever revoked did not see it.
         let ended = ending::end(app, &opened.session.id, &caller.by(), "revoked").await;
