@@ -30,6 +30,7 @@ use crate::issuers::Issuers;
 use crate::metrics::Metrics;
 use crate::models::standing::Standing;
 use crate::models::{self, Models};
+use crate::monitor::Monitor;
 use crate::outbound::Outbound;
 use crate::publishing::{self, Publishing};
 use crate::revoking::Revocations;
@@ -131,6 +132,8 @@ pub struct App {
     pub(crate) client_roots: ArcSwapOption<Roots>,
     /// How far the journal is signed.
     pub checkpoints: Checkpoints,
+    /// What is to be looked at of live sessions.
+    pub monitor: Monitor,
     /// Numbers for operators.
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
@@ -271,6 +274,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         )),
         issuers: Issuers::new(&settings.issuers),
         client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
+        monitor: Monitor::default(),
         metrics,
         checkpoints: Checkpoints::since(signed.last().map_or(0, |last| last.end.seq)),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),

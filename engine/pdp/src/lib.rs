@@ -24,6 +24,7 @@ pub mod key_acts;
 pub mod metrics;
 pub(crate) mod minting;
 pub mod models;
+pub mod monitor;
 pub mod observer;
 pub mod outbound;
 pub mod pip;

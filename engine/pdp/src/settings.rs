@@ -66,6 +66,8 @@ pub struct Settings {
     pub peer_attribute: String,
     /// Sessions.
     pub sessions: SessionSettings,
+    /// Looking after live sessions.
+    pub monitor: MonitorSettings,
     /// Attribute of a resource that names the service it belongs to.
     pub audience_attribute: String,
     /// Type of the services that the holders of keys act as, if nothing else is said.
@@ -112,6 +114,17 @@ pub struct SessionSettings {
     pub challenge_acr: String,
     /// `acr_values` to ask for when MFA is wanted.
     pub mfa_acr: String,
+}
+
+/// How live sessions are looked after.
+#[derive(Clone, Copy, Debug)]
+pub struct MonitorSettings {
+    /// Sessions that were used since are looked at so often (M1).
+    pub every: Duration,
+    /// All live sessions are looked at so often.
+    pub sweep_every: Duration,
+    /// A session whose score rose by more points than this since it was granted is acted upon (M6).
+    pub rise: u8,
 }
 
 /// How long refresh tokens live.

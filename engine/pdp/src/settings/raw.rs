@@ -15,7 +15,10 @@ use crate::issuers::RawIssuer;
 
 use super::trust::RawTrust;
 use super::url::is_public_url;
-use super::{AuditSettings, Limits, RefreshSettings, SessionSettings, Settings, SettingsError};
+use super::{
+    AuditSettings, Limits, MonitorSettings, RefreshSettings, SessionSettings, Settings,
+    SettingsError,
+};
 
 /// What no limit may exceed: more is a slip, or "no limit", which none of them has.
 const LIMIT_MAX: usize = 1_000_000_000;
@@ -33,6 +36,7 @@ pub(super) struct Raw {
     geo: RawGeo,
     risk: RawRisk,
     sessions: RawSessions,
+    monitor: RawMonitor,
     tokens: RawTokens,
     audit: RawAudit,
     limits: RawLimits,
@@ -51,6 +55,7 @@ impl Default for Raw {
             geo: RawGeo::default(),
             risk: RawRisk::default(),
             sessions: RawSessions::default(),
+            monitor: RawMonitor::default(),
             tokens: RawTokens::default(),
             audit: RawAudit::default(),
             limits: RawLimits::default(),
@@ -118,6 +123,11 @@ section!(RawSessions {
     acr_levels: BTreeMap<String, i64> = BTreeMap::new(),
     challenge_acr: String = "urn:portreeve:acr:challenge".to_owned(),
     mfa_acr: String = "urn:portreeve:acr:mfa".to_owned(),
+});
+section!(RawMonitor {
+    every: Span = Span(Duration::from_secs(30)),
+    sweep_every: Span = Span(Duration::from_secs(300)),
+    rise: i64 = 20,
 });
 section!(RawTokens {
     ttl_seconds: u64 = 300,
@@ -243,6 +253,7 @@ impl Raw {
         }
         let risk = check_risk(&self.risk, &mut faults);
         let sessions = check_sessions(&self.sessions, &mut faults);
+        let monitor = check_monitor(&self.monitor, &mut faults);
         if let Err(error) = domain::Name::new(self.tokens.service_type.as_str()) {
             faults.push(format!("`tokens.service_type` {error}"));
         }
@@ -314,6 +325,7 @@ impl Raw {
             size_attribute: self.risk.size_attribute,
             peer_attribute: self.risk.peer_attribute,
             sessions,
+            monitor,
             audience_attribute: self.tokens.audience_attribute,
             audience_type,
             service_token_ttl_seconds: service_ttl,
@@ -430,6 +442,25 @@ fn check_sessions(raw: &RawSessions, faults: &mut Vec<String>) -> SessionSetting
         acr_levels,
         challenge_acr: raw.challenge_acr.clone(),
         mfa_acr: raw.mfa_acr.clone(),
+    }
+}
+
+fn check_monitor(raw: &RawMonitor, faults: &mut Vec<String>) -> MonitorSettings {
+    let (every, sweep_every) = (raw.every.0, raw.sweep_every.0);
+    if every < Duration::from_secs(1) || every > Duration::from_secs(3600) {
+        faults.push("`monitor.every` must be a second to an hour".to_owned());
+    }
+    if sweep_every < every || sweep_every > Duration::from_secs(24 * 3600) {
+        faults.push("`monitor.sweep_every` must be `monitor.every` to 24 hours".to_owned());
+    }
+    let rise = u8::try_from(raw.rise).ok().filter(|rise| *rise <= 100);
+    if rise.is_none() {
+        faults.push(format!("`monitor.rise` is {}: 0 to 100", raw.rise));
+    }
+    MonitorSettings {
+        every,
+        sweep_every,
+        rise: rise.unwrap_or_default(),
     }
 }
 
@@ -559,6 +590,7 @@ mod tests {
             ("geo", RawGeo::KEYS),
             ("risk", RawRisk::KEYS),
             ("sessions", RawSessions::KEYS),
+            ("monitor", RawMonitor::KEYS),
             ("tokens", RawTokens::KEYS),
             ("audit", RawAudit::KEYS),
             ("limits", RawLimits::KEYS),

@@ -1,0 +1,50 @@
+//! The monitor: looks after live sessions while nobody asks about them.
+//!
+//! What was used since the last round waits in a queue (B19: one queue, no task for each session)
+//! and is looked at every `monitor.every`; what something has happened to, a device, a subject, a
+//! policy, is looked at at once; all live sessions are, every `monitor.sweep_every`. What a score
+//! comes to say [`rules`].
+
+mod queue;
+pub mod rules;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+pub use queue::Look;
+use queue::{Due, Looks};
+
+/// Used sessions that wait for their look; further ones are looked at with all others. Some 80
+/// bytes each.
+const DUE_MOST: usize = 2_000_000;
+/// Happenings that wait for their look; when there are more, all sessions are looked at.
+const LOOKS_MOST: usize = 10_000;
+
+/// What the monitor knows of what is to be looked at.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    due: Mutex<Due>,
+    looks: Mutex<Looks>,
+    woken: Notify,
+}
+
+impl Monitor {
+    /// Notes that a session that was opened with the engine was used: it is looked at with the
+    /// next round. Never waits.
+    pub fn touched(&self, id: &str) {
+        lock(&self.due).add(id, DUE_MOST);
+    }
+
+    /// Has live sessions looked at, at once: something has happened to them. `cause` is a word for
+    /// records, for example `device`. Never waits, and several of the same count once.
+    pub fn look_at(&self, look: Look, cause: &'static str) {
+        lock(&self.looks).add(look, cause, LOOKS_MOST);
+        self.woken.notify_one();
+    }
+}
+
+/// The locks guard plain data that every holder leaves whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

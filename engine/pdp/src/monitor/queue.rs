@@ -1,0 +1,141 @@
+//! What waits to be looked at: sessions that were used since the last look, and what something
+//! has happened to. Both are bounded, and name everything once.
+
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the rounds that take them follow")
+)]
+
+use std::collections::{HashSet, VecDeque};
+
+use domain::EntityRef;
+
+/// What is to be looked at, at once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Look {
+    /// One session, by its public id.
+    Session(String),
+    /// All live sessions of a subject.
+    Subject(EntityRef),
+    /// All live sessions that were last seen on a device.
+    Device(String),
+    /// All live sessions: those that changed nothing since are not put to the policies again.
+    All,
+}
+
+/// Sessions that were used since the last look (B19): one entry each, however often they were.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    used: HashSet<Box<str>>,
+    /// There was no room for all of them.
+    has_lost: bool,
+}
+
+impl Due {
+    /// Notes that a session was used. False when there is no room, so that all are looked at.
+    pub(super) fn add(&mut self, id: &str, most: usize) {
+        if self.used.contains(id) {
+            return;
+        }
+        if self.used.len() >= most {
+            self.has_lost = true;
+        } else {
+            self.used.insert(id.into());
+        }
+    }
+
+    /// What waits, and whether more was used than is known of.
+    pub(super) fn take(&mut self) -> (HashSet<Box<str>>, bool) {
+        (
+            std::mem::take(&mut self.used),
+            std::mem::take(&mut self.has_lost),
+        )
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.used.len()
+    }
+}
+
+/// What something has happened to, in the order that it happened.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    waiting: VecDeque<(Look, &'static str)>,
+    known: HashSet<Look>,
+    /// All are to be looked at, and why.
+    all: Option<&'static str>,
+}
+
+impl Looks {
+    /// Adds one, unless it waits already.
+    pub(super) fn add(&mut self, look: Look, cause: &'static str, most: usize) {
+        match look {
+            Look::All => self.all = self.all.or(Some(cause)),
+            look if self.known.contains(&look) => {}
+            // None of them is forgotten: all are looked at, a little later.
+            _ if self.waiting.len() >= most => self.all = self.all.or(Some(cause)),
+            look => {
+                self.known.insert(look.clone());
+                self.waiting.push_back((look, cause));
+            }
+        }
+    }
+
+    /// The oldest ones, at most so many. What happens to them from here on is another look.
+    pub(super) fn take(&mut self, most: usize) -> Vec<(Look, &'static str)> {
+        let end = self.waiting.len().min(most);
+        let taken: Vec<_> = self.waiting.drain(..end).collect();
+        for (look, _) in &taken {
+            self.known.remove(look);
+        }
+        taken
+    }
+
+    /// Whether all are to be looked at, and why.
+    pub(super) fn take_all(&mut self) -> Option<&'static str> {
+        self.all.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b19_a_session_is_due_once_however_often_it_was_used() {
+        let mut due = Due::default();
+        for _ in 0..3 {
+            due.add("ses_1", 2);
+            due.add("ses_2", 2);
+        }
+        assert_eq!(due.len(), 2);
+        let (used, has_lost) = due.take();
+        assert_eq!((used.len(), has_lost), (2, false));
+        for id in ["ses_1", "ses_2", "ses_3"] {
+            due.add(id, 2);
+        }
+        let (used, has_lost) = due.take();
+        assert_eq!((used.len(), has_lost), (2, true));
+        assert_eq!(due.take(), (HashSet::new(), false));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_looked_at_with_all() {
+        let mut looks = Looks::default();
+        let session = |number: u8| Look::Session(format!("ses_{number}"));
+        for number in [1, 2, 1, 2] {
+            looks.add(session(number), "device", 2);
+        }
+        assert_eq!(looks.take_all(), None);
+        looks.add(session(3), "device", 2);
+        assert_eq!(looks.take_all(), Some("device"));
+        assert_eq!(looks.take(1), [(session(1), "device")]);
+        // It happens again while the first look goes on.
+        looks.add(session(1), "entity", 2);
+        assert_eq!(
+            looks.take(9),
+            [(session(2), "device"), (session(1), "entity")]
+        );
+        assert!(looks.take(9).is_empty());
+    }
+}
