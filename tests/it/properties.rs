@@ -13,6 +13,7 @@ use pdp::engine::{Snapshot, decide};
 use proptest::option;
 use proptest::prelude::*;
 use risk::agent::Agent;
+use risk::behaviour::{Analysis, Pattern};
 use risk::features::CATALOGUE;
 use risk::{Attempt, Crowd, Crowds, Key, Lesson, Profile, Signals, Standing, Tally};
 
@@ -189,10 +190,11 @@ fn session() -> impl Strategy<Value = SessionRecord> {
             subject,
             birth: SessionBirth {
                 at,
-                ip: None,
+                ip: Some(IpAddr::from([192, 0, 2, 7])),
                 country: None,
                 asn: Some(64_496),
                 agent_family: Some("Firefox".to_owned()),
+                agent_version: Some(130),
                 device_id: None,
                 ..SessionBirth::default()
             },
@@ -203,6 +205,18 @@ fn session() -> impl Strategy<Value = SessionRecord> {
             terms: None,
         },
     )
+}
+
+/// What a session's last minutes look like, once there is enough of them.
+fn behaviour() -> impl Strategy<Value = Analysis> {
+    let patterns = proptest::sample::subsequence(Pattern::ALL.to_vec(), 0..=Pattern::ALL.len());
+    (option::of(0..=100_u8), patterns).prop_map(|(anomaly_score, suspicious_patterns)| Analysis {
+        anomaly_score,
+        features: Default::default(),
+        deviations: Vec::new(),
+        suspicious_patterns,
+        recommendation: Default::default(),
+    })
 }
 
 /// Profiles as they come about: from requests, in whatever order their moments are.
@@ -285,6 +299,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
         signal(device()),
         signal(session()),
         (signal(-3..9_i64), signal(-1..1_000_000_000_000_i64)),
+        proptest::option::of(behaviour()),
         proptest::bool::weighted(0.05),
     )
         .prop_map(
@@ -297,6 +312,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
                 device,
                 session,
                 (sensitivity, size),
+                behaviour,
                 given_up,
             )| {
                 Signals {
@@ -311,6 +327,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
                     session,
                     sensitivity,
                     size,
+                    behaviour,
                     given_up,
                 }
             },

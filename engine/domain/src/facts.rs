@@ -272,6 +272,20 @@ vocabulary! {
         /// The session moved to another network and to another device or client program at
         /// once: what a stolen cookie looks like.
         session_moved: bool = Bool;
+        /// The session is in another /24 (IPv4) or /64 (IPv6) than at its birth; not known between
+        /// an IPv4 and an IPv6 address.
+        session_prefix_changed: bool = Bool;
+        /// The session is in an older major version of the client program that it began in.
+        session_agent_downgraded: bool = Bool;
+        /// How like the device at the session's birth the device is, 0 to 100: the weighted share
+        /// of what is known of both that agrees. Under 50 it looks like another.
+        session_device_similarity: i64 = Long;
+        /// What the last five minutes of the session look like, the gravest first: `enumeration`,
+        /// `privilege-probing`, `lateral-movement`, `bulk-read`, `off-hours-burst`, with a space
+        /// between them. There only while something is found; ask with `like`.
+        session_patterns: String = Text;
+        /// Mean part of the isolation forest in the last five minutes of the session, 0 to 100.
+        session_anomaly: i64 = Long;
         /// Whole days since the subject was last seen.
         dormant_days: i64 = Long;
         /// Accesses that the profile has learnt from; under 10, what is new is not known.

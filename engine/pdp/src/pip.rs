@@ -96,6 +96,7 @@ pub(crate) async fn gather(
         session,
         sensitivity: of_resource(request, snapshot, &app.settings.sensitivity_attribute),
         size: of_resource(request, snapshot, &app.settings.size_attribute),
+        behaviour: None,
         given_up: app.state.has_given_up(now),
     }
 }

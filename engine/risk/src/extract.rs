@@ -15,6 +15,8 @@ use domain::{
 
 use crate::abuse::{Attempt, Tally};
 use crate::agent::Agent;
+use crate::behaviour::{Analysis, Pattern};
+use crate::binding;
 use crate::crowd::{Crowd, Peers};
 use crate::features::{Feature, Features};
 use crate::key::Key;
@@ -55,6 +57,8 @@ pub struct Signals {
     pub sensitivity: Signal<i64>,
     /// How large the resource is, bytes.
     pub size: Signal<i64>,
+    /// What the session's last five minutes look like, once there is enough to tell.
+    pub behaviour: Option<Analysis>,
     /// Sources have been failing for longer than decisions may go on without them.
     pub given_up: bool,
 }
@@ -92,8 +96,6 @@ pub struct Evidence {
     pub attempt: Attempt,
     /// The assurance that the request really has: the caller's word and the session's.
     pub assurance: Assurance,
-    /// Family of the client program, for the birth of a session.
-    pub agent_family: Option<String>,
 }
 
 /// The journey behind an implied speed.
@@ -138,12 +140,12 @@ pub fn extract(
         observation,
         attempt,
         assurance,
-        agent_family: agent.map(|agent| agent.family.clone()),
     };
     evidence.note_unavailable(signals);
     evidence.note_network(context.ip, signals, profile);
     evidence.note_device(request, signals, now);
     evidence.note_session(request, signals, profile, now);
+    evidence.note_behaviour(signals.behaviour.as_ref());
     evidence.note_sources(&signals.tallies, profile, now);
     if let Some(profile) = profile {
         let peers = signals.crowds.peers();
@@ -216,7 +218,6 @@ impl Evidence {
             observation,
             attempt,
             assurance,
-            agent_family: None,
         }
     }
 
@@ -387,6 +388,7 @@ impl Evidence {
             birth.agent_family.as_ref(),
             agent.map(|agent| &agent.family),
         );
+        binding::note(words, birth, &request.context, agent);
         let changes = [
             words.session_network_changed,
             words.session_country_changed,
@@ -415,6 +417,13 @@ impl Evidence {
             let count = drifted.into_iter().filter(|drifted| *drifted).count();
             self.features.set(Feature::SessionDrift, count as f64);
         }
+    }
+
+    fn note_behaviour(&mut self, behaviour: Option<&Analysis>) {
+        let Some(behaviour) = behaviour else { return };
+        let words = &mut self.facts.signals;
+        words.session_anomaly = behaviour.anomaly_score.map(i64::from);
+        words.session_patterns = Pattern::names(&behaviour.suspicious_patterns);
     }
 
     fn note_request(&mut self, signals: &Signals, now: Timestamp) {

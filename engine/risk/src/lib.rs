@@ -10,6 +10,8 @@
 pub mod abuse;
 pub mod agent;
 pub mod artifact;
+pub mod behaviour;
+pub mod binding;
 pub mod calibration;
 mod counts;
 pub mod crowd;

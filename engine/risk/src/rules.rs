@@ -5,6 +5,7 @@
 
 use domain::{AccessRequest, Facts};
 
+use crate::binding::UNLIKE;
 use crate::features::Feature;
 
 /// A rule that the score knows.
@@ -44,7 +45,7 @@ const fn is(word: Option<bool>) -> bool {
 }
 
 /// Every rule (R10, R18).
-pub const RULES: [Rule; 26] = [
+pub const RULES: [Rule; 30] = [
     Rule {
         id: "impossible-travel",
         points: 40,
@@ -215,6 +216,46 @@ pub const RULES: [Rule; 26] = [
         feature: Feature::SessionDrift,
         doc: "a session in another network and in another client at once",
         fires: |on| is(on.facts.signals.session_moved),
+    },
+    Rule {
+        id: "session-prefix-changed",
+        points: 5,
+        feature: Feature::SessionDrift,
+        doc: "a session in another /24 or /64 than at its birth, unless the network (ASN) is the same or one that is usual",
+        fires: |on| {
+            let signals = &on.facts.signals;
+            is(signals.session_prefix_changed)
+                && signals.session_network_changed != Some(false)
+                && signals.new_network != Some(false)
+                && !is(signals.corporate_exit)
+        },
+    },
+    Rule {
+        id: "session-agent-downgraded",
+        points: 30,
+        feature: Feature::SessionDrift,
+        doc: "a session in an older version of the client program that it began in",
+        fires: |on| is(on.facts.signals.session_agent_downgraded),
+    },
+    Rule {
+        id: "session-device-unlike",
+        points: 30,
+        feature: Feature::SessionDrift,
+        doc: "a session on a device that is unlike the one at its birth in most of what is known of both, and is no other usual one",
+        fires: |on| {
+            let signals = &on.facts.signals;
+            // Who claims the device at birth has that id as usual, and nothing else of it.
+            let other_usual = is(signals.session_device_changed) && is(signals.known_device);
+            let similarity = signals.session_device_similarity;
+            similarity.is_some_and(|share| share < UNLIKE) && !other_usual
+        },
+    },
+    Rule {
+        id: "suspicious-pattern",
+        points: 30,
+        feature: Feature::RequestRate,
+        doc: "the last five minutes of the session look like bulk reading, enumeration, privilege probing, a burst at an unusual hour, or movement across applications",
+        fires: |on| on.facts.signals.session_patterns.is_some(),
     },
     Rule {
         id: "service-drift",

@@ -5,6 +5,8 @@ use std::f64::consts::LN_2;
 use domain::Facts;
 use domain::facts::SignalFacts;
 
+use crate::behaviour::Pattern;
+use crate::binding::UNLIKE;
 use crate::extract::Evidence;
 use crate::features::Feature;
 use crate::rules::Circumstances;
@@ -107,7 +109,10 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             _ => "A usual hour.",
         }
         .to_owned(),
-        Feature::RequestRate => busiest(words),
+        Feature::RequestRate => match &words.session_patterns {
+            Some(names) => format!("{} {}", busiest(words), Pattern::sentence(names)),
+            None => busiest(words),
+        },
         Feature::ObjectRateMinutes => volume(
             words.objects_5m,
             "different resources in 5 minutes",
@@ -194,6 +199,17 @@ fn drift(facts: &Facts) -> String {
         (words.session_country_changed, "country"),
         (words.session_device_changed, "device"),
         (words.session_agent_changed, "client program"),
+        (
+            words
+                .session_prefix_changed
+                .filter(|_| words.session_network_changed != Some(true)),
+            "address range",
+        ),
+        (words.session_agent_downgraded, "client program's version"),
+        (
+            words.session_device_similarity.map(|share| share < UNLIKE),
+            "kind of device",
+        ),
     ]
     .into_iter()
     .filter(|(changed, _)| *changed == Some(true))

@@ -6,14 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::{
-    AccessRequest, Assurance, EntityRef, Level, SessionBirth, SessionRecord, Signal, Value,
-};
+use domain::{AccessRequest, Assurance, EntityRef, Level, SessionRecord, Signal, Value};
 use geo::Geo;
 use risk::agent::Agent;
 use risk::{
     Attempt, Crowd, CrowdKeys, Crowds, Evidence, Key, Lesson, Profile, Settings, Signals, Standing,
-    Tally,
+    Tally, binding,
 };
 use wire::Event;
 use wire::event::Label;
@@ -140,6 +138,7 @@ impl<'a> Replay<'a> {
             session: Signal::from(session.cloned()),
             sensitivity: of_resource(request, "sensitivity"),
             size: of_resource(request, "size_bytes"),
+            behaviour: None,
             given_up: false,
         }
     }
@@ -161,6 +160,7 @@ impl<'a> Replay<'a> {
         let delta = evidence.delta(Key::number(self.seen), verdict.lesson);
         // What was read goes now, so that what is changed need not be copied.
         let (session, place, network) = (signals.session, signals.place, signals.network);
+        let agent = signals.agent;
         drop(signals.profile);
         drop(signals.crowds);
         let profile = self
@@ -189,15 +189,13 @@ impl<'a> Replay<'a> {
                 .or_insert_with(|| SessionRecord {
                     id: id.clone(),
                     subject: request.subject.entity.clone(),
-                    birth: SessionBirth {
-                        at: event.time,
-                        ip: request.context.ip,
-                        country: place.known().and_then(|place| place.country),
-                        asn: network.known().map(|network| network.asn),
-                        agent_family: evidence.agent_family.clone(),
-                        device_id: evidence.facts.device.id.clone(),
-                        ..SessionBirth::default()
-                    },
+                    birth: binding::birth(
+                        &request.context,
+                        &place,
+                        &network,
+                        agent.as_deref(),
+                        event.time,
+                    ),
                     last_seen: event.time,
                     sight: None,
                     assurance: Assurance::default(),

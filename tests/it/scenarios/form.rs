@@ -103,8 +103,11 @@ pub(super) struct GivenSignals {
     pub(super) profile: Option<String>,
     /// A record, `absent` or `unavailable`.
     pub(super) device: Option<Value>,
-    /// How it began: `{ago, place, network, agent, device, ended, of, level, level_ago}`.
+    /// How it began: `{ago, place, network, ip, agent, agent_version, device, os, os_version,
+    /// fingerprint, ended, of, level, level_ago}`.
     pub(super) session: Option<Value>,
+    /// What the session's last minutes look like: `{patterns: [names], anomaly}`.
+    pub(super) behaviour: Option<Behaviour>,
     /// How many other subjects have just failed from the address.
     pub(super) failed_here: u64,
     /// 0 to 3, `absent` or `unavailable`.
@@ -113,6 +116,14 @@ pub(super) struct GivenSignals {
     pub(super) size: Option<Value>,
     /// The store has been failing for too long.
     pub(super) given_up: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Behaviour {
+    #[serde(default)]
+    pub(super) patterns: Vec<String>,
+    pub(super) anomaly: Option<u8>,
 }
 
 #[derive(Debug, Default, Deserialize)]

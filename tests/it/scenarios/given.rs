@@ -151,12 +151,18 @@ pub(super) fn signals(
                     .unwrap_or_else(|| subject.clone()),
                 birth: SessionBirth {
                     at: born,
-                    ip: None,
+                    ip: text(value, "ip")
+                        .map(|ip| ip.parse())
+                        .transpose()
+                        .map_err(|_| "no address")?,
                     country: began.country,
                     asn: Some(value["network"].as_u64().map_or(64_496, |asn| asn as u32)),
                     agent_family: Some(text(value, "agent").unwrap_or_else(|| "Firefox".into())),
                     device_id: Some(text(value, "device").unwrap_or_else(|| "laptop-1".into())),
-                    ..SessionBirth::default()
+                    agent_version: value["agent_version"].as_u64().map(|major| major as u32),
+                    os: text(value, "os"),
+                    os_version: text(value, "os_version"),
+                    fingerprint: text(value, "fingerprint"),
                 },
                 last_seen: now,
                 sight: None,
@@ -171,6 +177,22 @@ pub(super) fn signals(
         size: known(given.size.as_ref(), Signal::Absent, |value| {
             value.as_i64().ok_or_else(|| "no size".to_owned())
         })?,
+        behaviour: given.behaviour.as_ref().map(behaviour).transpose()?,
         given_up: given.given_up,
+    })
+}
+
+fn behaviour(given: &Behaviour) -> Result<Analysis, String> {
+    let pattern = |name: &String| Pattern::from_word(name).ok_or(format!("no pattern `{name}`"));
+    Ok(Analysis {
+        anomaly_score: given.anomaly,
+        features: Default::default(),
+        deviations: Vec::new(),
+        suspicious_patterns: given
+            .patterns
+            .iter()
+            .map(pattern)
+            .collect::<Result<_, _>>()?,
+        recommendation: Default::default(),
     })
 }

@@ -14,6 +14,7 @@ use pdp::engine::{Outcome, Snapshot, decide};
 use pdp::replay::{difference, judge_again, settle_again};
 use policy::{Directory, Policies, SourceFile};
 use risk::agent::Agent;
+use risk::behaviour::{Analysis, Pattern};
 use risk::{Attempt, Crowd, Crowds, Key, Lesson, Profile, Settings, Signals, Standing, Tally};
 use serde::Deserialize;
 use serde_json::Value;

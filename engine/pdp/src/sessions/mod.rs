@@ -15,7 +15,7 @@ use domain::{
     AccessRequest, Assurance, Cause, EntityRef, Rung, SessionBirth, SessionRecord, Signal,
     Timestamp,
 };
-use risk::Signals;
+use risk::{Signals, binding};
 use store::sqlite::StoreError;
 
 use crate::access::Caller;
@@ -75,15 +75,14 @@ pub(crate) fn begin(
         return None;
     }
     let key = key(&caller.client_id, name);
-    let birth = SessionBirth {
-        at: outcome.time,
-        ip: request.context.ip,
-        country: signals.place.known().and_then(|place| place.country),
-        asn: signals.network.known().map(|network| network.asn),
-        agent_family: outcome.evidence.agent_family.clone(),
-        device_id: outcome.evidence.facts.device.id.clone(),
-        ..SessionBirth::default()
-    };
+    let agent = signals.agent.as_deref();
+    let birth = binding::birth(
+        &request.context,
+        &signals.place,
+        &signals.network,
+        agent,
+        outcome.time,
+    );
     let mut there = None;
     app.state.change_session(&key, |known| {
         let begins = known.is_none();

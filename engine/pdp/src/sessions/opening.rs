@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use domain::{AccessRequest, Rung, SessionBirth, SessionRecord, SessionTerms, Timestamp};
+use risk::binding;
 use store::journal::AppendError;
 use store::sqlite::{SessionFilter, StoreError};
 
@@ -158,17 +159,14 @@ fn birth(app: &App, request: &AccessRequest, now: Timestamp) -> SessionBirth {
         .map(|ip: IpAddr| app.geo.load().locate(ip))
         .unwrap_or_default();
     let agent = context.user_agent.as_deref();
-    SessionBirth {
-        at: now,
-        ip: context.ip,
-        country: located.place.known().and_then(|place| place.country),
-        asn: located.network.known().map(|network| network.asn),
-        agent_family: agent
-            .and_then(|text| pip::agent(app, text))
-            .map(|agent| agent.family.clone()),
-        device_id: context.device.as_ref().and_then(|device| device.id.clone()),
-        ..SessionBirth::default()
-    }
+    let agent = agent.and_then(|text| pip::agent(app, text));
+    binding::birth(
+        context,
+        &located.place,
+        &located.network,
+        agent.as_deref(),
+        now,
+    )
 }
 
 /// On record before it is answered. Never the handle.
