@@ -41,6 +41,7 @@ use crate::snapshot::{self, Live, LoadError};
 use crate::state::State;
 use crate::status_lists::{self, StatusLists};
 use crate::step_up::StepUpTarget;
+use crate::telling::Telling;
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;
@@ -126,6 +127,8 @@ pub struct App {
     pub refresh_key: RefreshKey,
     /// Calls to others.
     pub outbound: Arc<Outbound>,
+    /// What others are told.
+    pub telling: Telling,
     /// Whose tokens are believed besides our own.
     pub issuers: Issuers,
     /// Who vouches for clients' certificates.
@@ -251,6 +254,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         inputs.clock.now(),
     )
     .await?;
+    let telling = Telling::open(&settings, kek)?;
     let client_roots = certificates::load_roots(&settings.certificates)?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
@@ -272,6 +276,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
             settings.outbound.clone(),
             Arc::clone(&inputs.clock),
         )),
+        telling,
         issuers: Issuers::new(&settings.issuers),
         client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
         monitor: Monitor::default(),
@@ -314,6 +319,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         notes.push(format!("policies: {error}; it is tried again"));
     }
     app.take_up_revocations().await;
+    app.restore_set_keys().await?;
     if app.settings.status_list
         && let Err(error) = status_lists::restore(&app).await
     {

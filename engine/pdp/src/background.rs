@@ -14,6 +14,7 @@ use crate::checkpoints::{CHECKPOINT_RECORDS, IDLE_SECONDS};
 use crate::models::drift::Alarm;
 use crate::publishing::{KEPT_BACK, watch};
 use crate::recorder::Drain;
+use crate::telling::{alerting, pushing};
 
 /// How often what changed is written.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -22,6 +23,10 @@ const FLUSH_EVERY: Duration = Duration::from_millis(500);
 const KEYS_EVERY: Duration = Duration::from_millis(200);
 /// How often the same is done for revocations, which are to be in effect within 200 ms.
 const REVOCATIONS_EVERY: Duration = Duration::from_millis(100);
+/// How often what happened is handed on to those who are told.
+const HAND_ON_EVERY: Duration = Duration::from_millis(100);
+/// How often it is looked which receivers are gone, and counted what waits.
+const LOOK_AFTER_EVERY: Duration = Duration::from_secs(15);
 /// How often signing keys are looked at: their time, and what others did.
 const SIGNING_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether the journal's end is to be signed: few records come meanwhile.
@@ -60,6 +65,7 @@ impl Background {
         tasks.spawn(checkpoints(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), signing(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drain(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), tell(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), count_sessions(Arc::clone(app))));
         if app.settings.watch_policies {
@@ -246,6 +252,54 @@ async fn signing(app: Arc<App>) {
                 Ok(()) => unrecorded = false,
                 Err(error) => {
                     tracing::error!(%error, "signing keys are not on record; trying again")
+                }
+            }
+        }
+    }
+}
+
+/// Tells others what happened: hands on, and lets the channels and streams tell on their own.
+async fn tell(app: Arc<App>) {
+    let mut channels = JoinSet::new();
+    channels.spawn(pushing::push(Arc::clone(&app)));
+    for position in 0..app.telling.channels.len() {
+        channels.spawn(alerting::tell_channel(Arc::clone(&app), position));
+    }
+    let mut ticks = every(HAND_ON_EVERY);
+    let mut look_after = every(LOOK_AFTER_EVERY);
+    // What a start could not read.
+    let mut is_taken_up = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = look_after.tick() => {
+                if let Err(error) = app.look_after_streams().await {
+                    tracing::warn!(%error, "streams were not looked after; trying again");
+                }
+                continue;
+            }
+            Some(ended) = channels.join_next() => {
+                tracing::error!(?ended, "somebody is not told any more; the next start goes on");
+                continue;
+            }
+        }
+        if !is_taken_up {
+            let alone = app.telling.registry.alone().await;
+            match app.take_up_streams(&alone).await {
+                Ok(()) => is_taken_up = true,
+                Err(error) => {
+                    tracing::error!(%error, "streams cannot be read; trying again");
+                    continue;
+                }
+            }
+        }
+        loop {
+            match app.hand_on().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::error!(%error, "what happened was not handed on; trying again");
+                    break;
                 }
             }
         }

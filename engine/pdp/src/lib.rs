@@ -43,6 +43,7 @@ pub mod snapshot;
 pub mod state;
 pub(crate) mod status_lists;
 pub mod step_up;
+pub mod telling;
 
 pub use app::App;
 pub use engine::{Outcome, Snapshot, decide};

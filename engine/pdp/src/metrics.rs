@@ -1,5 +1,6 @@
 //! Numbers for operators, in Prometheus's text form.
 
+mod telling;
 mod tokens;
 
 use std::sync::atomic::AtomicU64;
@@ -15,6 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use risk::distribution::Drift;
 
+pub use self::telling::TellingMetrics;
 pub use self::tokens::TokenMetrics;
 use crate::engine::Outcome;
 use crate::models::shadow::{LEVELS, Meters, Shadow};
@@ -175,6 +177,8 @@ pub struct Metrics {
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
     revocations: RevocationMeters,
+    /// What is measured of what is told to others.
+    pub telling: TellingMetrics,
     /// What is measured of tokens.
     pub tokens: TokenMetrics,
 }
@@ -224,6 +228,7 @@ impl Metrics {
             models: ModelMetrics::default(),
             candidate: Family::default(),
             revocations: RevocationMeters::default(),
+            telling: TellingMetrics::default(),
             tokens: TokenMetrics::default(),
             registry,
         };
@@ -234,6 +239,7 @@ impl Metrics {
         let registry = &mut self.registry;
         self.models.register(registry);
         self.revocations.register(registry);
+        self.telling.register(registry);
         self.tokens.register(registry);
         registry.register(
             "policy_shadow_compared",

@@ -3,6 +3,7 @@
 
 mod raw;
 mod read;
+mod shared_signals;
 mod signing;
 mod trust;
 mod url;
@@ -21,6 +22,7 @@ use crate::issuers::IssuerSettings;
 use crate::outbound::OutboundSettings;
 use crate::signing::SigningSettings;
 
+pub use shared_signals::{AlertSettings, AlertTarget, SsfSettings};
 pub use trust::CertificateSettings;
 
 /// Everything that is wrong with the settings.
@@ -94,6 +96,10 @@ pub struct Settings {
     pub certificates: CertificateSettings,
     /// Whom the engine may call.
     pub outbound: OutboundSettings,
+    /// What the engine tells other systems.
+    pub ssf: SsfSettings,
+    /// Whom it alerts.
+    pub alerts: Vec<AlertSettings>,
 }
 
 /// How sessions are kept.

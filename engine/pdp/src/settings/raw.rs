@@ -13,11 +13,12 @@ use wire::batch::BatchLimits;
 
 use crate::issuers::RawIssuer;
 
+use super::shared_signals::RawAlert;
 use super::trust::RawTrust;
 use super::url::is_public_url;
 use super::{
     AuditSettings, Limits, MonitorSettings, RefreshSettings, SessionSettings, Settings,
-    SettingsError,
+    SettingsError, SsfSettings,
 };
 
 /// What no limit may exceed: more is a slip, or "no limit", which none of them has.
@@ -40,7 +41,9 @@ pub(super) struct Raw {
     tokens: RawTokens,
     audit: RawAudit,
     limits: RawLimits,
+    ssf: RawSsf,
     issuers: Vec<RawIssuer>,
+    alerts: Vec<RawAlert>,
 }
 
 impl Default for Raw {
@@ -59,7 +62,9 @@ impl Default for Raw {
             tokens: RawTokens::default(),
             audit: RawAudit::default(),
             limits: RawLimits::default(),
+            ssf: RawSsf::default(),
             issuers: Vec::new(),
+            alerts: Vec::new(),
         }
     }
 }
@@ -181,6 +186,17 @@ section!(RawLimits {
     outbound_ca: Option<PathBuf> = None,
 });
 
+section!(RawSsf {
+    algorithm: String = "RS256".to_owned(),
+    default_subjects: String = "ALL".to_owned(),
+    email_attribute: Option<String> = None,
+    held: u32 = 100_000,
+    streams: u32 = 10,
+    subjects: u32 = 10_000,
+    min_verification_interval: Span = Span(Duration::from_secs(30)),
+    inactivity: Span = Span(Duration::from_secs(30 * 24 * 3600)),
+});
+
 /// A length of time: seconds as a number, or text such as `24h` or `50ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span(Duration);
@@ -289,6 +305,7 @@ impl Raw {
             faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
         }
         let limits = check_limits(&self.limits, &mut faults);
+        let ssf = check_ssf(&self.ssf, &signing, &mut faults);
         let trust = RawTrust {
             issuers: self.issuers,
             client_cert_from: self.tokens.client_cert_from,
@@ -299,6 +316,7 @@ impl Raw {
             outbound_ca: self.limits.outbound_ca,
         }
         .check(&mut faults);
+        let alerts = RawAlert::check_all(self.alerts, &trust.outbound.allow, &mut faults);
         let (true, Ok(audience_type)) = (faults.is_empty(), audience_type) else {
             return Err(SettingsError(faults));
         };
@@ -347,6 +365,8 @@ impl Raw {
             issuers: trust.issuers,
             certificates: trust.certificates,
             outbound: trust.outbound,
+            ssf,
+            alerts,
         })
     }
 }
@@ -480,6 +500,29 @@ fn check_refresh(raw: &RawTokens, faults: &mut Vec<String>) -> RefreshSettings {
     RefreshSettings { ttl, idle, grace }
 }
 
+fn check_ssf(
+    raw: &RawSsf,
+    tokens: &crate::signing::SigningSettings,
+    faults: &mut Vec<String>,
+) -> SsfSettings {
+    super::shared_signals::check(
+        &raw.algorithm,
+        tokens,
+        SsfSettings {
+            signing: tokens.clone(),
+            hears_all: raw.default_subjects == "ALL",
+            email_attribute: raw.email_attribute.clone(),
+            held: raw.held,
+            streams: raw.streams,
+            subjects: raw.subjects,
+            min_verification_interval: raw.min_verification_interval.0,
+            inactivity: raw.inactivity.0,
+        },
+        &raw.default_subjects,
+        faults,
+    )
+}
+
 fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
     for (name, value) in [
         ("body_bytes", raw.body_bytes),
@@ -594,6 +637,7 @@ mod tests {
             ("tokens", RawTokens::KEYS),
             ("audit", RawAudit::KEYS),
             ("limits", RawLimits::KEYS),
+            ("ssf", RawSsf::KEYS),
         ] {
             let shown: BTreeSet<&str> = table[section]
                 .as_table()

@@ -37,7 +37,13 @@ impl App {
         let now = self.inputs.clock.now();
         let tended = tokio::task::spawn_blocking(move || app.signing.tend(now)).await;
         let tended = tended.map_err(|error| SigningError::Broken(error.to_string()));
-        let tended = tended.and_then(|tended| tended);
+        let mut tended = tended.and_then(|tended| tended);
+        // Those of security event tokens take their own turns.
+        match (&mut tended, self.tend_set_keys(now).await) {
+            (Ok(changed), Ok(more)) => *changed |= more,
+            (Ok(_), Err(error)) => tended = Err(error),
+            (Err(_), _) => {}
+        }
         self.signing.note_tended(tended.is_ok(), now);
         self.metrics.set_signing_failing(tended.is_err());
         let changed = tended?;
@@ -55,7 +61,11 @@ impl App {
     pub async fn record_signing_keys(&self) -> Result<(), TendError> {
         let store = self.state.store();
         let known = store.signing_key_acts().await?;
-        for key in self.signing.listed().iter() {
+        let others = self
+            .set_ring()
+            .map(|ring| ring.listed())
+            .unwrap_or_default();
+        for key in self.signing.listed().iter().chain(others.iter()) {
             for (act, at) in acts(key, self.inputs.clock.now()) {
                 if known.contains(&(key.known.kid.clone(), act.to_owned())) {
                     continue;

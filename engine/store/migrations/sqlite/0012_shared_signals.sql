@@ -12,7 +12,8 @@ CREATE TABLE ssf_streams (
     reason           TEXT,
     subjects         TEXT    NOT NULL CHECK (subjects IN ('all', 'none')),
     verified_at      INTEGER,
-    created_at       INTEGER NOT NULL
+    created_at       INTEGER NOT NULL,
+    active_at        INTEGER NOT NULL
 ) STRICT;
 
 CREATE INDEX ssf_streams_by_client ON ssf_streams (client_id);
@@ -47,11 +48,24 @@ CREATE TABLE ssf_outbox (
     stream_id TEXT    NOT NULL REFERENCES ssf_streams (stream_id) ON DELETE CASCADE,
     jti       TEXT    NOT NULL,
     claims    TEXT    NOT NULL,
-    at        INTEGER NOT NULL
+    at        INTEGER NOT NULL,
+    -- Above 0: it tells that so many before it were let go.
+    lost      INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX ssf_outbox_by_stream ON ssf_outbox (stream_id, number);
 CREATE UNIQUE INDEX ssf_outbox_by_jti ON ssf_outbox (stream_id, jti);
+
+-- What each alert channel still has to be told, in the order that it happened. Channels are named
+-- by the settings.
+CREATE TABLE alert_outbox (
+    number  INTEGER PRIMARY KEY AUTOINCREMENT,
+    channel TEXT    NOT NULL,
+    body    TEXT    NOT NULL,
+    at      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX alert_outbox_by_channel ON alert_outbox (channel, number);
 
 -- Tokens that were taken from other transmitters, so that what is delivered again is done once.
 CREATE TABLE sets_received (

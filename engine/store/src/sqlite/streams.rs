@@ -34,6 +34,8 @@ pub struct StreamRow {
     pub verified_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When its receiver last showed itself.
+    pub active_at: Timestamp,
 }
 
 impl std::fmt::Debug for StreamRow {
@@ -67,8 +69,8 @@ impl Store {
     pub async fn insert_stream(&self, row: &StreamRow, most: u32) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "INSERT INTO ssf_streams (stream_id, client_id, aud, events_requested, endpoint_url, \
-             authorization, description, status, reason, subjects, verified_at, created_at) \
-             SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? \
+             authorization, description, status, reason, subjects, verified_at, created_at, active_at) \
+             SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? \
              WHERE (SELECT COUNT(*) FROM ssf_streams WHERE client_id = ?) < ?",
         )
         .bind(&row.id)
@@ -83,6 +85,7 @@ impl Store {
         .bind(if row.hears_all { "all" } else { "none" })
         .bind(row.verified_at.map(Timestamp::millis))
         .bind(row.created_at.millis())
+        .bind(row.active_at.millis())
         .bind(&row.client_id)
         .bind(most)
         .execute(&self.write)
@@ -97,7 +100,8 @@ impl Store {
     pub async fn update_stream(&self, row: &StreamRow) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "UPDATE ssf_streams SET events_requested = ?, endpoint_url = ?, authorization = ?, \
-             description = ?, status = ?, reason = ?, verified_at = ? WHERE stream_id = ?",
+             description = ?, status = ?, reason = ?, verified_at = ?, active_at = ? \
+             WHERE stream_id = ?",
         )
         .bind(&row.events_requested)
         .bind(&row.endpoint_url)
@@ -106,6 +110,7 @@ impl Store {
         .bind(&row.status)
         .bind(&row.reason)
         .bind(row.verified_at.map(Timestamp::millis))
+        .bind(row.active_at.millis())
         .bind(&row.id)
         .execute(&self.write)
         .await?;
@@ -239,24 +244,6 @@ impl Store {
         Ok(count)
     }
 
-    /// Keeps of what a stream has to tell only the newest `most`. How many were let go.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn trim_outbox(&self, stream_id: &str, most: u32) -> Result<u64, StoreError> {
-        let done = sqlx::query(
-            "DELETE FROM ssf_outbox WHERE stream_id = ? AND number <= \
-             (SELECT number FROM ssf_outbox WHERE stream_id = ? \
-              ORDER BY number DESC LIMIT 1 OFFSET ?)",
-        )
-        .bind(stream_id)
-        .bind(stream_id)
-        .bind(most)
-        .execute(&self.write)
-        .await?;
-        Ok(done.rows_affected())
-    }
-
     /// Notes that a token of another transmitter was taken. False when it was before. Durable when
     /// this returns.
     ///
@@ -332,6 +319,7 @@ fn read_stream(row: &SqliteRow) -> Result<StreamRow, StoreError> {
         hears_all: row.try_get::<String, _>("subjects")? == "all",
         verified_at: row.try_get::<Option<i64>, _>("verified_at")?.map(stamp),
         created_at: stamp(row.try_get("created_at")?),
+        active_at: stamp(row.try_get("active_at")?),
     })
 }
 
@@ -353,6 +341,7 @@ mod tests {
             hears_all: true,
             verified_at: None,
             created_at: stamp(1000),
+            active_at: stamp(1000),
         }
     }
 
@@ -398,9 +387,6 @@ mod tests {
         );
         assert_eq!(jtis("a").await, ["1", "2"]);
         assert_eq!(jtis("b").await, ["3"]);
-        assert_eq!(store.trim_outbox("a", 5).await.unwrap(), 0);
-        assert_eq!(store.trim_outbox("a", 1).await.unwrap(), 1);
-        assert_eq!(jtis("a").await, ["2"]);
         assert!(store.delete_stream("a").await.unwrap());
         assert!(jtis("a").await.is_empty());
         assert_eq!(store.streams().await.unwrap(), [stream("b")]);
