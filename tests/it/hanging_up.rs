@@ -26,7 +26,7 @@ fn cut(engine: &Engine, key: &str, path: &str, kind: &str, body: &str, after: Du
 
 #[test]
 fn v20_t9_what_is_durable_is_in_effect_although_nobody_waited_for_the_answer() {
-    let site = Site::with("[sessions]\nmost_per_subject = 100\n[tokens]\nrefresh_grace = 0");
+    let site = Site::with("[sessions.standard]\nmost = 100\n[tokens]\nrefresh_grace = 0");
     let (key, operator) = (site.key("gateway"), site.key("operator"));
     let engine = site.start();
     let (mut client, mut admin) = (engine.client(&key), engine.client(&operator));

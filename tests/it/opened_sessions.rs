@@ -179,7 +179,7 @@ fn e11_o9_what_is_not_known_or_over_is_denied_and_told() {
 
 #[test]
 fn e4_the_one_used_least_recently_makes_room() {
-    let site = Site::with("[sessions]\nmost_per_subject = 2");
+    let site = Site::with("[sessions.standard]\nmost = 2");
     let (key, stranger) = (site.key("gateway"), site.key("gateway"));
     let engine = site.start();
     let mut client = engine.client(&key);
@@ -382,7 +382,7 @@ fn opening_is_a_decision_like_any_other() {
 
 #[test]
 fn e23_sessions_are_listed_in_pages() {
-    let site = Site::with("[sessions]\nmost_per_subject = 20");
+    let site = Site::with("[sessions.standard]\nmost = 20");
     let (key, other, operator) = (
         site.key("gateway"),
         site.key("gateway"),
@@ -480,7 +480,7 @@ fn a_body_that_makes_no_sense_opens_nothing() {
 
 #[test]
 fn e4_e12_what_ends_while_it_is_opened_is_over_in_memory_too() {
-    let site = Site::with("[sessions]\nmost_per_subject = 3");
+    let site = Site::with("[sessions.standard]\nmost = 3");
     let (key, operator) = (site.key("gateway"), site.key("operator"));
     let engine = site.start();
     let open_at_once = |many: usize| -> Vec<Value> {

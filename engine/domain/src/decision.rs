@@ -69,6 +69,10 @@ pub enum Cause {
     SessionEnded,
     /// The session is another subject's.
     SessionOfAnother,
+    /// The handle was one that the session had long before: somebody has a copy.
+    HandleSuperseded,
+    /// Something has to be proven in the session first, whatever the policies say.
+    ProofWanted,
     /// The policies or the model are too old to trust.
     SnapshotStale,
     /// The score is not a number.
@@ -79,7 +83,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Policies,
         Self::NothingPermits,
         Self::PolicyError,
@@ -90,6 +94,8 @@ impl Cause {
         Self::BadAttribute,
         Self::SessionEnded,
         Self::SessionOfAnother,
+        Self::HandleSuperseded,
+        Self::ProofWanted,
         Self::SnapshotStale,
         Self::ScoreUndefined,
         Self::SourceFailed,
@@ -107,7 +113,11 @@ impl Cause {
     pub const fn is_of_the_moment(&self) -> bool {
         matches!(
             self,
-            Self::SnapshotStale | Self::SourceFailed | Self::SessionEnded | Self::SessionOfAnother
+            Self::SnapshotStale
+                | Self::SourceFailed
+                | Self::SessionEnded
+                | Self::SessionOfAnother
+                | Self::HandleSuperseded
         )
     }
 
@@ -125,6 +135,8 @@ impl Cause {
             Self::BadAttribute => "bad_attribute",
             Self::SessionEnded => "session_ended",
             Self::SessionOfAnother => "session_of_another",
+            Self::HandleSuperseded => "handle_superseded",
+            Self::ProofWanted => "proof_wanted",
             Self::SnapshotStale => "snapshot_stale",
             Self::ScoreUndefined => "score_undefined",
             Self::SourceFailed => "source_failed",

@@ -323,6 +323,12 @@ vocabulary! {
         id: String = Text;
         /// Seconds since its birth.
         age_seconds: i64 = Long;
+        /// `standard`, `restricted` or `strict`, by the risk at which it was granted; only of
+        /// sessions that were opened with the engine.
+        tier: String = Text;
+        /// What has to be proven anew in the session before anything else, 2 challenge or 3 MFA;
+        /// there only as long as the request does not bring it.
+        required_level: i64 = Long;
     }
     /// The network that the request came from.
     network: NetworkFacts {

@@ -131,6 +131,31 @@ pub struct Wanted {
     pub since: Timestamp,
 }
 
+impl Wanted {
+    /// Whether an assurance is that proof. One whose time is not known is not.
+    #[must_use]
+    pub fn is_met_by(self, assurance: &Assurance) -> bool {
+        let proven = match self.level {
+            Level::None => return true,
+            Level::SingleFactor => assurance.at.max(assurance.challenge_at),
+            Level::Challenge => assurance.challenge_at,
+            Level::Mfa => assurance.mfa_at,
+        };
+        proven.is_some_and(|at| at >= self.since)
+    }
+
+    /// What is wanted when this is wanted as well. What waits already goes on waiting from when it
+    /// did; a stronger proof is wanted from when it was asked for.
+    #[must_use]
+    pub fn joined_with(self, other: Self) -> Self {
+        if other.level > self.level {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 impl Default for SessionTerms {
     fn default() -> Self {
         Self {
@@ -158,6 +183,14 @@ impl SessionRecord {
     pub fn live_until(&self) -> Option<Timestamp> {
         let terms = self.terms.as_ref()?;
         Some(self.idle_until(terms).min(terms.expires_at))
+    }
+
+    /// The device on which it was last seen, or on which it began.
+    #[must_use]
+    pub fn device_id(&self) -> Option<&str> {
+        let seen = self.sight.as_ref().and_then(|sight| sight.device.as_ref());
+        seen.and_then(|device| device.id.as_deref())
+            .or(self.birth.device_id.as_deref())
     }
 
     fn idle_until(&self, terms: &SessionTerms) -> Timestamp {

@@ -76,6 +76,8 @@ impl Answered {
                 id: &session.id,
                 since: session.birth.at,
                 expires_at: session.terms.as_ref().map(|terms| terms.expires_at),
+                tier: session.terms.as_ref().map(|terms| terms.tier.as_str()),
+                handle: None,
             }),
             token: self.token.as_ref().map(|token| TokenView {
                 access_token: &token.text,
@@ -212,7 +214,7 @@ pub(crate) async fn answer_admitted(
         sessions::note_refused(app, caller, &request, &outcome);
         alert(app, &request, &outcome.decision, &decision_id);
         session = match &signals.session {
-            Signal::Known(known) => sessions::note(app, caller, &request, known, outcome.time),
+            Signal::Known(known) => sessions::note(app, caller, &request, known, &outcome).await,
             Signal::Absent | Signal::Unavailable => None,
         };
         let mut delta = outcome

@@ -297,7 +297,9 @@ fn for_user(climb: &Climb) -> String {
         (Rung::Challenge, None) => "Please confirm that it is you.".to_owned(),
         (Rung::Mfa, None) => "Please confirm with a second factor.".to_owned(),
         (Rung::Deny, None) => match climb.cause {
-            Cause::SessionEnded | Cause::SessionOfAnother => "Please sign in again.",
+            Cause::SessionEnded | Cause::SessionOfAnother | Cause::HandleSuperseded => {
+                "Please sign in again."
+            }
             Cause::PolicyError
             | Cause::SnapshotStale
             | Cause::ScoreUndefined
@@ -332,6 +334,13 @@ fn for_admin(climb: &Climb, risk: &RiskAssessment, facts: &Facts) -> String {
         Cause::BadAttribute => "an attribute does not fit the schema".to_owned(),
         Cause::SessionEnded => "the session has ended".to_owned(),
         Cause::SessionOfAnother => "the session is another subject's".to_owned(),
+        Cause::HandleSuperseded => {
+            "the handle is one that the session had long before; somebody may have a copy"
+                .to_owned()
+        }
+        Cause::ProofWanted => {
+            "something has to be proven anew in the session before anything else".to_owned()
+        }
         Cause::SnapshotStale => {
             "policies or model could not be reloaded for too long; see /readyz".to_owned()
         }

@@ -3,6 +3,7 @@
 
 mod raw;
 mod read;
+mod sessions;
 mod shared_signals;
 mod signing;
 mod trust;
@@ -108,12 +109,14 @@ pub struct SessionSettings {
     /// A session that nobody has seen for so long is forgotten; until then it is held against
     /// its birth, however long it was idle.
     pub remember: Duration,
-    /// A session that was opened with the engine ends then, however busy it is (E2).
-    pub absolute: Duration,
-    /// It ends when nobody has used it for so long (E1).
+    /// What sessions of each tier may, the least strict first (A1 to A3).
+    pub tiers: [TierSettings; 3],
+    /// A session that was opened with the engine ends when nobody has used it for so long (E1).
     pub idle: Duration,
-    /// Live sessions of one subject at most; the least recently used makes room (E4).
-    pub most_per_subject: u32,
+    /// A handle that is older is replaced at its next use (E3).
+    pub rotate_handle_every: Duration,
+    /// For so long after the next handle has first come the one before is as good.
+    pub handle_overlap: Duration,
     /// Levels of `acr` and `amr` values.
     pub acr_levels: BTreeMap<String, Level>,
     /// `acr_values` to ask for when a challenge is wanted.
@@ -131,6 +134,29 @@ pub struct MonitorSettings {
     pub sweep_every: Duration,
     /// A session whose score rose by more points than this since it was granted is acted upon (M6).
     pub rise: u8,
+}
+
+/// What sessions of one tier may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierSettings {
+    /// One ends then, however busy it is (E2).
+    pub absolute: Duration,
+    /// Live ones of one subject with a client at most, when one of this tier is opened; the least
+    /// recently used makes room (E4).
+    pub most: u32,
+}
+
+impl SessionSettings {
+    /// What sessions of a tier may.
+    #[must_use]
+    pub const fn tier(&self, tier: domain::Tier) -> TierSettings {
+        let [standard, restricted, strict] = self.tiers;
+        match tier {
+            domain::Tier::Standard => standard,
+            domain::Tier::Restricted => restricted,
+            domain::Tier::Strict => strict,
+        }
+    }
 }
 
 /// How long refresh tokens live.

@@ -2,12 +2,15 @@
 //!
 //! No outcome is written in a policy. The same policies are asked with the assurance that the
 //! request really has, then as if a challenge had just been passed, then as if MFA had; what
-//! helps on no rung is denied. So a step-up is never offered that could not help.
+//! helps on no rung is denied. So a step-up is never offered that could not help. Where a session
+//! waits for a proof, the ladder begins at the rung of that proof.
 
 use std::sync::Arc;
 
 use domain::facts::AssuranceFacts;
-use domain::{AccessRequest, Assurance, Cause, DecidingPolicy, Facts, Rung, RungTried, Timestamp};
+use domain::{
+    AccessRequest, Assurance, Cause, DecidingPolicy, Facts, Level, Rung, RungTried, Timestamp,
+};
 
 use crate::directory::Directory;
 use crate::evaluate::{Prepared, Verdict};
@@ -62,13 +65,27 @@ impl Policies {
         };
         let now = question.now;
         let real = question.assurance;
+        let first = wanted(question.facts);
+        if first > Rung::Allow && !question.interactive {
+            return Climb {
+                rung: Rung::Deny,
+                cause: Cause::ProofWanted,
+                policies: Vec::new(),
+                tried: Vec::new(),
+                detail: Some("the subject cannot be asked for a proof".to_owned()),
+            };
+        }
         let mut tried: Vec<RungTried> = Vec::with_capacity(3);
         for (rung, assurance) in [
             (Rung::Allow, real),
             (Rung::Challenge, real.with_challenge_passed(now)),
             (Rung::Mfa, real.with_mfa_passed(now)),
         ] {
-            if rung > Rung::Allow && !(question.interactive && prepared.sees_assurance()) {
+            if rung < first {
+                continue;
+            }
+            // A rung that changes nothing that is seen is not tried, but for the first.
+            if rung > first && !(question.interactive && prepared.sees_assurance()) {
                 break;
             }
             let words = Facts {
@@ -80,7 +97,17 @@ impl Policies {
                 break;
             }
         }
-        settle(tried)
+        settle(tried, first)
+    }
+}
+
+/// The first rung that is tried: what the session waits for is proven before anything else is let
+/// through (M8), whatever the policies would accept.
+fn wanted(facts: &Facts) -> Rung {
+    match facts.session.required_level {
+        Some(level) if level >= Level::Mfa.number() => Rung::Mfa,
+        Some(level) if level > Level::None.number() => Rung::Challenge,
+        _ => Rung::Allow,
     }
 }
 
@@ -98,7 +125,19 @@ fn on_rung(rung: Rung, verdict: Verdict) -> RungTried {
     }
 }
 
-fn settle(tried: Vec<RungTried>) -> Climb {
+fn settle(tried: Vec<RungTried>, first: Rung) -> Climb {
+    if let [only] = tried.as_slice()
+        && only.allowed
+        && first > Rung::Allow
+    {
+        return Climb {
+            rung: only.rung,
+            cause: Cause::ProofWanted,
+            policies: Vec::new(),
+            tried,
+            detail: None,
+        };
+    }
     let (rung, decisive) = match tried.last() {
         // What a step-up is for are the forbids on the rung below it.
         Some(last) if last.allowed => (

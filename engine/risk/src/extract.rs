@@ -365,9 +365,15 @@ impl Evidence {
         };
         let birth = &session.birth;
         let age = now.whole_seconds_since(birth.at);
+        let terms = session.terms.as_ref();
+        let missing = terms
+            .and_then(|terms| terms.wanted)
+            .filter(|wanted| !wanted.is_met_by(&self.assurance));
         self.facts.session = SessionFacts {
             id: Some(session.id.clone()),
             age_seconds: Some(age),
+            tier: terms.map(|terms| terms.tier.as_str().to_owned()),
+            required_level: missing.map(|wanted| wanted.level.number()),
         };
         self.features
             .set(Feature::SessionAgeSeconds, now.seconds_since(birth.at));

@@ -45,6 +45,10 @@ pub struct SessionView<'a> {
     pub since: Timestamp,
     /// When it ends at the latest; none: a caller's own word for a session.
     pub expires_at: Option<Timestamp>,
+    /// What it may, by the risk at which it was granted; none: a caller's own word.
+    pub tier: Option<&'a str>,
+    /// The handle to be sent from now on, where it has changed. Secret.
+    pub handle: Option<&'a str>,
 }
 
 /// The token of an answer (RFC 6749 §5.1).
@@ -111,6 +115,10 @@ struct Session<'a> {
     since: Rfc3339,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Rfc3339>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handle: Option<&'a str>,
 }
 
 /// A score with its reasons.
@@ -203,6 +211,8 @@ impl Serialize for AnswerView<'_> {
                     id: session.id,
                     since: Rfc3339(session.since),
                     expires_at: session.expires_at.map(Rfc3339),
+                    tier: session.tier,
+                    handle: session.handle,
                 }),
                 token: self.token,
                 token_error: self.token_error,

@@ -126,6 +126,9 @@ pub(super) fn ways(recorded: &Recorded, basis: Basis<'_>) -> Vec<Way> {
     for (text, lift) in steps {
         let mut evidence = trial.evidence();
         evidence.assurance = lift(evidence.assurance, recorded.time);
+        // What the session waits for would have come with it.
+        let wanted = &mut evidence.facts.session.required_level;
+        *wanted = wanted.filter(|level| *level > evidence.assurance.level.number());
         ways.extend(trial.way((*text).to_owned(), evidence, None));
     }
     for (group_name, name, value, even_if_unknown) in HARMLESS {
@@ -168,6 +171,7 @@ fn another_moment(recorded: &Recorded, basis: Basis<'_>) -> Option<Way> {
     let change = match cause {
         Cause::SessionEnded => "a session that has not ended",
         Cause::SessionOfAnother => "a session of the subject's own",
+        Cause::HandleSuperseded => "the handle that the session has now",
         Cause::SnapshotStale => "policies and model that could be reloaded",
         _ => "a store that answers",
     };

@@ -22,7 +22,8 @@ pub use form::{Genuine, RefreshKey, RefreshToken};
 pub use judge::{Confirmation, Refusal, Verdict, judge};
 
 use crate::app::App;
-use crate::sessions::{self, ending};
+use crate::sessions;
+use crate::sessions::ending::{self, By};
 use crate::settings::RefreshSettings;
 
 /// A grant that may be renewed.
@@ -280,7 +281,7 @@ async fn settle(
         (change, (verdict, family.clone()))
     };
     let store = app.state.store();
-    let ending = ending::now(app, now, ENGINE, REUSE);
+    let ending = ending::now(app, now, By::POLICY, REUSE);
     let done = store
         .change_refresh_family(&presented.family, &ending, decide)
         .await?;
@@ -382,26 +383,6 @@ fn plan(
 
 /// Why a family was revoked whose token was used twice.
 pub const REUSE: &str = "refresh_reuse";
-/// By whom.
-const ENGINE: &str = "engine";
-
-/// Revokes a family, its access tokens and its session. False when there is none, or it was
-/// revoked before. Durable and in effect when this returns.
-///
-/// # Errors
-/// When it could not be made durable.
-pub async fn revoke(app: &App, family: &str, by: &str, why: &str) -> Result<bool, StoreError> {
-    let ending = ending::now(app, app.inputs.clock.now(), by, why);
-    let store = app.state.store();
-    let session = store.refresh_family(family).await?;
-    let done = store.revoke_refresh_family(family, &ending).await?;
-    if done {
-        let session = session.and_then(|family| family.session);
-        app.state.sessions_ended(&session);
-        app.take_up_revocations().await;
-    }
-    Ok(done)
-}
 
 /// The family of a refresh token that the engine issued, used up or not. None of one that it did
 /// not issue, or does not know any more.

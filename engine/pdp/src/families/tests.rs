@@ -262,6 +262,9 @@ fn t3_e1_e2_the_lives_that_hold_when_nothing_is_set() {
     let lives = [refresh.ttl, refresh.idle, refresh.grace];
     assert_eq!(lives.map(|life| life.as_secs()), [604_800, 86_400, 10]);
     let sessions = settings.sessions;
-    let lives = [sessions.absolute, sessions.idle];
-    assert_eq!(lives.map(|life| life.as_secs()), [28_800, 1800]);
+    assert_eq!(sessions.idle.as_secs(), 1800);
+    let tiers = sessions
+        .tiers
+        .map(|tier| (tier.absolute.as_secs(), tier.most));
+    assert_eq!(tiers, [(28_800, 5), (7200, 2), (1800, 1)], "A1 to A3");
 }

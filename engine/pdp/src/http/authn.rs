@@ -14,6 +14,7 @@ use super::Problem;
 use super::bearer::{Came, Holder, Presented, Scheme, is_like_a_token, recognise};
 use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
+use crate::sessions::ending::By;
 
 /// A caller that was recognised; counts as under way until it is dropped.
 #[derive(Debug)]
@@ -83,6 +84,14 @@ impl Asker {
         match self {
             Self::Client(asker) => asker.caller.by(),
             Self::Holder { holder, .. } => holder.claims.sub.clone(),
+        }
+    }
+
+    /// The same, for what they end.
+    pub(super) fn by<'a>(&self, name: &'a str) -> By<'a> {
+        match self {
+            Self::Client(asker) => By::client(&asker.caller, name),
+            Self::Holder { .. } => By::holder(name),
         }
     }
 }

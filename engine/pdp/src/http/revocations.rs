@@ -20,7 +20,7 @@ use super::to_the_end::to_the_end;
 use crate::access::Permission;
 use crate::app::App;
 use crate::revoking::{NAME_MAX, REASON_MAX, Revocation, RevokeError, revoke_with};
-use crate::sessions::ending;
+use crate::sessions::ending::{self, By};
 use crate::sessions::name::is_id;
 
 const FORM: &str = r#"one of {"session": "ses_…"}, {"subject": {"type": "User", "id": "alice"}}, {"family": "…"}, {"client": "sk_…"}, {"issuer_before": "2026-01-31T12:00:00Z"} and {"jti": "…"}, with a "reason" if there is one"#;
@@ -98,7 +98,8 @@ pub(super) async fn revoke(
     let work = async move {
         let by = revocation.by.clone();
         let done = revoke_with(&app, revocation).await?;
-        end_sessions(&app, &done.entry, is_up_to_now, &by, reason).await?;
+        let by = By::client(&asker.caller, &by);
+        end_sessions(&app, &done.entry, is_up_to_now, by, reason).await?;
         Ok::<_, RevokeError>(done)
     };
     let done = to_the_end("a revocation", work).await?.map_err(refused)?;
@@ -124,7 +125,7 @@ async fn end_sessions(
     app: &App,
     entry: &Entry,
     is_up_to_now: bool,
-    by: &str,
+    by: By<'_>,
     reason: Option<String>,
 ) -> Result<(), StoreError> {
     let why = reason.as_deref().unwrap_or("revoked");

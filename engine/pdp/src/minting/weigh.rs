@@ -186,6 +186,7 @@ fn refusal<'o>(app: &App, outcomes: impl Iterator<Item = &'o Outcome> + Clone) -
     } else if because(&[
         Cause::SessionEnded,
         Cause::SessionOfAnother,
+        Cause::HandleSuperseded,
         Cause::UnknownSubject,
     ]) {
         NotGranted::Subject

@@ -165,6 +165,7 @@ const fn was_asked(cause: &Cause) -> bool {
             | Cause::SourceFailed
             | Cause::SessionEnded
             | Cause::SessionOfAnother
+            | Cause::HandleSuperseded
             | Cause::ScoreUndefined
     )
 }

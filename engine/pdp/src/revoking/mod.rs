@@ -127,7 +127,8 @@ impl Revocations {
         let lives = Lives {
             leeway_seconds: LEEWAY_SECONDS,
             family_seconds: seconds(settings.refresh.ttl).max(families),
-            session_seconds: seconds(settings.sessions.absolute).max(SESSION_MAX_SECONDS),
+            session_seconds: seconds(settings.sessions.tier(domain::Tier::Standard).absolute)
+                .max(SESSION_MAX_SECONDS),
             // As above: an issuer may be given longer lives later.
             foreign_seconds: seconds(Duration::from_secs(issuers::LIFE_MAX_SECONDS)),
         };

@@ -2,23 +2,66 @@
 //! refresh tokens and its access tokens (T25).
 
 use domain::{EntityRef, Timestamp};
-use store::sqlite::{EndedSession, Ending, SessionsOf, StoreError};
+use store::sqlite::{EndedSession, Ending, Initiator, NewSecurityEvent, SessionsOf, StoreError};
 use token::revocation::Entry;
 
+use crate::access::{Caller, Role};
 use crate::app::App;
 use crate::revoking::{self, RevokeError};
 
 /// Why a session ended that had to make room for a newer one of its subject.
 pub(crate) const DISPLACED: &str = "displaced";
 
+/// Who ends something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct By<'a> {
+    /// A key's id, a subject as tokens say it, or `engine`.
+    pub(crate) name: &'a str,
+    /// What others are told of it.
+    pub(crate) initiator: Initiator,
+}
+
+impl<'a> By<'a> {
+    /// The engine, because of a policy or of the risk.
+    pub(crate) const POLICY: By<'static> = By {
+        name: "engine",
+        initiator: Initiator::Policy,
+    };
+    /// The engine by itself, or because another system said so.
+    pub(crate) const SYSTEM: By<'static> = By {
+        name: "engine",
+        initiator: Initiator::System,
+    };
+
+    /// A client, under this name. An application acts for its user, who signed out there.
+    pub(crate) const fn client(caller: &Caller, name: &'a str) -> Self {
+        let initiator = match caller.role {
+            Role::Admin | Role::Operator => Initiator::Admin,
+            Role::Gateway | Role::Service => Initiator::User,
+            Role::Author | Role::Keeper => Initiator::System,
+        };
+        Self { name, initiator }
+    }
+
+    /// A subject, of its own sessions.
+    pub(crate) const fn holder(name: &'a str) -> Self {
+        Self {
+            name,
+            initiator: Initiator::User,
+        }
+    }
+}
+
 /// How something ends now.
-pub(crate) fn now<'a>(app: &App, at: Timestamp, by: &'a str, why: &'a str) -> Ending<'a> {
+pub(crate) fn now<'a>(app: &App, at: Timestamp, by: By<'a>, why: &'a str) -> Ending<'a> {
     Ending {
         at,
         why,
-        by,
+        by: by.name,
+        initiator: by.initiator,
         until: app.revocations.last_token_ends(at),
         written,
+        tells: &[],
     }
 }
 
@@ -31,11 +74,29 @@ fn written(subject: &EntityRef) -> String {
 ///
 /// # Errors
 /// When it could not be made durable.
-pub(crate) async fn end(app: &App, id: &str, by: &str, why: &str) -> Result<bool, StoreError> {
+pub(crate) async fn end(app: &App, id: &str, by: By<'_>, why: &str) -> Result<bool, StoreError> {
+    end_telling(app, id, by, why, &[]).await
+}
+
+/// The same, and tells something beside the end, in one transaction with it: an alert. Nothing is
+/// told where nothing ends.
+///
+/// # Errors
+/// When it could not be made durable.
+pub(crate) async fn end_telling(
+    app: &App,
+    id: &str,
+    by: By<'_>,
+    why: &str,
+    tells: &[NewSecurityEvent],
+) -> Result<bool, StoreError> {
     let at = app.inputs.clock.now();
-    let ending = now(app, at, by, why);
+    let ending = Ending {
+        tells,
+        ..now(app, at, by, why)
+    };
     let ended = app.state.store().end_session(id, &ending).await?;
-    follow(app, ended.as_slice(), by, why).await;
+    follow(app, ended.as_slice(), by.name, why).await;
     if ended.is_none() {
         // Ended before, by whomever: what is in memory agrees from here on.
         let stored = app.state.store().session(id).await?;
@@ -54,7 +115,7 @@ pub(crate) async fn end(app: &App, id: &str, by: &str, why: &str) -> Result<bool
 pub(crate) async fn end_all(
     app: &App,
     of: SessionsOf<'_>,
-    by: &str,
+    by: By<'_>,
     why: &str,
 ) -> Result<usize, RevokeError> {
     let mut revoked = Ok(());
@@ -63,7 +124,7 @@ pub(crate) async fn end_all(
             subject: written(of.subject),
             before: Timestamp::MAX,
         };
-        let done = revoking::revoke(app, by, everything, Some(why)).await;
+        let done = revoking::revoke(app, by.name, everything, Some(why)).await;
         revoked = done.map(|_| ());
     }
     // Whatever became of the rest.
@@ -78,7 +139,7 @@ pub(crate) async fn end_all(
 pub(crate) async fn end_live(
     app: &App,
     of: SessionsOf<'_>,
-    by: &str,
+    by: By<'_>,
     why: &str,
 ) -> Result<usize, StoreError> {
     let at = app.inputs.clock.now();
@@ -86,7 +147,7 @@ pub(crate) async fn end_live(
     app.state.flush(at).await?;
     let ending = now(app, at, by, why);
     let ended = app.state.store().end_sessions_of(of, &ending).await?;
-    follow(app, &ended, by, why).await;
+    follow(app, &ended, by.name, why).await;
     // Those that ended before too, by whomever.
     let over = app.state.store().ended_sessions_of(of).await?;
     app.state.sessions_ended(&over);

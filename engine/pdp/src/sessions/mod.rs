@@ -8,12 +8,15 @@ pub(crate) mod ending;
 pub(crate) mod granting;
 pub(crate) mod name;
 pub(crate) mod opening;
+pub(crate) mod tells;
+pub(crate) mod tier;
+mod tighten;
 
 use std::sync::Arc;
 
 use domain::{
-    AccessRequest, Assurance, Cause, EntityRef, Rung, SessionBirth, SessionRecord, Signal,
-    Timestamp,
+    AccessRequest, Assurance, Cause, EntityRef, Rung, SessionBirth, SessionRecord, SessionTerms,
+    Signal, Timestamp,
 };
 use risk::{Signals, binding};
 use store::sqlite::StoreError;
@@ -21,8 +24,10 @@ use store::sqlite::StoreError;
 use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Outcome;
+use crate::monitor::rules::tier_of;
 
 pub(crate) use name::{Named, key};
+pub(crate) use tighten::{Change, tighten};
 
 /// A session as a caller may use it at a moment: by its own name, and only by its handle, or for
 /// one who may assert assurance, with what was proven in it.
@@ -105,13 +110,15 @@ pub(crate) fn begin(
     there.map(|session| seen_by(&session, name, false, outcome.time))
 }
 
-/// Notes that a session was seen. It, as the caller may see it, if it is the subject's own.
-pub(crate) fn note(
+/// Notes that a session was seen, and what the access says of it: a score of a stricter tier
+/// tightens it at once, what it waited for and was brought is waited for no more. It, as the
+/// caller may see it, if it is the subject's own.
+pub(crate) async fn note(
     app: &App,
     caller: &Caller,
     request: &AccessRequest,
     session: &SessionRecord,
-    now: Timestamp,
+    outcome: &Outcome,
 ) -> Option<SessionRecord> {
     if session.subject != request.subject.entity {
         return None;
@@ -120,8 +127,51 @@ pub(crate) fn note(
     if session.terms.is_some() && request.context.time.is_some() {
         return Some(session.clone());
     }
-    touch(app, &key(&caller.client_id, &session.id), now);
-    Some(session.clone())
+    let key = key(&caller.client_id, &session.id);
+    touch(app, &key, outcome.time);
+    let mut seen = session.clone();
+    if let Some(terms) = &session.terms
+        && !session.ended
+    {
+        clear(app, &key, &outcome.evidence.assurance);
+        let noted = tighten(app, &key, &found(app, terms, outcome), &[]).await;
+        match noted {
+            Ok(Some(now_is)) => seen.terms.clone_from(&now_is.terms),
+            Ok(None) => {}
+            // It is tighter in memory, and is tried again with the next flush.
+            Err(error) => tracing::error!(%error, "a session's tier could not be made durable"),
+        }
+    }
+    Some(seen)
+}
+
+/// What an access says of its session. A score that is not defined says nothing.
+fn found(app: &App, terms: &SessionTerms, outcome: &Outcome) -> Change {
+    if outcome.decision.cause == Cause::ScoreUndefined {
+        return Change::default();
+    }
+    let score = outcome.decision.risk.score;
+    let tier = tier_of(score, app.live.current().settings.levels);
+    Change {
+        score: Some(score.points()),
+        tier: Some(tier).filter(|tier| *tier > terms.tier),
+        wanted: None,
+    }
+}
+
+/// Waits no more for what this assurance is.
+fn clear(app: &App, key: &String, assurance: &Assurance) {
+    app.state.change_session(key, |known| {
+        let Some(session) = known else { return false };
+        let is_met = |terms: &SessionTerms| terms.wanted.is_some_and(|it| it.is_met_by(assurance));
+        if !session.terms.as_ref().is_some_and(is_met) {
+            return false;
+        }
+        if let Some(terms) = &mut Arc::make_mut(session).terms {
+            terms.wanted = None;
+        }
+        true
+    });
 }
 
 /// Says when an access was denied for its session: one that is over, or another subject's. A stolen

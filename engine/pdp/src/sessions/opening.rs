@@ -2,16 +2,24 @@
 
 use std::net::IpAddr;
 
-use domain::{AccessRequest, Rung, SessionBirth, SessionRecord, SessionTerms, Timestamp};
+use domain::{
+    AccessRequest, RiskScore, Rung, SecurityEventKind, SessionBirth, SessionRecord, SessionTerms,
+    Timestamp,
+};
 use risk::binding;
+use serde_json::json;
 use store::journal::AppendError;
 use store::sqlite::{SessionFilter, StoreError};
 
-use super::{ending, name};
+use super::ending::{self, By};
+use super::{Named, name, tells, tier};
 use crate::access::{Caller, signed};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
+use crate::engine;
 use crate::families::form::sha256;
+use crate::minting::acr_of;
+use crate::monitor::rules::tier_of;
 use crate::pip;
 
 /// The action that is asked for, where the schema has it.
@@ -62,9 +70,9 @@ pub(crate) async fn open(
     let assurance = request.context.assurance.unwrap_or_default();
     let birth = birth(app, &request, now);
     let subject = request.subject.entity.clone();
-    let decision = decide(app, caller, request, now, request_id).await?;
+    let (score, decision) = decide(app, caller, request, now, request_id).await?;
     let settings = &app.settings.sessions;
-    let seconds = |span: std::time::Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    let tier = tier_of(score, app.live.current().settings.levels);
     let session = SessionRecord {
         id,
         subject,
@@ -75,29 +83,38 @@ pub(crate) async fn open(
         ended: false,
         terms: Some(SessionTerms {
             client_id: caller.client_id.clone(),
-            expires_at: now.plus_seconds(seconds(settings.absolute)),
-            idle_seconds: seconds(settings.idle),
+            expires_at: tier::end(tier, now, settings),
+            idle_seconds: i64::try_from(settings.idle.as_secs()).unwrap_or(i64::MAX),
+            tier,
+            granted_score: Some(score.points()),
+            score: Some(score.points()),
             ..SessionTerms::default()
         }),
     };
     let handle = name::new_handle(&*app.inputs.randomness);
     let hash = sha256(handle.as_bytes());
     let store = app.state.store();
-    let most = settings.most_per_subject;
+    let most = settings.tier(tier).most;
     if is_full(app, &session, most).await? {
         // Or sessions in use would look idle, and the wrong one make room.
         app.state.flush(now).await?;
     }
-    let by = caller.by();
-    let displaced = ending::now(app, now, &by, ending::DISPLACED);
+    let name = caller.by();
+    let by = By::client(caller, &name);
+    let displaced = By {
+        name: &name,
+        ..By::POLICY
+    };
+    let displaced = ending::now(app, now, displaced, ending::DISPLACED);
+    let established = established(app, &session, by, now);
     // From the commit on it may be ended, by the next one that opens or by name: what ends
     // between here and the memory is not held as live.
     let begun = app.state.begin_session();
     let ended = store
-        .open_session(&session, &hash, most, &displaced)
+        .open_session(&session, &hash, most, &displaced, &[established])
         .await?;
     app.state.session_opened(session.clone(), hash, begun);
-    ending::follow(app, &ended, &by, ending::DISPLACED).await;
+    ending::follow(app, &ended, &name, ending::DISPLACED).await;
     record(app, caller, &session, decision.as_deref(), now).await?;
     app.metrics.session_opened(&caller.client_id);
     Ok(Opened {
@@ -120,23 +137,42 @@ async fn is_full(app: &App, new: &SessionRecord, most: u32) -> Result<bool, Stor
     Ok(live.len() >= most)
 }
 
+/// What others are told of it (CAEP 1.0 session-established).
+fn established(
+    app: &App,
+    session: &SessionRecord,
+    by: By<'_>,
+    now: Timestamp,
+) -> store::sqlite::NewSecurityEvent {
+    let mut body = json!({
+        "acr": acr_of(session.assurance.level, &app.settings.sessions),
+    });
+    if let (Some(ip), Some(members)) = (session.birth.ip, body.as_object_mut()) {
+        members.insert("ip".to_owned(), ip.to_string().into());
+    }
+    let kind = SecurityEventKind::SessionEstablished;
+    tells::event(session, kind, by, "opened", now, Some(&body))
+}
+
 /// Asks the policies, if their schema has a word for it. A set that says nothing of sessions works
-/// as it is: a session by itself opens nothing, each access in it is decided.
+/// as it is: a session by itself opens nothing, each access in it is decided. The score counts all
+/// the same.
 async fn decide(
     app: &App,
     caller: &Caller,
     request: AccessRequest,
     now: Timestamp,
     request_id: &str,
-) -> Result<Option<Box<Answered>>, NotOpened> {
+) -> Result<(RiskScore, Option<Box<Answered>>), NotOpened> {
     let snapshot = std::sync::Arc::clone(&app.live.current());
     if !snapshot.policies.knows_action(ACTION) {
         let subject = &request.subject.entity;
-        return if snapshot.directory.admits(&snapshot.policies, subject) {
-            Ok(None)
-        } else {
-            Err(NotOpened::UnknownSubject)
-        };
+        if !snapshot.directory.admits(&snapshot.policies, subject) {
+            return Err(NotOpened::UnknownSubject);
+        }
+        let signals = pip::gather(app, &request, &Named::Nothing, &snapshot, false, now).await;
+        let scored = engine::decide(&request, &signals, &snapshot, now);
+        return Ok((scored.decision.risk.score, None));
     }
     let admitted = Admitted {
         request,
@@ -146,7 +182,8 @@ async fn decide(
     let answered = answer_admitted(app, caller, admitted, false, request_id).await?;
     let answered = Box::new(answered);
     if answered.outcome.decision.rung == Rung::Allow {
-        Ok(Some(answered))
+        let score = answered.outcome.decision.risk.score;
+        Ok((score, Some(answered)))
     } else {
         Err(NotOpened::NotAllowed(answered))
     }
@@ -189,6 +226,8 @@ async fn record(
             "at": wire::time::format(now),
             "client_id": caller.client_id,
             "level": session.assurance.level.number(),
+            "tier": terms.map(|terms| terms.tier.as_str()),
+            "score": terms.and_then(|terms| terms.granted_score),
             "expires_at": terms.map(|terms| wire::time::format(terms.expires_at)),
             "decision_id": decision.map(|decision| decision.decision_id.as_str()),
         }),

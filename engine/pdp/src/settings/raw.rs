@@ -13,6 +13,7 @@ use wire::batch::BatchLimits;
 
 use crate::issuers::RawIssuer;
 
+use super::sessions::{RawTier, check_tiers};
 use super::shared_signals::RawAlert;
 use super::trust::RawTrust;
 use super::url::is_public_url;
@@ -122,9 +123,12 @@ section!(RawRisk {
 });
 section!(RawSessions {
     remember: Span = Span(Duration::from_secs(7 * 24 * 3600)),
-    absolute: Span = Span(Duration::from_secs(8 * 3600)),
     idle: Span = Span(Duration::from_secs(30 * 60)),
-    most_per_subject: u32 = 5,
+    standard: RawTier<{ 8 * 3600 }, 5> = RawTier::default(),
+    restricted: RawTier<{ 2 * 3600 }, 2> = RawTier::default(),
+    strict: RawTier<{ 30 * 60 }, 1> = RawTier::default(),
+    rotate_handle_every: Span = Span(Duration::from_secs(5 * 60)),
+    handle_overlap: Span = Span(Duration::from_secs(10)),
     acr_levels: BTreeMap<String, i64> = BTreeMap::new(),
     challenge_acr: String = "urn:portreeve:acr:challenge".to_owned(),
     mfa_acr: String = "urn:portreeve:acr:mfa".to_owned(),
@@ -199,7 +203,7 @@ section!(RawSsf {
 
 /// A length of time: seconds as a number, or text such as `24h` or `50ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -439,26 +443,31 @@ fn check_sessions(raw: &RawSessions, faults: &mut Vec<String>) -> SessionSetting
     if raw.remember.0.as_secs() < 60 {
         faults.push("`sessions.remember` must be a minute or more".to_owned());
     }
-    let day = Duration::from_secs(24 * 3600);
-    for (name, span, most) in [
-        ("absolute", raw.absolute.0, 30 * day),
-        ("idle", raw.idle.0, raw.absolute.0),
-    ] {
-        if span < Duration::from_secs(60) || span > most {
-            faults.push(format!(
-                "`sessions.{name}` must be a minute or more, `idle` at most `absolute` and \
-                 `absolute` at most 30 days"
-            ));
-        }
+    let tiers = check_tiers(
+        [
+            raw.standard.settings(),
+            raw.restricted.settings(),
+            raw.strict.settings(),
+        ],
+        faults,
+    );
+    let [standard, ..] = tiers;
+    if raw.idle.0.as_secs() < 60 || raw.idle.0 > standard.absolute {
+        faults.push("`sessions.idle`: a minute to `sessions.standard.absolute`".to_owned());
     }
-    if !(1..=1000).contains(&raw.most_per_subject) {
-        faults.push("`sessions.most_per_subject`: 1 to 1000".to_owned());
+    if raw.rotate_handle_every.0.as_secs() < 10 {
+        faults.push("`sessions.rotate_handle_every` must be 10 seconds or more".to_owned());
+    }
+    // Within it, whoever has the handle before is as good as who has the one after.
+    if raw.handle_overlap.0.as_secs() > 60 {
+        faults.push("`sessions.handle_overlap` must be at most 60 seconds".to_owned());
     }
     SessionSettings {
         remember: raw.remember.0,
-        absolute: raw.absolute.0,
+        tiers,
         idle: raw.idle.0,
-        most_per_subject: raw.most_per_subject,
+        rotate_handle_every: raw.rotate_handle_every.0,
+        handle_overlap: raw.handle_overlap.0,
         acr_levels,
         challenge_acr: raw.challenge_acr.clone(),
         mfa_acr: raw.mfa_acr.clone(),

@@ -17,7 +17,7 @@ use risk::{
     Attempt, Crowd, CrowdKeys, Crowds, Delta, Key, Lesson, Profile, Standing, Tally, crowd, profile,
 };
 use store::Store;
-use store::sqlite::{CrowdRow, ProfileRow, StoreError};
+use store::sqlite::{CrowdRow, NewSecurityEvent, ProfileRow, StoreError};
 
 use crate::settings::Limits;
 use crowds::LiveCrowds;
@@ -270,12 +270,67 @@ impl State {
     /// # Errors
     /// When it could not be made durable; it is tried again with the next flush.
     pub async fn write_session(&self, session: SessionRecord) -> Result<(), StoreError> {
+        self.write_session_telling(session, &[]).await
+    }
+
+    /// The same, and what is told of the change, in one transaction. When it fails, nothing is
+    /// told; whoever has something to tell tries again.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn write_session_telling(
+        &self,
+        session: SessionRecord,
+        tells: &[NewSecurityEvent],
+    ) -> Result<(), StoreError> {
         let _writing = self.writing_sessions.lock().await;
         let session = match self.sessions.get(&session.id) {
             Lookup::Found(newer) => Arc::unwrap_or_clone(newer),
             Lookup::Nothing | Lookup::NotLoaded => session,
         };
-        self.store.put_sessions(&[session]).await
+        self.store.put_session_telling(&session, tells).await
+    }
+
+    /// Changes a session that was opened with the engine, and tells of it in the same transaction;
+    /// then changes it in memory. `change` says whether it changes anything; else nothing is
+    /// written or told. The session as it is then; none when there is no such session.
+    ///
+    /// # Errors
+    /// When it could not be made durable. It is changed in memory all the same.
+    pub async fn change_session_durably(
+        &self,
+        id: &String,
+        tells: &[NewSecurityEvent],
+        change: impl Fn(&mut SessionRecord) -> bool,
+    ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
+        let _writing = self.writing_sessions.lock().await;
+        let known = match self.sessions.get(id) {
+            Lookup::Found(known) => Some(known),
+            Lookup::Nothing => None,
+            Lookup::NotLoaded => {
+                let begun = self.sessions.begin();
+                let found = self.store.session(id).await?.map(Arc::new);
+                self.sessions.loaded(id, found, begun)
+            }
+        };
+        let Some(known) = known.filter(|known| known.terms.is_some()) else {
+            return Ok(None);
+        };
+        let mut changed = SessionRecord::clone(&known);
+        if !change(&mut changed) {
+            return Ok(Some(known).filter(|known| !known.ended));
+        }
+        let written = self.store.put_session_telling(&changed, tells).await;
+        // On top of whatever has changed there meanwhile; who looked it up before has nothing.
+        let mut now_is = None;
+        self.sessions.change(id, |known| {
+            let Some(known) = known else { return false };
+            change(Arc::make_mut(known));
+            now_is = Some(Arc::clone(known));
+            true
+        });
+        written?;
+        Ok(Some(now_is.unwrap_or_else(|| Arc::new(changed))))
     }
 
     /// Keeps a device's record, over what was known before. Durable when this returns.

@@ -1,10 +1,11 @@
 //! Sessions that were opened with the engine: opened, found by their handle, listed, ended.
 
-use domain::{EntityRef, SessionRecord, Timestamp};
+use domain::{EntityRef, SecurityEventKind, SessionRecord, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::revocations::{self, NewRevocation};
+use super::security_events::{self, Initiator, NewSecurityEvent};
 use super::sessions::{put_session, read_session};
 use super::{Store, StoreError, stamp};
 
@@ -31,10 +32,14 @@ pub struct Ending<'a> {
     pub why: &'a str,
     /// By whom: a key's id, or `engine`.
     pub by: &'a str,
+    /// Who set it going, for those who are told.
+    pub initiator: Initiator,
     /// Until when its last access token may still live.
     pub until: Timestamp,
     /// How revocations write a subject.
     pub written: fn(&EntityRef) -> String,
+    /// What is told with it beside the end itself, if it ends anything.
+    pub tells: &'a [NewSecurityEvent],
 }
 
 impl Ending<'_> {
@@ -57,6 +62,29 @@ impl Ending<'_> {
             reason: Some(self.why.to_owned()),
         };
         revocations::insert(connection, &new).await?;
+        Ok(())
+    }
+
+    /// Tells that a session has ended that could still have been used.
+    async fn tell(
+        &self,
+        connection: &mut SqliteConnection,
+        session: &SessionRecord,
+    ) -> Result<(), StoreError> {
+        let ended = NewSecurityEvent {
+            at: self.at,
+            kind: SecurityEventKind::SessionRevoked,
+            subject: Some(session.subject.clone()),
+            session_id: Some(session.id.clone()),
+            device_id: session.device_id().map(str::to_owned),
+            initiator: self.initiator,
+            by: self.by.to_owned(),
+            why: self.why.to_owned(),
+            body: None,
+        };
+        for event in std::iter::once(&ended).chain(self.tells) {
+            security_events::insert(connection, event).await?;
+        }
         Ok(())
     }
 }
@@ -97,8 +125,9 @@ pub struct SessionsOf<'a> {
 }
 
 impl Store {
-    /// Keeps a new session with SHA-256 of its handle. When its subject has `most` live ones with
-    /// its client already, those least recently used end (E4): no client ends another's. Returns which ended. Durable when it returns.
+    /// Keeps a new session with SHA-256 of its handle, and what is told of it. When its subject has
+    /// `most` live ones with its client already, those least recently used end (E4): no client
+    /// ends another's. Returns which ended. Durable when it returns.
     ///
     /// # Errors
     /// When it could not be made durable.
@@ -108,6 +137,7 @@ impl Store {
         handle_sha256: &[u8; 32],
         most: u32,
         displaced: &Ending<'_>,
+        tells: &[NewSecurityEvent],
     ) -> Result<Vec<EndedSession>, StoreError> {
         let mut transaction = self.begin().await?;
         let now = displaced.at;
@@ -136,6 +166,9 @@ impl Store {
             .bind(&session.id)
             .execute(&mut *transaction)
             .await?;
+        for event in tells {
+            security_events::insert(&mut transaction, event).await?;
+        }
         transaction.commit().await?;
         Ok(ended)
     }
@@ -393,9 +426,13 @@ pub(super) async fn end_one(
             .revoke(connection, "session", id, &session.subject)
             .await?;
     }
+    let was_live = !session.is_over(ending.at);
+    if was_live && session.terms.is_some() {
+        ending.tell(connection, &session).await?;
+    }
     Ok(Some(EndedSession {
         id: id.to_owned(),
-        was_live: !session.is_over(ending.at),
+        was_live,
         subject: session.subject,
         client_id: session.terms.map(|terms| terms.client_id),
     }))

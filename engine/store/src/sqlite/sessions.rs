@@ -11,6 +11,7 @@ use domain::{
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::security_events::{self, NewSecurityEvent};
 use super::{Store, StoreError, stamp};
 
 impl Store {
@@ -22,6 +23,24 @@ impl Store {
         let mut transaction = self.begin().await?;
         for session in sessions {
             put_session(&mut transaction, session).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The same for one session, and what is told of its change, in one transaction.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn put_session_telling(
+        &self,
+        session: &SessionRecord,
+        tells: &[NewSecurityEvent],
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        put_session(&mut transaction, session).await?;
+        for event in tells {
+            security_events::insert(&mut transaction, event).await?;
         }
         transaction.commit().await?;
         Ok(())

@@ -20,7 +20,7 @@ use crate::http::path::Id;
 use crate::http::query::query;
 use crate::http::to_the_end::to_the_end;
 use crate::revoking::REASON_MAX;
-use crate::sessions::ending;
+use crate::sessions::ending::{self, By};
 
 /// Why something is ended.
 #[derive(Debug, Default, Deserialize)]
@@ -57,7 +57,7 @@ pub(in crate::http) async fn end(
     let by = asker.name();
     let work = async move {
         let why = because.word().unwrap_or_default();
-        ending::end(&app, &stored.record.id, &by, why).await
+        ending::end(&app, &stored.record.id, asker.by(&by), why).await
     };
     let ended = to_the_end("the end of a session", work).await?;
     ended.map_err(|error| failed(&error))?;
@@ -114,7 +114,8 @@ pub(in crate::http) async fn end_all(
             client_id: (!any).then_some(caller.client_id.as_str()),
         };
         let why = because.word().unwrap_or_default();
-        ending::end_all(&app, of, &caller.by(), why).await
+        let by = caller.by();
+        ending::end_all(&app, of, By::client(&caller, &by), why).await
     };
     let ended = to_the_end("the end of a subject's sessions", work).await?;
     let ended = ended.map_err(|error| failed(&error))?;

@@ -55,6 +55,11 @@ fn view(session: &SessionRecord, now: Timestamp) -> Value {
         "last_seen_at": time(session.last_seen),
         "expires_at": terms.map(|terms| time(terms.expires_at)),
         "idle_expires_at": idle_until.map(time),
+        "tier": terms.map(|terms| terms.tier.as_str()),
+        "required_level": terms
+            .and_then(|terms| terms.wanted)
+            .filter(|wanted| !wanted.is_met_by(assurance))
+            .map(|wanted| wanted.level.number()),
         "accesses": terms.map(|terms| terms.accesses),
         "elevated": assurance.level >= domain::Level::Challenge,
         "assurance": {

@@ -24,9 +24,10 @@ use crate::http::guard::RequestId;
 use crate::http::oauth::proof;
 use crate::http::to_the_end::to_the_end;
 use crate::issuers::{self, External, NotBelieved};
+use crate::sessions::ending::{self, By};
 use crate::sessions::granting::{Grant, NoGrant, grant, refresh_in};
+use crate::sessions::name;
 use crate::sessions::opening::{self, NotOpened, Opened};
-use crate::sessions::{ending, name};
 
 /// Its path, as proofs name it.
 const PATH: &str = "/v1/sessions";
@@ -92,7 +93,7 @@ async fn open_session(
     }
     if proven.is_some_and(|proven| proven.revoked_by(app, &caller.client_id, now).is_some()) {
         // While the session was made, so whoever revoked did not see it.
-        let ended = ending::end(app, &opened.session.id, &caller.by(), "revoked").await;
+        let ended = ending::end(app, &opened.session.id, By::SYSTEM, "revoked").await;
         ended.map_err(|error| failed(&error))?;
         return Err(Problem::malformed(NOT_BELIEVED));
     }
