@@ -70,12 +70,16 @@ pub struct SessionBirth {
 /// In which circumstances a session was last seen: what the monitor asks by while nobody does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionSight {
+    /// When.
+    pub at: Timestamp,
     /// The address.
     pub ip: Option<IpAddr>,
     /// The client program's own words.
     pub user_agent: Option<Arc<str>>,
     /// What was said of the device.
     pub device: Option<DeviceClaim>,
+    /// The device was recorded: should its record go, the session goes with it (M9).
+    pub is_enrolled: bool,
 }
 
 /// A session as far as the engine knows it.

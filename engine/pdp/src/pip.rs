@@ -5,15 +5,22 @@
 
 use std::sync::Arc;
 
-use domain::{AccessRequest, Signal, Timestamp, Value};
+use domain::{AccessRequest, DeviceRecord, SessionRecord, Signal, Timestamp, Value};
 use geo::database::Located;
 use risk::agent::Agent;
-use risk::{CrowdKeys, Key, Signals};
+use risk::{CrowdKeys, Key, Profile, Signals};
 
 use crate::app::App;
 use crate::engine::Snapshot;
 use crate::sessions::name::is_id;
 use crate::sessions::{Named, gone, seen_by};
+
+/// Profile, device and session.
+pub(crate) type LookedUp = (
+    Signal<Arc<Profile>>,
+    Signal<Arc<DeviceRecord>>,
+    Signal<SessionRecord>,
+);
 
 /// Gathers the signals of a request (R17).
 ///
@@ -29,9 +36,6 @@ pub(crate) async fn gather(
     now: Timestamp,
 ) -> Signals {
     let context = &request.context;
-    let located = context
-        .ip
-        .map_or_else(Located::default, |ip| app.geo.load().locate(ip));
     let device_id = context
         .device
         .as_ref()
@@ -71,6 +75,21 @@ pub(crate) async fn gather(
             }
         },
     );
+    put_together(app, request, snapshot, (profile, device, session), now)
+}
+
+/// The same where profile, device and session were looked up before.
+pub(crate) fn put_together(
+    app: &App,
+    request: &AccessRequest,
+    snapshot: &Snapshot,
+    (profile, device, session): LookedUp,
+    now: Timestamp,
+) -> Signals {
+    let context = &request.context;
+    let located = context
+        .ip
+        .map_or_else(Located::default, |ip| app.geo.load().locate(ip));
     let asn = located.network.known().map(|network| network.asn);
     let tallies = app.state.tallies([
         context.ip.map(Key::of_address),

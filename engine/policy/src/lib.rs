@@ -16,6 +16,7 @@ pub mod directory;
 pub mod evaluate;
 pub mod format;
 mod freshness;
+mod glance;
 mod grants;
 pub mod ladder;
 mod links;

@@ -1,10 +1,10 @@
 //! Which words of the context the policies mention at all. What none of them mentions is not
 //! built: nobody would see it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use cedar_policy_core::ast::{Expr, ExprKind, Var};
+use cedar_policy_core::ast::{BinaryOp, Expr, ExprKind, Literal, Var};
 use smol_str::SmolStr;
 
 use crate::clock;
@@ -16,7 +16,26 @@ pub(crate) struct Mentions {
     everything: bool,
     /// Groups that are used as values: all their words may be seen.
     groups: HashSet<SmolStr>,
-    words: HashSet<(SmolStr, SmolStr)>,
+    words: HashMap<(SmolStr, SmolStr), Uses>,
+}
+
+/// How a word is used.
+#[derive(Debug, Default)]
+struct Uses {
+    /// Numbers that it is compared with.
+    against: BTreeSet<i64>,
+    /// How often its value is taken, and how often only to compare it with one of them.
+    taken: usize,
+    compared: usize,
+}
+
+/// What the policies can tell of the value of a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// All of it.
+    Exactly,
+    /// Only where it lies among these numbers, which rise.
+    Among(Vec<i64>),
 }
 
 impl Mentions {
@@ -29,6 +48,21 @@ impl Mentions {
         for part in condition.subexpressions() {
             match part.expr_kind() {
                 ExprKind::Var(Var::Context) => contexts += 1,
+                ExprKind::BinaryApp {
+                    op: BinaryOp::Less | BinaryOp::LessEq | BinaryOp::Eq,
+                    arg1,
+                    arg2,
+                } => {
+                    let compared = [(arg1, arg2), (arg2, arg1)];
+                    let compared = compared
+                        .into_iter()
+                        .find_map(|(word, number)| Some((word_of(word)?, number_of(number)?)));
+                    if let Some((word, number)) = compared {
+                        let uses = self.words.entry(word).or_default();
+                        uses.against.insert(number);
+                        uses.compared += 1;
+                    }
+                }
                 ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => {
                     if is_context(expr) {
                         read += 1;
@@ -38,7 +72,8 @@ impl Mentions {
                         ));
                     } else if let Some(group) = group_of(expr) {
                         words += 1;
-                        self.words.insert((group, attr.clone()));
+                        let uses = self.words.entry((group, attr.clone())).or_default();
+                        uses.taken += usize::from(word_of(part).is_some());
                     }
                 }
                 _ => {}
@@ -63,7 +98,22 @@ impl Mentions {
             || self.groups.contains(group)
             || self
                 .words
-                .contains(&(SmolStr::new(group), SmolStr::new(word)))
+                .contains_key(&(SmolStr::new(group), SmolStr::new(word)))
+    }
+
+    /// What may be told of a word's value: of a number that is only ever compared with others,
+    /// less than the number.
+    pub(crate) fn seen(&self, group: &str, word: &str) -> Seen {
+        let uses = self
+            .words
+            .get(&(SmolStr::new(group), SmolStr::new(word)))
+            .filter(|uses| uses.taken == uses.compared);
+        match uses {
+            Some(uses) if !self.everything && !self.groups.contains(group) => {
+                Seen::Among(uses.against.iter().copied().collect())
+            }
+            _ => Seen::Exactly,
+        }
     }
 }
 
@@ -85,6 +135,21 @@ pub(crate) fn of_parties(condition: &Arc<Expr>) -> Vec<Arc<Expr>> {
 
 fn is_context(expr: &Expr) -> bool {
     matches!(expr.expr_kind(), ExprKind::Var(Var::Context))
+}
+
+/// Group and word, if the expression is `context.group.word`.
+fn word_of(expr: &Expr) -> Option<(SmolStr, SmolStr)> {
+    match expr.expr_kind() {
+        ExprKind::GetAttr { expr, attr } => Some((group_of(expr)?, attr.clone())),
+        _ => None,
+    }
+}
+
+fn number_of(expr: &Expr) -> Option<i64> {
+    match expr.expr_kind() {
+        ExprKind::Lit(Literal::Long(number)) => Some(*number),
+        _ => None,
+    }
 }
 
 /// The group, if the expression is `context.group`.
@@ -140,5 +205,38 @@ mod tests {
         assert!(whole.sees("device", "os"));
         let nested = mentions("if context has risk then context.risk.score > 3 else false");
         assert!(nested.sees("risk", "score") && !nested.sees("risk", "level"));
+    }
+    #[test]
+    fn of_a_number_that_is_only_compared_less_is_told() {
+        let among = |numbers: &[i64]| Seen::Among(numbers.to_vec());
+        for (text, score) in [
+            (
+                "context.risk.score >= 30 && context.risk.score < 80",
+                among(&[30, 80]),
+            ),
+            (
+                "60 <= context.risk.score || context.risk.score == -1",
+                among(&[-1, 60]),
+            ),
+            ("context has risk && context.risk has score", among(&[])),
+            // Anything else may tell the number itself.
+            ("context.risk.score > context.action.most", Seen::Exactly),
+            ("context.risk.score + 1 > 30", Seen::Exactly),
+            (
+                "context.risk.score > 30 && [1, 2].contains(context.risk.score)",
+                Seen::Exactly,
+            ),
+            (
+                "context.risk.score > 30 && context.risk == {score: 3}",
+                Seen::Exactly,
+            ),
+            (
+                "context.risk.score > 30 && [context].contains(context)",
+                Seen::Exactly,
+            ),
+            ("context.risk.level == \"HIGH\"", Seen::Exactly),
+        ] {
+            assert_eq!(mentions(text).seen("risk", "score"), score, "{text}");
+        }
     }
 }

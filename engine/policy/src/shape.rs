@@ -4,17 +4,18 @@
 //! risk gets no risk, and works as it is.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
 use cedar_policy_core::ast;
 use cedar_policy_core::validator::types::{AttributeType, Type};
 use domain::Value;
-use domain::facts::{self, Facts, Group, Kind, Word};
+use domain::facts::{self, Fact, Facts, Group, Kind, Word};
 use domain::request::{AccessRequest, RequestContext};
 use domain::value::Attributes;
 use smol_str::SmolStr;
 
-use crate::mentions::Mentions;
+use crate::mentions::{Mentions, Seen};
 use crate::value::{BadValue, convert, convert_record, from_fact};
 use crate::vocabulary::cedar_name;
 
@@ -39,7 +40,7 @@ pub(crate) struct ContextShape {
 #[derive(Debug)]
 struct GroupShape {
     name: SmolStr,
-    words: Vec<(SmolStr, &'static Word)>,
+    words: Vec<(SmolStr, &'static Word, Seen)>,
 }
 
 /// Context attributes, ready for Cedar.
@@ -130,6 +131,40 @@ impl ContextShape {
         Ok(context)
     }
 
+    /// Puts everything into a hash that the policies can tell of the context, with the assurance
+    /// of the second facts.
+    pub(crate) fn glance(
+        &self,
+        request: &AccessRequest,
+        (facts, assurance): (&Facts, &Facts),
+        hash: &mut impl Hasher,
+    ) {
+        let groups = self.groups.iter().map(|group| (group, facts));
+        for (group, facts) in groups.chain(self.assurance.iter().map(|group| (group, assurance))) {
+            for (_, word, seen) in &group.words {
+                glance_at((word.get)(facts), seen, hash);
+            }
+        }
+        if self.assurance.is_some() {
+            // What a step-up would lift depends on it.
+            assurance.assurance.level.hash(hash);
+        }
+        if self.unavailable {
+            for source in &facts.unavailable {
+                source.name().hash(hash);
+            }
+        }
+        for (name, _) in &self.callers {
+            match callers_attribute(&request.context, name) {
+                Some(value) => format!("{value:?}").hash(hash),
+                None => 0_u8.hash(hash),
+            }
+        }
+        if self.action.is_some() && !request.action.properties.is_empty() {
+            format!("{:?}", request.action.properties).hash(hash);
+        }
+    }
+
     /// Puts the assurance of one rung in.
     pub(crate) fn set_assurance(&self, context: &mut ContextMap, facts: &Facts) {
         if let Some(group) = &self.assurance {
@@ -170,7 +205,7 @@ impl GroupShape {
                     "`{path}` is there only when it is known: declare it `{name}?`"
                 ));
             } else if mentions.sees(group.name, name) {
-                words.push((name.clone(), word));
+                words.push((name.clone(), word, mentions.seen(group.name, name)));
             }
         }
         if wrong.is_empty() {
@@ -184,12 +219,28 @@ impl GroupShape {
     }
 
     fn value(&self, facts: &Facts) -> ast::Value {
-        let words = self.words.iter().filter_map(|(name, word)| {
+        let words = self.words.iter().filter_map(|(name, word, _)| {
             (word.get)(facts)
                 .and_then(from_fact)
                 .map(|value| (name.clone(), value))
         });
         ast::Value::record_arc(Arc::new(words.collect()), None)
+    }
+}
+
+fn glance_at(fact: Option<Fact<'_>>, seen: &Seen, hash: &mut impl Hasher) {
+    std::mem::discriminant(&fact).hash(hash);
+    match (fact, seen) {
+        (Some(Fact::Long(number)), Seen::Among(numbers)) => {
+            let (Ok(place) | Err(place)) = numbers.binary_search(&number);
+            (place, numbers.get(place) == Some(&number)).hash(hash);
+        }
+        (Some(Fact::Long(number)), Seen::Exactly) => number.hash(hash),
+        (Some(Fact::Bool(yes)), _) => yes.hash(hash),
+        (Some(Fact::Text(text)), _) => text.hash(hash),
+        (Some(Fact::Address(address)), _) => address.hash(hash),
+        (Some(Fact::Moment(moment)), _) => moment.millis().hash(hash),
+        (None, _) => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! From signals to facts and features. Pure: the profile and the clock are arguments.
 
 mod habits;
+mod live;
 mod observe;
 
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use crate::features::{Feature, Features};
 use crate::key::Key;
 use crate::profile::{Delta, Habit, Lesson, Observation, Profile};
 use crate::settings::Settings;
+pub use live::{CONTINUE, CREATE, extract_live};
 use observe::{attempt_of, observe};
 
 /// Over this speed, and this distance, nobody travels between two honest requests (Panther:

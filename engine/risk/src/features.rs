@@ -111,6 +111,21 @@ const OF_PEOPLE: [Feature; 11] = [
     Feature::NewObjects,
 ];
 
+/// What is of an access, or of the subject's accesses together, and not of a session.
+const OF_ACTIVITY: [Feature; 11] = [
+    Feature::RequestRate,
+    Feature::ObjectRateMinutes,
+    Feature::ObjectRate,
+    Feature::ObjectRateDay,
+    Feature::ObjectRatePeers,
+    Feature::ByteRate,
+    Feature::NewObjects,
+    Feature::RecentFailures,
+    Feature::RefusedPrompts,
+    Feature::ResourceSurprise,
+    Feature::ActionSurprise,
+];
+
 /// The values of all features of one request, in natural units; NaN where unknown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Features([f64; FEATURES]);
@@ -164,6 +179,14 @@ impl Features {
     /// centres, and move between them at once. Policies have the words.
     pub(crate) fn leave_people_out(&mut self) {
         for feature in OF_PEOPLE {
+            self.set(feature, f64::NAN);
+        }
+    }
+
+    /// Forgets what the subject does at the moment, and what is tried on the subject: it says
+    /// nothing of a session in which nobody asks for anything.
+    pub(crate) fn leave_activity_out(&mut self) {
+        for feature in OF_ACTIVITY {
             self.set(feature, f64::NAN);
         }
     }

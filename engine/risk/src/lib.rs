@@ -32,7 +32,7 @@ pub mod words;
 pub use abuse::{Attempt, Tally};
 pub use crowd::{Crowd, CrowdKeys, Standing};
 pub use distribution::Distribution;
-pub use extract::{Crowds, Evidence, Signals, extract};
+pub use extract::{Crowds, Evidence, Signals, extract, extract_live};
 pub use features::{Feature, Features};
 pub use key::Key;
 pub use model::Model;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use forest::IsolationForest;
+use linfa::traits::Predict as _;
+use ndarray::{Array1, Array2};
 
 use crate::calibration::Calibration;
 use crate::features::{FEATURES, Features};
@@ -88,6 +90,26 @@ impl Model {
     pub fn points(&self, features: &Features) -> Option<u8> {
         let raw = self.forest.score_one(&features.row(&self.medians)).ok()?;
         raw.is_finite().then(|| self.calibration.points(raw))
+    }
+
+    /// The same of many requests at once, which costs less for each than one by one.
+    #[must_use]
+    pub fn points_of_each<'a>(
+        &self,
+        all: impl ExactSizeIterator<Item = &'a Features>,
+    ) -> Vec<Option<u8>> {
+        if self.forest.n_features() != FEATURES {
+            return all.map(|features| self.points(features)).collect();
+        }
+        let mut rows = Array2::zeros((all.len(), FEATURES));
+        for (mut row, features) in rows.rows_mut().into_iter().zip(all) {
+            for (place, value) in row.iter_mut().zip(features.row(&self.medians)) {
+                *place = value;
+            }
+        }
+        let scores: Array1<f64> = self.forest.predict(&rows);
+        let points = |raw: &f64| raw.is_finite().then(|| self.calibration.points(*raw));
+        scores.iter().map(points).collect()
     }
 
     /// Scores a request and says why. None when the forest's answer is not a number.

@@ -52,6 +52,27 @@ pub fn assess(
     })
 }
 
+/// The score alone, where the model's points are known: for those who look at many requests, and
+/// explain few of them. None when it is not a number.
+#[must_use]
+pub fn score_of(
+    request: &AccessRequest,
+    evidence: &Evidence,
+    model_points: u8,
+    settings: &Settings,
+) -> Option<RiskScore> {
+    let circumstances = Circumstances {
+        request,
+        facts: &evidence.facts,
+        interactive: settings.is_interactive(request.subject.entity.kind.as_str()),
+    };
+    blend(
+        settings,
+        model_points,
+        fire(&circumstances, settings).points,
+    )
+}
+
 /// What another model would have made the score: its points for the same features, blended with
 /// the same rules' part. None when its part is not a number.
 #[must_use]

@@ -5,6 +5,7 @@
 
 mod crowds;
 mod hot;
+mod many;
 mod sources;
 
 use std::sync::Arc;

@@ -101,9 +101,12 @@ impl Evidence {
             (Habit::Resource, seen.resource, Feature::ResourceSurprise),
             (Habit::Action, seen.action, Feature::ActionSurprise),
         ] {
-            let expected = peers.expected(habit, key, now);
-            self.features
-                .set(feature, profile.surprise(habit, key, expected, now));
+            // A session itself is nothing that one could be used to.
+            if key != Key::NOTHING {
+                let expected = peers.expected(habit, key, now);
+                self.features
+                    .set(feature, profile.surprise(habit, key, expected, now));
+            }
         }
         if let (Some(millis), Some(usual)) = (
             seen.round_trip_ms,
@@ -148,10 +151,11 @@ impl Evidence {
         self.story = Story {
             from: fix.place.clone(),
             to: place_name(place),
-            seconds: now.whole_seconds_since(fix.at),
+            seconds: now.whole_seconds_since(fix.at).saturating_abs(),
         };
         let distance = travel::sure_distance_km(fix.spot(), spot);
-        let speed = travel::speed_kmh(distance, now.seconds_since(fix.at));
+        // What is told late may be from before: it is as far in the one direction as in the other.
+        let speed = travel::speed_kmh(distance, now.seconds_since(fix.at).abs());
         self.features.set(Feature::ImpliedSpeedKmh, speed);
         words.implied_speed_kmh = whole(speed);
         words.impossible_travel = Some(speed >= IMPOSSIBLE_KMH && distance >= IMPOSSIBLE_KM);

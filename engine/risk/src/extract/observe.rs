@@ -2,6 +2,7 @@
 
 use domain::{AccessRequest, ActionResult, Signal, Timestamp, Value};
 
+use super::live::is_about_session;
 use super::{Signals, place_name};
 use crate::abuse::Attempt;
 use crate::agent::Agent;
@@ -67,7 +68,11 @@ pub(super) fn observe(
             .and_then(|device| device.fingerprint.as_deref())
             .map(Key::of),
         round_trip_ms: round_trip(request),
-        resource: Key::of_pair(resource.kind.as_str(), resource.id.as_str()),
+        resource: if is_about_session(request) {
+            Key::NOTHING
+        } else {
+            Key::of_pair(resource.kind.as_str(), resource.id.as_str())
+        },
         action: Key::of(request.action.name.as_str()),
         failed,
         bytes: bytes_of(request, signals),

@@ -61,7 +61,7 @@ impl Store {
     }
 }
 
-fn read_device(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
+pub(super) fn read_device(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
     let nonsense = || StoreError::Nonsense { what: "device" };
     let kind: Option<String> = row.try_get("owner_type")?;
     let id: Option<String> = row.try_get("owner_id")?;

@@ -22,6 +22,7 @@ mod sessions;
 mod signing;
 mod statuses;
 mod streams;
+mod watching;
 
 #[cfg(test)]
 mod key_tests;

@@ -88,15 +88,17 @@ pub(super) async fn put_session(
     sqlx::query(
         "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
          birth_country, birth_asn, birth_agent, birth_agent_version, birth_device, birth_os, \
-         birth_os_version, birth_fingerprint, last_seen, seen_ip, seen_agent, seen_device, \
+         birth_os_version, birth_fingerprint, last_seen, seen_at, seen_ip, seen_agent, seen_device, \
+         seen_enrolled, \
          seen_managed, seen_compliant, seen_os, seen_os_version, seen_fingerprint, level, \
          level_at, challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses, \
          tier, granted_score, score, wanted_level, wanted_since) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
          ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (session_id) DO UPDATE SET \
          accesses = MAX(accesses, excluded.accesses), \
-         last_seen = MAX(last_seen, excluded.last_seen), seen_ip = excluded.seen_ip, \
+         last_seen = MAX(last_seen, excluded.last_seen), seen_at = excluded.seen_at, \
+         seen_ip = excluded.seen_ip, seen_enrolled = excluded.seen_enrolled, \
          seen_agent = excluded.seen_agent, seen_device = excluded.seen_device, \
          seen_managed = excluded.seen_managed, seen_compliant = excluded.seen_compliant, \
          seen_os = excluded.seen_os, seen_os_version = excluded.seen_os_version, \
@@ -121,9 +123,11 @@ pub(super) async fn put_session(
     .bind(&birth.os_version)
     .bind(&birth.fingerprint)
     .bind(session.last_seen.millis())
+    .bind(sight.map(|sight| sight.at.millis()))
     .bind(sight.and_then(|sight| sight.ip).map(|ip| ip.to_string()))
     .bind(sight.and_then(|sight| sight.user_agent.as_deref()))
     .bind(device.and_then(|device| device.id.as_deref()))
+    .bind(sight.is_some_and(|sight| sight.is_enrolled))
     .bind(device.and_then(|device| device.managed))
     .bind(device.and_then(|device| device.compliant))
     .bind(device.and_then(|device| device.os.as_deref()))
@@ -234,14 +238,17 @@ fn read_sight(
         os_version: row.try_get("seen_os_version")?,
         fingerprint: row.try_get("seen_fingerprint")?,
     };
+    let Some(at) = row.try_get::<Option<i64>, _>("seen_at")? else {
+        return Ok(None);
+    };
     let sight = SessionSight {
+        at: stamp(at),
         ip,
         user_agent: row
             .try_get::<Option<String>, _>("seen_agent")?
             .map(Arc::from),
         device: Some(device).filter(|device| *device != DeviceClaim::default()),
+        is_enrolled: row.try_get("seen_enrolled")?,
     };
-    Ok(Some(sight)
-        .filter(|sight| *sight != SessionSight::default())
-        .map(Arc::new))
+    Ok(Some(Arc::new(sight)))
 }
