@@ -178,6 +178,10 @@ fn device() -> impl Strategy<Value = DeviceRecord> {
             os: None,
             os_version: None,
             revoked,
+            enrolled_at: None,
+            key: None,
+            checked_at: None,
+            posture_source: None,
             updated_at: Timestamp::from_millis(START),
         })
 }

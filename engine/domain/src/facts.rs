@@ -172,6 +172,12 @@ vocabulary! {
         device_revoked: bool = Bool;
         /// The device is recorded as somebody else's.
         device_of_another: bool = Bool;
+        /// The request proved the key that the device was enrolled with; false where there is
+        /// such a key and it was not proven.
+        device_proven: bool = Bool;
+        /// What is recorded of the device's posture is older than `devices.posture_max_age`: it is
+        /// not believed any more.
+        device_posture_stale: bool = Bool;
         /// The subject has not been seen in this country before.
         new_country: bool = Bool;
         /// The subject has not been seen in this network (ASN) before.
@@ -302,7 +308,8 @@ vocabulary! {
         /// Seconds since MFA was passed.
         mfa_age_seconds: i64 = Long;
     }
-    /// The device; a stored record wins over what the caller says.
+    /// The device; a stored record wins over what the caller says, and one that is too old makes
+    /// nothing better.
     device: DeviceFacts {
         /// Its id, as the caller sends it.
         id: String = Text;

@@ -82,6 +82,9 @@ pub struct DeviceClaim {
     pub os_version: Option<String>,
     /// A fingerprint of the caller's own making.
     pub fingerprint: Option<String>,
+    /// The key that the device was proven to hold in this very request: the engine's finding, or
+    /// the word of a caller who may assert it. Anybody else's is gone by now.
+    pub proven: Option<KeyThumbprint>,
 }
 
 /// The token that is wanted with an `allow`.
@@ -102,6 +105,27 @@ pub enum KeyThumbprint {
     Jkt(String),
     /// `x5t#S256`: of a client certificate (RFC 8705 §3.1).
     Certificate(String),
+}
+
+impl KeyThumbprint {
+    /// The member of a `cnf` claim that holds it (RFC 7800 §3), and the thumbprint.
+    #[must_use]
+    pub fn member(&self) -> (&'static str, &str) {
+        match self {
+            Self::Jkt(thumbprint) => ("jkt", thumbprint),
+            Self::Certificate(thumbprint) => ("x5t#S256", thumbprint),
+        }
+    }
+
+    /// The key that such a member names.
+    #[must_use]
+    pub fn from_member(name: &str, thumbprint: String) -> Option<Self> {
+        match name {
+            "jkt" => Some(Self::Jkt(thumbprint)),
+            "x5t#S256" => Some(Self::Certificate(thumbprint)),
+            _ => None,
+        }
+    }
 }
 
 /// How an access that was told after the fact ended.

@@ -4,6 +4,7 @@
 //! the two are never mixed up, and neither is ever a silent `false`.
 
 use crate::name::EntityRef;
+use crate::request::KeyThumbprint;
 use crate::time::Timestamp;
 
 /// The answer of one source.
@@ -217,6 +218,37 @@ pub struct DeviceRecord {
     pub os_version: Option<String>,
     /// No longer to be used by anybody: lost, stolen, retired.
     pub revoked: bool,
+    /// Since when it is enrolled to its owner.
+    pub enrolled_at: Option<Timestamp>,
+    /// The key that it was enrolled with; whoever proves to hold it is on this device.
+    pub key: Option<KeyThumbprint>,
+    /// When its posture (managed, compliant, system) was found out.
+    pub checked_at: Option<Timestamp>,
+    /// By whom: the name of a device management, the issuer of a signal.
+    pub posture_source: Option<String>,
     /// When the record was last written.
     pub updated_at: Timestamp,
+}
+
+impl DeviceRecord {
+    /// Whether what is recorded of the posture is too old to be believed. None: nothing is
+    /// recorded of it.
+    #[must_use]
+    pub fn posture_is_stale(&self, max_age_seconds: i64, now: Timestamp) -> Option<bool> {
+        (self.managed.is_some() || self.compliant.is_some())
+            .then(|| self.is_unchecked_for(max_age_seconds, now))
+    }
+
+    /// Whether nobody has looked at it for longer than so many seconds.
+    #[must_use]
+    pub fn is_unchecked_for(&self, seconds: i64, now: Timestamp) -> bool {
+        let checked_at = self.checked_at.unwrap_or(self.updated_at);
+        now.whole_seconds_since(checked_at) > seconds
+    }
+
+    /// Whether the key of this device was proven. None: it was enrolled without one.
+    #[must_use]
+    pub fn is_proven_by(&self, proven: Option<&KeyThumbprint>) -> Option<bool> {
+        self.key.as_ref().map(|key| proven == Some(key))
+    }
 }

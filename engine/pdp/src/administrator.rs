@@ -306,6 +306,7 @@ pub(crate) fn admit(
         mut request,
         time,
         assurance,
+        proven,
     } = incoming;
     if permits(Permission::Replay) {
         request.context.time = time.map_err(|Malformed(why)| Unanswered::Malformed(why))?;
@@ -321,6 +322,13 @@ pub(crate) fn admit(
     let claims_assurance = assurance.is_some();
     if let Some(claim) = assurance.filter(|_| permits(Permission::AssertAssurance)) {
         request.context.assurance = Some(believe(&claim, &app.settings.sessions, moment)?);
+    }
+    if let Some(device) = &mut request.context.device {
+        // A gateway says which key its own client proved to it; anybody else proves their own.
+        let said = device.proven.take();
+        device.proven = said
+            .filter(|_| permits(Permission::AssertAssurance))
+            .or(proven);
     }
     Ok(Admitted {
         request,

@@ -12,6 +12,7 @@ pub mod background;
 pub mod certificates;
 pub mod checkpoints;
 pub mod cli;
+pub(crate) mod devices;
 pub mod engine;
 pub mod entities;
 pub mod explain;

@@ -1,8 +1,10 @@
 //! Settings: one TOML file, overridden by the environment, checked in one place before a port
 //! is opened. All faults are told together.
 
+mod limits;
 mod raw;
 mod read;
+mod section;
 mod sessions;
 mod shared_signals;
 mod signing;
@@ -223,6 +225,8 @@ pub struct Limits {
     pub devices_in_memory: usize,
     /// Addresses, networks and autonomous systems whose failures are counted.
     pub sources_in_memory: usize,
+    /// Device records at most (422).
+    pub devices: u32,
     /// Revocations that are not over (503): some 40 bytes of memory each.
     pub revocations: usize,
 }

@@ -31,8 +31,9 @@ use observe::{attempt_of, observe};
 pub const IMPOSSIBLE_KMH: f64 = 900.0;
 /// See [`IMPOSSIBLE_KMH`].
 pub const IMPOSSIBLE_KM: f64 = 500.0;
-/// A device's record says nothing of its posture any more when it is older than this.
-const STALE_SECONDS: f64 = 30.0 * 86_400.0;
+/// From here on it is a gap that the posture was not checked again: a part of what the feature
+/// means, whatever the settings believe for how long.
+const UNCHECKED_SECONDS: i64 = 30 * 86_400;
 
 /// Everything gathered about a request, each signal with what became of its source.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +146,7 @@ pub fn extract(
     };
     evidence.note_unavailable(signals);
     evidence.note_network(context.ip, signals, profile);
-    evidence.note_device(request, signals, now);
+    evidence.note_device(request, signals, settings, now);
     evidence.note_session(request, signals, profile, now);
     evidence.note_behaviour(signals.behaviour.as_ref());
     evidence.note_sources(&signals.tallies, profile, now);
@@ -300,12 +301,24 @@ impl Evidence {
         }
     }
 
-    fn note_device(&mut self, request: &AccessRequest, signals: &Signals, now: Timestamp) {
+    fn note_device(
+        &mut self,
+        request: &AccessRequest,
+        signals: &Signals,
+        settings: &Settings,
+        now: Timestamp,
+    ) {
         let claim = request.context.device.as_ref();
         let record = signals.device.known();
         let trust = record.and_then(|record| record.trust);
-        // A stored record wins; the caller's word fills in what is not stored.
-        let stored_or_claimed = |stored: Option<bool>, claimed: Option<bool>| stored.or(claimed);
+        let max_age = i64::from(settings.posture_max_age_seconds);
+        let stale = record.and_then(|record| record.posture_is_stale(max_age, now));
+        // A stored record wins; the caller's word fills in what is not stored. What was good and
+        // is too old is not known any more, and no caller's word makes up for that.
+        let stored_or_claimed = |stored: Option<bool>, claimed: Option<bool>| match stored {
+            Some(true) if stale == Some(true) => claimed.filter(|good| !good),
+            stored => stored.or(claimed),
+        };
         let text = |stored: Option<&String>, claimed: Option<&String>| stored.or(claimed).cloned();
         self.facts.device = DeviceFacts {
             id: claim.and_then(|claim| claim.id.clone()),
@@ -333,16 +346,18 @@ impl Evidence {
         words.device_of_another = record
             .and_then(|record| record.owner.as_ref())
             .map(|owner| *owner != request.subject.entity);
+        words.device_proven =
+            record.and_then(|record| record.is_proven_by(claim.and_then(|c| c.proven.as_ref())));
+        words.device_posture_stale = stale;
         if let Some(trust) = trust {
             self.features
                 .set(Feature::DeviceDistrust, 100.0 - f64::from(trust.min(100)));
         }
         let device = &self.facts.device;
-        let stale = record.map(|record| now.seconds_since(record.updated_at) > STALE_SECONDS);
         let gaps = [
             device.managed.map(|managed| !managed),
             device.compliant.map(|compliant| !compliant),
-            stale,
+            record.map(|record| record.is_unchecked_for(UNCHECKED_SECONDS, now)),
         ];
         if gaps.iter().any(Option::is_some) {
             let known = gaps.iter().filter(|gap| **gap == Some(true)).count();

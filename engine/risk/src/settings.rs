@@ -23,6 +23,8 @@ pub struct Settings {
     pub time_zone_attribute: String,
     /// The time zone of subjects that have none stored, an IANA name. None: it is not known.
     pub time_zone: Option<String>,
+    /// How long what is recorded of a device's posture is believed, seconds.
+    pub posture_max_age_seconds: u32,
     /// Points of each rule, in the order of [`RULES`].
     #[serde(
         rename = "rules",
@@ -60,6 +62,7 @@ impl Default for Settings {
             interactive_types: vec!["User".to_owned(), "user".to_owned()],
             time_zone_attribute: "time_zone".to_owned(),
             time_zone: None,
+            posture_max_age_seconds: 7 * 86_400,
             rule_points: RULES.map(|rule| rule.points),
         }
     }

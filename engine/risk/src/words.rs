@@ -58,7 +58,7 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
             "The device has the fingerprint it always had."
         }
         .to_owned(),
-        Feature::PostureGaps => posture(facts),
+        Feature::PostureGaps => posture(facts, number),
         Feature::AsnRarity => match facts.network.asn {
             Some(asn) => format!("Network AS{asn} is rare among all subjects."),
             None => "The network is not known.".to_owned(),
@@ -305,20 +305,24 @@ fn abuse(number: f64, from: &str) -> String {
     }
 }
 
-fn posture(facts: &Facts) -> String {
+fn posture(facts: &Facts, gaps_known: f64) -> String {
     let device = &facts.device;
     let gaps: Vec<&str> = [
         (device.managed == Some(false), "not managed"),
         (device.compliant == Some(false), "not compliant"),
+        (
+            facts.signals.device_posture_stale == Some(true),
+            "not checked for long",
+        ),
     ]
     .into_iter()
     .filter(|(is, _)| *is)
     .map(|(_, what)| what)
     .collect();
-    if gaps.is_empty() {
-        "The device has not been checked for long.".to_owned()
-    } else {
-        format!("The device is {}.", gaps.join(" and "))
+    match gaps.as_slice() {
+        [] if gaps_known > 0.0 => "The device has not been checked for long.".to_owned(),
+        [] => "The device is as it should be.".to_owned(),
+        gaps => format!("The device is {}.", gaps.join(" and ")),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    AccessRequest, ActionResult, Assurance, DeviceClaim, KeyThumbprint, Party, RequestContext,
-    Timestamp, TokenWish,
+    AccessRequest, ActionResult, Assurance, DeviceClaim, Party, RequestContext, Timestamp,
+    TokenWish,
 };
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::{Deserialize, Serialize};
@@ -252,6 +252,9 @@ impl Serialize for WrittenDevice<'_> {
                 map.serialize_entry(name, &flag)?;
             }
         }
+        if let Some(key) = &device.proven {
+            map.serialize_entry("cnf", &BTreeMap::from([key.member()]))?;
+        }
         map.end()
     }
 }
@@ -266,11 +269,7 @@ impl Serialize for WrittenWish<'_> {
         map.serialize_entry("audience", &token.audience)?;
         map.serialize_entry("scope", &scope.join(" "))?;
         if let Some(key) = &token.confirmation {
-            let (name, thumbprint) = match key {
-                KeyThumbprint::Jkt(thumbprint) => ("jkt", thumbprint),
-                KeyThumbprint::Certificate(thumbprint) => ("x5t#S256", thumbprint),
-            };
-            map.serialize_entry("cnf", &BTreeMap::from([(name, thumbprint)]))?;
+            map.serialize_entry("cnf", &BTreeMap::from([key.member()]))?;
         }
         map.end()
     }

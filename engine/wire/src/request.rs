@@ -38,6 +38,8 @@ pub struct Incoming {
     pub time: Result<Option<Timestamp>, Malformed>,
     /// `context.assurance`, from callers that may assert it.
     pub assurance: Option<AssuranceClaim>,
+    /// The key that was proven with the request itself, where one was: never text of the caller's.
+    pub proven: Option<KeyThumbprint>,
 }
 
 /// What a caller says of the subject's authentication.
@@ -177,6 +179,7 @@ impl RawQuestion {
             request,
             time: incoming_time,
             assurance,
+            proven: None,
         })
     }
 }
@@ -286,6 +289,7 @@ impl ContextReader {
             os: device.text("device", "os")?,
             os_version: device.text("device", "os_version")?,
             fingerprint: device.text("device", "fingerprint")?,
+            proven: Self::confirmation(device.0.remove("cnf"), "device.cnf")?,
         }))
     }
 
@@ -314,15 +318,16 @@ impl ContextReader {
         Ok(Some(TokenWish {
             audience,
             scope: scope?,
-            confirmation: Self::confirmation(token.0.remove("cnf"))?,
+            confirmation: Self::confirmation(token.0.remove("cnf"), "token.cnf")?,
         }))
     }
 
-    /// `{"jkt": …}` or `{"x5t#S256": …}`: a token for two keys at once could be used with neither.
-    fn confirmation(cnf: Option<Value>) -> Result<Option<KeyThumbprint>, Malformed> {
+    /// `{"jkt": …}` or `{"x5t#S256": …}`: a token for two keys at once could be used with neither,
+    /// and a device is enrolled with one.
+    fn confirmation(cnf: Option<Value>, member: &str) -> Result<Option<KeyThumbprint>, Malformed> {
         let wrong = || {
             Self::wrong(
-                "token.cnf",
+                member,
                 "{\"jkt\": …} or {\"x5t#S256\": …}, a SHA-256 in base64url without padding",
             )
         };
@@ -337,11 +342,9 @@ impl ContextReader {
         if !is_sha256(&thumbprint) {
             return Err(wrong());
         }
-        match name.as_str() {
-            "jkt" => Ok(Some(KeyThumbprint::Jkt(thumbprint))),
-            "x5t#S256" => Ok(Some(KeyThumbprint::Certificate(thumbprint))),
-            _ => Err(wrong()),
-        }
+        KeyThumbprint::from_member(&name, thumbprint)
+            .map(Some)
+            .ok_or_else(wrong)
     }
 
     fn finish(mut self) -> Result<RequestContext, Malformed> {
@@ -416,7 +419,8 @@ impl Nested {
 
 /// Whether this is 32 bytes in base64url without padding: 43 characters, the last of which has
 /// two bits that are not used and must be 0.
-fn is_sha256(text: &str) -> bool {
+#[must_use]
+pub fn is_sha256(text: &str) -> bool {
     let is_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     text.len() == 43
         && text.bytes().all(is_alphabet)

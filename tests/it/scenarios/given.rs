@@ -131,6 +131,12 @@ pub(super) fn signals(
                 os: None,
                 os_version: None,
                 revoked: value["revoked"].as_bool().unwrap_or_default(),
+                enrolled_at: None,
+                key: text(value, "jkt").map(KeyThumbprint::Jkt),
+                checked_at: value["checked_days_ago"]
+                    .as_i64()
+                    .map(|days| now.plus_seconds(-days * 86_400)),
+                posture_source: None,
                 updated_at: START,
             })
         })?,

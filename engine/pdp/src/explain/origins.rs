@@ -121,9 +121,14 @@ fn origin(group: &str, word: &str, recorded: &Recorded) -> Origin {
             source(Source::GeoAnonymous)
         }
         ("signals", "threat_address") => source(Source::GeoAnonymous),
-        ("signals", "device_trust" | "device_revoked" | "device_of_another") => {
-            source(Source::Device)
-        }
+        (
+            "signals",
+            "device_trust"
+            | "device_revoked"
+            | "device_of_another"
+            | "device_proven"
+            | "device_posture_stale",
+        ) => source(Source::Device),
         ("signals", "resource_sensitivity") => {
             // Which attribute is the label is a setting; whether the caller named that number shows.
             let label = recorded.facts.signals.resource_sensitivity;

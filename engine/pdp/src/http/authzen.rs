@@ -72,18 +72,21 @@ pub(super) async fn evaluations(
     }
 }
 
-/// Binds the token that is wished for with a question to the key that came with it.
+/// Takes the key that came with a question: it proves the device that is named, and the token that
+/// is wished for is bound to it.
 fn bind(
     app: &App,
     came: (&HeaderMap, Option<&Shown>),
     path: &str,
     incoming: &mut Incoming,
 ) -> Result<(), Problem> {
-    match &mut incoming.request.context.token {
-        Some(wish) => proof::bind(app, came, path, wish)
-            .map_err(|error| Problem::malformed(error.description())),
-        None => Ok(()),
+    let context = &mut incoming.request.context;
+    if context.token.is_none() && context.device.is_none() {
+        return Ok(());
     }
+    incoming.proven = proof::bind(app, came, path, context.token.as_mut())
+        .map_err(|error| Problem::malformed(error.description()))?;
+    Ok(())
 }
 
 enum Item {

@@ -66,6 +66,7 @@ pub fn router(app: &Arc<App>) -> Router {
             get(revocations::list).post(revocations::revoke),
         )
         .route("/v1/events", post(events::report))
+        .route("/v1/devices", get(devices::list))
         .route(
             "/v1/devices/{id}",
             get(devices::read)

@@ -9,21 +9,19 @@ use domain::Level;
 use geo::GeoPaths;
 use serde::Deserialize;
 use store::JournalSettings;
-use wire::batch::BatchLimits;
 
 use crate::issuers::RawIssuer;
 
+use super::limits::RawLimits;
+use super::section::{Span, section};
 use super::sessions::{RawTier, check_tiers};
 use super::shared_signals::RawAlert;
 use super::trust::RawTrust;
 use super::url::is_public_url;
 use super::{
-    AuditSettings, Limits, MonitorSettings, RefreshSettings, SessionSettings, Settings,
-    SettingsError, SsfSettings,
+    AuditSettings, MonitorSettings, RefreshSettings, SessionSettings, Settings, SettingsError,
+    SsfSettings,
 };
-
-/// What no limit may exceed: more is a slip, or "no limit", which none of them has.
-const LIMIT_MAX: usize = 1_000_000_000;
 
 /// The file's content. Every member has a default that runs on one machine.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +37,7 @@ pub(super) struct Raw {
     risk: RawRisk,
     sessions: RawSessions,
     monitor: RawMonitor,
+    devices: RawDevices,
     tokens: RawTokens,
     audit: RawAudit,
     limits: RawLimits,
@@ -60,6 +59,7 @@ impl Default for Raw {
             risk: RawRisk::default(),
             sessions: RawSessions::default(),
             monitor: RawMonitor::default(),
+            devices: RawDevices::default(),
             tokens: RawTokens::default(),
             audit: RawAudit::default(),
             limits: RawLimits::default(),
@@ -70,27 +70,9 @@ impl Default for Raw {
     }
 }
 
-macro_rules! section {
-    ($name:ident { $($field:ident: $type:ty = $default:expr),+ $(,)? }) => {
-        #[derive(Clone, Debug, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub(super) struct $name {
-            $($field: $type,)+
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default,)+ }
-            }
-        }
-
-        #[cfg(test)]
-        impl $name {
-            const KEYS: &[&str] = &[$(stringify!($field)),+];
-        }
-    };
-}
-
+section!(RawDevices {
+    posture_max_age: Span = Span(Duration::from_secs(7 * 24 * 3600)),
+});
 section!(RawStore { url: Option<String> = None });
 section!(RawPolicies {
     dir: PathBuf = PathBuf::from("./policies"),
@@ -164,32 +146,6 @@ section!(RawAudit {
     keep_days: Option<u32> = None,
     checkpoint_every: Span = Span(Duration::from_secs(10)),
 });
-section!(RawLimits {
-    body_bytes: usize = 256 << 10,
-    upload_bytes: usize = 16 << 20,
-    keys: usize = 10_000,
-    entities: usize = 1_000_000,
-    batch_items: usize = 100,
-    batch_bytes: usize = 1 << 20,
-    header_bytes: usize = 8192,
-    concurrency: usize = 1024,
-    concurrency_per_caller: usize = 512,
-    connections: usize = 4096,
-    search_results: usize = 1000,
-    search_evaluations: usize = 10_000,
-    searches: usize = 2,
-    request_timeout: Span = Span(Duration::from_secs(2)),
-    signal_timeout: Span = Span(Duration::from_millis(50)),
-    store_deny_after: Span = Span(Duration::from_secs(300)),
-    profiles_in_memory: usize = 100_000,
-    sessions_in_memory: usize = 200_000,
-    devices_in_memory: usize = 100_000,
-    sources_in_memory: usize = 100_000,
-    revocations: usize = 5_000_000,
-    outbound_allow: Vec<String> = Vec::new(),
-    outbound_ca: Option<PathBuf> = None,
-});
-
 section!(RawSsf {
     algorithm: String = "RS256".to_owned(),
     default_subjects: String = "ALL".to_owned(),
@@ -200,41 +156,6 @@ section!(RawSsf {
     min_verification_interval: Span = Span(Duration::from_secs(30)),
     inactivity: Span = Span(Duration::from_secs(30 * 24 * 3600)),
 });
-
-/// A length of time: seconds as a number, or text such as `24h` or `50ms`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "a number of seconds, or text such as \"24h\" or \"50ms\""
-        )]
-        enum Form {
-            Seconds(u64),
-            Text(String),
-        }
-        match Form::deserialize(from)? {
-            Form::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds))),
-            Form::Text(text) => text
-                .parse::<jiff::Span>()
-                .ok()
-                .and_then(|span| {
-                    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
-                        .ok()
-                })
-                .and_then(|span| Duration::try_from(span).ok())
-                .map(Self)
-                .ok_or_else(|| {
-                    serde::de::Error::custom(format!(
-                        "`{text}` is no length of time: write seconds, or text such as \"24h\""
-                    ))
-                }),
-        }
-    }
-}
 
 impl Raw {
     /// Checks everything, and tells everything that is wrong.
@@ -271,7 +192,8 @@ impl Raw {
         if !(0.0..=1.0).contains(&self.models.margin) {
             faults.push(format!("`models.margin` is {}: 0 to 1", self.models.margin));
         }
-        let risk = check_risk(&self.risk, &mut faults);
+        let mut risk = check_risk(&self.risk, &mut faults);
+        risk.posture_max_age_seconds = check_posture(self.devices.posture_max_age, &mut faults);
         let sessions = check_sessions(&self.sessions, &mut faults);
         let monitor = check_monitor(&self.monitor, &mut faults);
         if let Err(error) = domain::Name::new(self.tokens.service_type.as_str()) {
@@ -308,7 +230,7 @@ impl Raw {
         if self.audit.keep_days == Some(0) {
             faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
         }
-        let limits = check_limits(&self.limits, &mut faults);
+        let limits = super::limits::check(&self.limits, &mut faults);
         let ssf = check_ssf(&self.ssf, &signing, &mut faults);
         let trust = RawTrust {
             issuers: self.issuers,
@@ -412,6 +334,14 @@ fn check_risk(raw: &RawRisk, faults: &mut Vec<String>) -> risk::Settings {
         faults.extend(wrong);
     }
     settings
+}
+
+fn check_posture(max_age: Span, faults: &mut Vec<String>) -> u32 {
+    let seconds = max_age.0.as_secs();
+    if !(60..=365 * 24 * 3600).contains(&seconds) {
+        faults.push("`devices.posture_max_age` must be a minute to 365 days".to_owned());
+    }
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 fn check_sessions(raw: &RawSessions, faults: &mut Vec<String>) -> SessionSettings {
@@ -532,66 +462,6 @@ fn check_ssf(
     )
 }
 
-fn check_limits(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
-    for (name, value) in [
-        ("body_bytes", raw.body_bytes),
-        ("upload_bytes", raw.upload_bytes),
-        ("keys", raw.keys),
-        ("entities", raw.entities),
-        ("batch_items", raw.batch_items),
-        ("batch_bytes", raw.batch_bytes),
-        ("header_bytes", raw.header_bytes),
-        ("concurrency", raw.concurrency),
-        ("concurrency_per_caller", raw.concurrency_per_caller),
-        ("connections", raw.connections),
-        ("search_results", raw.search_results),
-        ("search_evaluations", raw.search_evaluations),
-        ("searches", raw.searches),
-        ("profiles_in_memory", raw.profiles_in_memory),
-        ("sessions_in_memory", raw.sessions_in_memory),
-        ("devices_in_memory", raw.devices_in_memory),
-        ("sources_in_memory", raw.sources_in_memory),
-        ("revocations", raw.revocations),
-    ] {
-        if !(1..=LIMIT_MAX).contains(&value) {
-            faults.push(format!("`limits.{name}` is {value}: 1 to {LIMIT_MAX}"));
-        }
-    }
-    for (name, span) in [
-        ("request_timeout", raw.request_timeout),
-        ("signal_timeout", raw.signal_timeout),
-    ] {
-        if span.0.is_zero() {
-            faults.push(format!("`limits.{name}` must be longer than nothing"));
-        }
-    }
-    Limits {
-        body_bytes: raw.body_bytes,
-        upload_bytes: raw.upload_bytes,
-        keys: raw.keys,
-        entities: raw.entities,
-        batch: BatchLimits {
-            items: raw.batch_items,
-            bytes: raw.batch_bytes,
-        },
-        header_bytes: raw.header_bytes,
-        concurrency: raw.concurrency,
-        concurrency_per_caller: raw.concurrency_per_caller,
-        connections: raw.connections,
-        search_results: raw.search_results,
-        search_evaluations: raw.search_evaluations,
-        searches: raw.searches,
-        request_timeout: raw.request_timeout.0,
-        signal_timeout: raw.signal_timeout.0,
-        store_deny_after: raw.store_deny_after.0,
-        profiles_in_memory: raw.profiles_in_memory,
-        sessions_in_memory: raw.sessions_in_memory,
-        devices_in_memory: raw.devices_in_memory,
-        sources_in_memory: raw.sources_in_memory,
-        revocations: raw.revocations,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -643,6 +513,7 @@ mod tests {
             ("risk", RawRisk::KEYS),
             ("sessions", RawSessions::KEYS),
             ("monitor", RawMonitor::KEYS),
+            ("devices", RawDevices::KEYS),
             ("tokens", RawTokens::KEYS),
             ("audit", RawAudit::KEYS),
             ("limits", RawLimits::KEYS),

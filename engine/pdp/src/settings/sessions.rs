@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::TierSettings;
-use super::raw::Span;
+use super::section::Span;
 
 /// A tier; where nothing is said, of so many seconds and so many sessions.
 #[derive(Clone, Debug)]

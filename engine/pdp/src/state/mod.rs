@@ -18,7 +18,10 @@ use risk::{
     Attempt, Crowd, CrowdKeys, Crowds, Delta, Key, Lesson, Profile, Standing, Tally, crowd, profile,
 };
 use store::Store;
-use store::sqlite::{CrowdRow, NewSecurityEvent, ProfileRow, StoreError};
+use store::sqlite::{
+    ChangedDevice, CrowdRow, DeviceChange, EndedSession, Ending, NewSecurityEvent, ProfileRow,
+    StoreError,
+};
 
 use crate::settings::Limits;
 use crowds::LiveCrowds;
@@ -334,22 +337,32 @@ impl State {
         Ok(Some(now_is.unwrap_or_else(|| Arc::new(changed))))
     }
 
-    /// Keeps a device's record, over what was known before. Durable when this returns.
+    /// Changes a device's record; see [`Store::change_device`]. Durable when this returns.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub async fn put_device(&self, device: &DeviceRecord) -> Result<(), StoreError> {
-        let done = self.store.put_device(device).await;
-        self.devices.forget(&device.id);
+    pub async fn change_device(
+        &self,
+        id: &String,
+        most: u32,
+        change: impl FnOnce(Option<&DeviceRecord>) -> Option<DeviceChange>,
+    ) -> Result<ChangedDevice, StoreError> {
+        let done = self.store.change_device(id, most, change).await;
+        self.devices.forget(id);
         done
     }
 
-    /// Forgets a device. Durable when this returns; false when there was none.
+    /// Forgets a device, and ends what is open on it; see [`Store::delete_device`]. Durable when
+    /// this returns.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub async fn delete_device(&self, id: &String) -> Result<bool, StoreError> {
-        let done = self.store.delete_device(id).await;
+    pub async fn delete_device(
+        &self,
+        id: &String,
+        ending: &Ending<'_>,
+    ) -> Result<Option<(DeviceRecord, Vec<EndedSession>)>, StoreError> {
+        let done = self.store.delete_device(id, ending).await;
         self.devices.forget(id);
         done
     }

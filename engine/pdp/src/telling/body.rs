@@ -211,13 +211,6 @@ impl Body {
     }
 
     /// As the store holds it.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "whoever first writes an event by it takes this out"
-        )
-    )]
     pub(crate) fn to_text(&self) -> Option<String> {
         // Text and numbers alone: it cannot fail.
         match self {

@@ -46,6 +46,7 @@ use sqlx::sqlite::{
 
 pub use crowds::CrowdRow;
 pub use decisions::DecisionRow;
+pub use devices::{ChangedDevice, DeviceChange, DeviceFilter};
 pub use entities::{EntityChange, NewEntityChange, StoredEntities, StoredEntity};
 pub use families::{FamilyChange, RefreshFamily, SessionEnded};
 pub use handing_on::{AlertRow, HandedOn, NewAlert, Notice};
@@ -288,6 +289,11 @@ impl MigrationSource<'static> for Embedded {
                     13,
                     "watched sessions",
                     include_str!("../../migrations/sqlite/0013_watched_sessions.sql"),
+                ),
+                step(
+                    14,
+                    "devices and hearing",
+                    include_str!("../../migrations/sqlite/0014_devices_and_hearing.sql"),
                 ),
             ])
         })

@@ -11,6 +11,7 @@ use domain::{
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::devices::{read_key, written};
 use super::security_events::{self, NewSecurityEvent};
 use super::{Store, StoreError, stamp};
 
@@ -90,10 +91,10 @@ pub(super) async fn put_session(
          birth_country, birth_asn, birth_agent, birth_agent_version, birth_device, birth_os, \
          birth_os_version, birth_fingerprint, last_seen, seen_at, seen_ip, seen_agent, seen_device, \
          seen_enrolled, \
-         seen_managed, seen_compliant, seen_os, seen_os_version, seen_fingerprint, level, \
+         seen_managed, seen_compliant, seen_os, seen_os_version, seen_fingerprint, seen_key, level, \
          level_at, challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses, \
          tier, granted_score, score, wanted_level, wanted_since) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
          ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (session_id) DO UPDATE SET \
          accesses = MAX(accesses, excluded.accesses), \
@@ -102,7 +103,8 @@ pub(super) async fn put_session(
          seen_agent = excluded.seen_agent, seen_device = excluded.seen_device, \
          seen_managed = excluded.seen_managed, seen_compliant = excluded.seen_compliant, \
          seen_os = excluded.seen_os, seen_os_version = excluded.seen_os_version, \
-         seen_fingerprint = excluded.seen_fingerprint, level = excluded.level, \
+         seen_fingerprint = excluded.seen_fingerprint, seen_key = excluded.seen_key, \
+         level = excluded.level, \
          level_at = excluded.level_at, challenge_at = excluded.challenge_at, \
          mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at), \
          expires_at = excluded.expires_at, tier = excluded.tier, \
@@ -133,6 +135,7 @@ pub(super) async fn put_session(
     .bind(device.and_then(|device| device.os.as_deref()))
     .bind(device.and_then(|device| device.os_version.as_deref()))
     .bind(device.and_then(|device| device.fingerprint.as_deref()))
+    .bind(device.and_then(|device| device.proven.as_ref()).map(written))
     .bind(assurance.level.number())
     .bind(assurance.at.map(Timestamp::millis))
     .bind(assurance.challenge_at.map(Timestamp::millis))
@@ -237,6 +240,7 @@ fn read_sight(
         os: row.try_get("seen_os")?,
         os_version: row.try_get("seen_os_version")?,
         fingerprint: row.try_get("seen_fingerprint")?,
+        proven: read_key(row, "seen_key")?,
     };
     let Some(at) = row.try_get::<Option<i64>, _>("seen_at")? else {
         return Ok(None);

@@ -305,6 +305,7 @@ impl Today<'_> {
             os: Some(platform.os.to_owned()),
             os_version: managed.then(|| platform.os_version.to_owned()),
             fingerprint: None,
+            proven: None,
         };
         // A browser is updated in the middle of the day's first sitting; see `change`.
         let agent = person.agent(chair.gear, if first { day - 1 } else { day });

@@ -81,6 +81,10 @@ impl Day {
                 os: None,
                 os_version: None,
                 revoked: false,
+                enrolled_at: Some(now),
+                key: None,
+                checked_at: Some(now),
+                posture_source: Some("demo".to_owned()),
                 updated_at: now,
             })
             .collect();

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use ::geo::{GeoPaths, World};
 use clap::Args;
+use store::sqlite::DeviceChange;
 use tokio::sync::watch;
 use wire::Event;
 use wire::event::Label;
@@ -238,8 +239,12 @@ async fn play_day(client: &Client, app: &app::App, output: Output) -> Result<Des
     let day = day::Day::build(&world, app.inputs.clock.now()).map_err(Failure::unable)?;
     for device in &day.devices {
         app.state
-            .store()
-            .put_device(device)
+            .change_device(&device.id, u32::MAX, |_| {
+                Some(DeviceChange {
+                    record: device.clone(),
+                    events: Vec::new(),
+                })
+            })
             .await
             .map_err(Failure::unable)?;
     }

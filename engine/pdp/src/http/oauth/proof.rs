@@ -10,8 +10,9 @@ use super::error::OAuthError;
 use crate::app::App;
 use crate::http::client_certificate::Shown;
 
-/// Binds the token that is wished for with a question to the key that the caller proves to hold
-/// (L6). A gateway that binds it to its own client's key says so in the question instead.
+/// The key that the caller proves to hold with a question, and binds the token that is wished for
+/// with it to that key (L6). A gateway that binds it to its own client's key says so in the
+/// question instead.
 ///
 /// # Errors
 /// `invalid_dpop_proof` when the proof does not hold, `invalid_request` when there are two keys.
@@ -19,8 +20,8 @@ pub(crate) fn bind(
     app: &App,
     (headers, shown): (&HeaderMap, Option<&Shown>),
     path: &str,
-    wish: &mut TokenWish,
-) -> Result<(), OAuthError> {
+    wish: Option<&mut TokenWish>,
+) -> Result<Option<KeyThumbprint>, OAuthError> {
     // Then the proof is of the key that the caller's own credential is bound to.
     let is_credential = headers.get(AUTHORIZATION).is_some_and(|value| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next();
@@ -29,10 +30,15 @@ pub(crate) fn bind(
     if is_credential || !headers.contains_key("dpop") {
         let certificate = shown.map(|Shown(certificate)| certificate.thumbprint.clone());
         let own = certificate.map(KeyThumbprint::Certificate);
-        wish.confirmation = wish.confirmation.take().or(own);
-        return Ok(());
+        if let Some(wish) = wish {
+            wish.confirmation = wish.confirmation.take().or_else(|| own.clone());
+        }
+        return Ok(own);
     }
-    if wish.confirmation.is_some() {
+    if wish
+        .as_ref()
+        .is_some_and(|wish| wish.confirmation.is_some())
+    {
         return Err(OAuthError::invalid_request(
             "the token is to be bound to `context.token.cnf` and to the key of the `DPoP` header; \
              send one of them",
@@ -41,8 +47,11 @@ pub(crate) fn bind(
     let now = app.inputs.clock.now();
     let proven = Proven::read(app, headers, path, now)?;
     proven.spend(app, now)?;
-    wish.confirmation = proven.proof.map(|proof| KeyThumbprint::Jkt(proof.jkt));
-    Ok(())
+    let own = proven.proof.map(|proof| KeyThumbprint::Jkt(proof.jkt));
+    if let Some(wish) = wish {
+        wish.confirmation.clone_from(&own);
+    }
+    Ok(own)
 }
 
 /// What was proven.

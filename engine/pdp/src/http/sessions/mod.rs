@@ -220,7 +220,7 @@ fn place_of(text: &str) -> Result<(Timestamp, String), Problem> {
 }
 
 /// A subject, as tokens say it (`User/alice`) or as Cedar does (`User::"alice"`).
-fn subject_of(text: &str) -> Result<EntityRef, Problem> {
+pub(super) fn subject_of(text: &str) -> Result<EntityRef, Problem> {
     let cedar = || {
         let (kind, id) = text.rsplit_once("::")?;
         let id = id

@@ -63,9 +63,18 @@ pub(in crate::http) async fn open(
     let shown = request.extensions().get::<Shown>().cloned();
     let body = read_json(&app, request).await?;
     let (mut asked, proven) = wanted(&app, &asker.caller, &body).await?;
-    if let Some(wish) = &mut asked.context.token {
-        proof::bind(&app, (&headers, shown.as_ref()), PATH, wish)
-            .map_err(|error| Problem::malformed(error.description()))?;
+    let context = &mut asked.context;
+    if context.token.is_some() || context.device.is_some() {
+        let own = proof::bind(
+            &app,
+            (&headers, shown.as_ref()),
+            PATH,
+            context.token.as_mut(),
+        );
+        let own = own.map_err(|error| Problem::malformed(error.description()))?;
+        if let Some(device) = &mut context.device {
+            device.proven = device.proven.take().or(own);
+        }
     }
     let request_id = request_id.to_text();
     // To its end, whether or not the client waits: half of it would be a session nobody has.

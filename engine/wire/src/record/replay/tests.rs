@@ -68,6 +68,14 @@ fn party() -> impl Strategy<Value = Party> {
     })
 }
 
+fn confirmation() -> impl Strategy<Value = Option<KeyThumbprint>> {
+    let thumbprint = "[A-Za-z0-9_-]{42}A";
+    option::of(prop_oneof![
+        thumbprint.prop_map(KeyThumbprint::Jkt),
+        thumbprint.prop_map(KeyThumbprint::Certificate),
+    ])
+}
+
 fn context() -> impl Strategy<Value = RequestContext> {
     let named = || option::of(name().prop_map(|name| name.as_str().to_owned()));
     let flag = || option::of(any::<bool>());
@@ -77,21 +85,20 @@ fn context() -> impl Strategy<Value = RequestContext> {
         flag(),
         option::of(text()),
         option::of(text()),
+        confirmation(),
     )
-        .prop_map(|(id, managed, compliant, os, fingerprint)| DeviceClaim {
-            id,
-            managed,
-            compliant,
-            os,
-            os_version: None,
-            fingerprint,
-        });
-    let thumbprint = "[A-Za-z0-9_-]{42}A";
-    let confirmation = option::of(prop_oneof![
-        thumbprint.prop_map(KeyThumbprint::Jkt),
-        thumbprint.prop_map(KeyThumbprint::Certificate),
-    ]);
-    let token = (name(), vec("[a-z.]{1,8}", 0..3), confirmation).prop_map(
+        .prop_map(
+            |(id, managed, compliant, os, fingerprint, proven)| DeviceClaim {
+                id,
+                managed,
+                compliant,
+                os,
+                os_version: None,
+                fingerprint,
+                proven,
+            },
+        );
+    let token = (name(), vec("[a-z.]{1,8}", 0..3), confirmation()).prop_map(
         |(audience, scope, confirmation)| TokenWish {
             audience: audience.as_str().to_owned(),
             scope: scope.into_iter().map(|it| Name::new(it).unwrap()).collect(),

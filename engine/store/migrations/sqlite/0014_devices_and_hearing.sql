@@ -1,0 +1,15 @@
+-- Enrolment of devices: since when, with which key (`jkt:…` or `x5t#S256:…`); and how old their
+-- posture is, and whose word.
+ALTER TABLE devices ADD COLUMN enrolled_at INTEGER;
+ALTER TABLE devices ADD COLUMN key TEXT;
+ALTER TABLE devices ADD COLUMN checked_at INTEGER;
+ALTER TABLE devices ADD COLUMN posture_source TEXT;
+
+CREATE INDEX devices_by_owner ON devices (owner_type, owner_id) WHERE owner_id IS NOT NULL;
+
+-- The key that was proven when a session was last seen.
+ALTER TABLE sessions ADD COLUMN seen_key TEXT;
+
+-- Who takes a device out ends what is open on it.
+CREATE INDEX sessions_by_birth_device ON sessions (birth_device)
+    WHERE birth_device IS NOT NULL AND client_id IS NOT NULL AND ended_at IS NULL;
