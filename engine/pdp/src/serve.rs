@@ -76,6 +76,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, mut stop: watch::Receiv
         }
     }
     drop(listener);
+    app.telling.stopping.send_replace(true);
     if tokio::time::timeout(FINISH_WITHIN, graceful.shutdown())
         .await
         .is_err()

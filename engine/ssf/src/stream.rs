@@ -95,6 +95,8 @@ pub struct Offer<'a> {
     pub events_supported: &'a [&'a str],
     /// Verifications are at least so many seconds apart.
     pub min_verification_interval: u32,
+    /// Seconds without a sign of its receiver after which a stream is paused; none: it never is.
+    pub inactivity_timeout: Option<u64>,
 }
 
 /// What a receiver sends to make or change a stream. Members that are not known are passed over.
@@ -113,6 +115,8 @@ pub struct Wish {
     pub events_delivered: Option<Vec<String>>,
     /// Transmitter's.
     pub min_verification_interval: Option<u32>,
+    /// Transmitter's.
+    pub inactivity_timeout: Option<u64>,
     /// Receiver's.
     pub events_requested: Option<Vec<String>>,
     /// Receiver's.
@@ -153,6 +157,8 @@ pub struct Configuration<'a> {
     events_delivered: Vec<&'a str>,
     delivery: &'a Delivery,
     min_verification_interval: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inactivity_timeout: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
 }
@@ -283,6 +289,11 @@ impl Stream {
                 wish.min_verification_interval
                     .is_some_and(|interval| interval != offer.min_verification_interval),
             ),
+            (
+                "inactivity_timeout",
+                wish.inactivity_timeout
+                    .is_some_and(|timeout| Some(timeout) != offer.inactivity_timeout),
+            ),
         ] {
             if differs {
                 return Err(BadStream::NotYours(name));
@@ -317,6 +328,7 @@ impl Stream {
             events_delivered: self.delivered(offer),
             delivery: &self.delivery,
             min_verification_interval: offer.min_verification_interval,
+            inactivity_timeout: offer.inactivity_timeout,
             description: self.description.as_deref(),
         }
     }
@@ -366,6 +378,7 @@ mod tests {
         poll_url: "https://pdp.example/ssf/poll",
         events_supported: &SUPPORTED,
         min_verification_interval: 60,
+        inactivity_timeout: Some(86_400),
     };
 
     fn wish(value: Value) -> Wish {
@@ -388,7 +401,7 @@ mod tests {
             json!({"stream_id": "s1", "iss": "https://pdp.example", "aud": ["sk_1"],
                 "events_supported": SUPPORTED, "events_requested": SUPPORTED, "events_delivered": SUPPORTED,
                 "delivery": {"method": "urn:ietf:rfc:8936", "endpoint_url": "https://pdp.example/ssf/poll"},
-                "min_verification_interval": 60})
+                "min_verification_interval": 60, "inactivity_timeout": 86_400})
         );
     }
 
@@ -438,6 +451,7 @@ mod tests {
             ("events_supported", json!([SUPPORTED[0]])),
             ("events_delivered", json!([])),
             ("min_verification_interval", json!(1)),
+            ("inactivity_timeout", json!(1)),
         ] {
             let refused = stream.update(wish(json!({name: value})), OFFER);
             assert_eq!(refused, Err(BadStream::NotYours(name)));

@@ -59,6 +59,8 @@ permissions! {
     ChooseModels = "models.choose",
     ReadKeys = "keys.read",
     WriteKeys = "keys.write",
+    ReadStreams = "ssf.read",
+    ManageStreams = "ssf.manage",
 }
 
 impl Permission {

@@ -23,18 +23,21 @@ pub enum Role {
     Operator,
     /// A program that gets tokens for itself and for those on whose behalf it works.
     Service,
+    /// Another system that hears of what happens: streams of shared signals (SSF 1.0).
+    Receiver,
     /// Everything.
     Admin,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Gateway,
         Self::Author,
         Self::Keeper,
         Self::Operator,
         Self::Service,
+        Self::Receiver,
         Self::Admin,
     ];
 
@@ -47,6 +50,7 @@ impl Role {
             Self::Keeper => "keeper",
             Self::Operator => "operator",
             Self::Service => "service",
+            Self::Receiver => "receiver",
             Self::Admin => "admin",
         }
     }
@@ -171,6 +175,10 @@ mod tests {
                 "tokens.introspect",
                 "tokens.revoke"
             ]
+        );
+        assert_eq!(
+            granted(Role::Receiver),
+            ["tokens.request", "ssf.read", "ssf.manage"]
         );
         assert!(!granted(Role::Author).contains(&"replay"));
         assert!(!granted(Role::Author).contains(&"access"));

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Problem;
+use super::ssf::poll;
 use crate::app::App;
 use crate::serve::HEAD_MAX;
 
@@ -64,6 +65,9 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
         request.extensions_mut().insert(RequestId(id.clone()));
         let patience = if is_upload(&request) {
             limits.request_timeout.max(UPLOAD_WITHIN)
+        } else if request.uri().path().starts_with(poll::PATH) {
+            // It may wait for something to tell.
+            limits.request_timeout.max(poll::WITHIN)
         } else {
             limits.request_timeout
         };

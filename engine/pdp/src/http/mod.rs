@@ -23,6 +23,7 @@ mod revisions;
 mod revocations;
 mod search;
 mod sessions;
+mod ssf;
 mod to_the_end;
 
 use std::sync::Arc;
@@ -65,6 +66,27 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/revocations",
             get(revocations::list).post(revocations::revoke),
         )
+        .route(ssf::metadata::WELL_KNOWN, get(ssf::metadata::metadata))
+        .route(
+            "/.well-known/ssf-configuration/{*path}",
+            get(ssf::metadata::metadata),
+        )
+        .route(
+            "/ssf/streams",
+            get(ssf::streams::read)
+                .post(ssf::streams::create)
+                .patch(ssf::streams::update)
+                .put(ssf::streams::replace)
+                .delete(ssf::streams::delete),
+        )
+        .route(
+            "/ssf/status",
+            get(ssf::status::read).post(ssf::status::update),
+        )
+        .route("/ssf/subjects/add", post(ssf::subjects::add))
+        .route("/ssf/subjects/remove", post(ssf::subjects::remove))
+        .route("/ssf/verify", post(ssf::verify::verify))
+        .route("/ssf/poll/{stream}", post(ssf::poll::poll))
         .route("/v1/events", post(events::report))
         .route("/v1/devices", get(devices::list))
         .route(

@@ -144,6 +144,11 @@ impl Problem {
         )
     }
 
+    /// 429: the same was done a moment ago.
+    pub fn too_soon(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
     /// 431: a header is longer than the settings allow (G4).
     pub fn headers_too_large() -> Self {
         Self::new(

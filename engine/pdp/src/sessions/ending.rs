@@ -38,7 +38,7 @@ impl<'a> By<'a> {
         let initiator = match caller.role {
             Role::Admin | Role::Operator => Initiator::Admin,
             Role::Gateway | Role::Service => Initiator::User,
-            Role::Author | Role::Keeper => Initiator::System,
+            Role::Author | Role::Keeper | Role::Receiver => Initiator::System,
         };
         Self { name, initiator }
     }

@@ -48,7 +48,7 @@ pub(crate) struct Channel {
 }
 
 enum Target {
-    Webhook { url: String, key: hmac::Key },
+    Webhook { url: String, key: Box<hmac::Key> },
     Syslog { address: String },
     Stdout,
 }
@@ -97,7 +97,7 @@ impl Channel {
                 }
                 Target::Webhook {
                     url: url.clone(),
-                    key: hmac::Key::new(HMAC_SHA256, secret.as_bytes()),
+                    key: Box::new(hmac::Key::new(HMAC_SHA256, secret.as_bytes())),
                 }
             }
             AlertTarget::Syslog { address } => Target::Syslog {

@@ -1,5 +1,6 @@
 //! What happened goes to whoever is to be told of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{EntityRef, Timestamp};
@@ -7,10 +8,10 @@ use ssf::set::SecurityEvent;
 use ssf::{Event, Subject};
 use store::sqlite::{HandedOn, NewAlert, NewSecurityEvent, SecurityEventRow, StoreError, ToTell};
 
+use super::alerting;
 use super::body::Body;
-use super::registry::Held;
+use super::registry::{Alone, Held};
 use super::words::{self, Names};
-use super::{alerting, fresh};
 use crate::app::App;
 
 /// Events in one transaction.
@@ -32,7 +33,10 @@ impl App {
         // A stream that is changed meanwhile would be told by its old wishes, or told though it
         // was disabled.
         let _alone = self.telling.registry.alone().await;
-        let streams = self.telling.registry.all();
+        let now = self.inputs.clock.now();
+        let mut streams = BTreeMap::clone(&self.telling.registry.all());
+        // Whose last key was revoked hears nothing from then on.
+        streams.retain(|_, held| self.keys.client(&held.row.client_id, now).is_some());
         let mut done = HandedOn {
             until: last.number,
             ..HandedOn::default()
@@ -129,10 +133,11 @@ impl App {
         txn: Option<String>,
         at: Timestamp,
     ) -> ToTell {
+        let now = self.inputs.clock.now();
         let claims = SecurityEvent {
             iss: self.public_url().to_owned(),
-            jti: fresh("set_", &*self.inputs.randomness),
-            iat: self.now_seconds(),
+            jti: self.telling.next_jti(now, &*self.inputs.randomness),
+            iat: now.seconds(),
             aud: held.stream.aud.clone(),
             txn,
             sub_id,
@@ -153,6 +158,23 @@ impl App {
             id: held.row.id.clone(),
         };
         self.to_tell(held, (event, sub_id), None, self.inputs.clock.now())
+    }
+
+    /// Puts an event about a stream itself where it is told from.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub(crate) async fn put_into_outbox(
+        &self,
+        _alone: &Alone<'_>,
+        held: &Held,
+        one: ToTell,
+    ) -> Result<(), StoreError> {
+        self.state.store().tell(&[one]).await?;
+        self.keep_within(held, 1).await?;
+        held.progress.filled();
+        self.telling.wake();
+        Ok(())
     }
 
     fn alerts_of(&self, row: &SecurityEventRow, body: &Body) -> Vec<NewAlert> {

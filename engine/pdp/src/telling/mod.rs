@@ -19,10 +19,11 @@ mod subjects;
 pub(crate) mod words;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{Notify, OnceCell};
+use domain::Timestamp;
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
-use crate::app::App;
 use crate::inputs::Randomness;
 use crate::settings::Settings;
 use crate::signing::{KeyEncryptionKey, Ring};
@@ -42,10 +43,19 @@ pub struct Telling {
     pub(crate) channels: Vec<Channel>,
     /// Something was put into an outbox.
     pub(crate) waiting: Notify,
+    /// Whether the engine stops: nobody waits for news any more.
+    pub(crate) stopping: watch::Sender<bool>,
+    /// Polls that wait for something to tell: each holds a connection and a place.
+    pub(crate) waiting_polls: Semaphore,
+    /// The last number in a `jti`.
+    numbers: AtomicU64,
 }
 
+/// Polls that wait at once; others are answered with nothing.
+const WAITING_POLLS: usize = 128;
+
 impl Telling {
-    /// With what the settings name; streams are taken up with [`App::take_up_streams`].
+    /// With what the settings name; streams are taken up with `App::take_up_streams`.
     ///
     /// # Errors
     /// When the secret of a webhook cannot be read.
@@ -60,7 +70,25 @@ impl Telling {
             kek,
             channels: channels.collect::<Result<_, _>>()?,
             waiting: Notify::new(),
+            stopping: watch::Sender::new(false),
+            waiting_polls: Semaphore::new(WAITING_POLLS),
+            numbers: AtomicU64::new(0),
         })
+    }
+
+    /// A name for a token that sorts after those before it: a poll is answered with an object, and
+    /// whoever reads its members in their order has the events in theirs.
+    fn next_jti(&self, now: Timestamp, randomness: &dyn Randomness) -> String {
+        let micros = u64::try_from(now.millis())
+            .unwrap_or(0)
+            .saturating_mul(1000);
+        let next = |last: u64| Some(micros.max(last.saturating_add(1)));
+        let numbers = &self.numbers;
+        let last = numbers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let number = last.ok().and_then(next).unwrap_or(micros);
+        let mut random = [0; 8];
+        randomness.fill(&mut random);
+        format!("set_{number:016x}{}", hex::encode(random))
     }
 
     /// Says that there may be something to tell.
@@ -74,11 +102,4 @@ pub(crate) fn fresh(prefix: &str, randomness: &dyn Randomness) -> String {
     let mut random = [0; 16];
     randomness.fill(&mut random);
     format!("{prefix}{}", hex::encode(random))
-}
-
-impl App {
-    /// Seconds since 1970, as tokens have it.
-    fn now_seconds(&self) -> i64 {
-        self.inputs.clock.now().seconds()
-    }
 }

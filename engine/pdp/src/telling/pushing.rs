@@ -164,9 +164,11 @@ async fn push_batch(app: &App, held: &Held) -> Result<bool, String> {
     let mut outcome = Ok(true);
     for (row, set) in rows.iter().zip(signed) {
         // Paused or changed meanwhile: the next one goes by what holds then.
-        let is_same = app.telling.registry.get(&held.row.id).is_some_and(|now| {
+        let now = app.telling.registry.get(&held.row.id).filter(|now| {
             now.stream.status == Status::Enabled && now.stream.delivery == held.stream.delivery
         });
+        let client = app.keys.client(&held.row.client_id, app.inputs.clock.now());
+        let is_same = now.is_some() && client.is_some();
         if !is_same {
             held.progress.with(|tries| tries.pending = true);
             break;

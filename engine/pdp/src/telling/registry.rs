@@ -11,6 +11,7 @@ use ssf::subject::Complex;
 use store::sqlite::{StoreError, StreamRow};
 use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Notify};
 
+use super::Telling;
 use super::subjects::Subjects;
 use super::words::SUPPORTED;
 use crate::app::App;
@@ -70,6 +71,17 @@ impl Progress {
         self.news.notify_waiters();
     }
 
+    /// Whatever kept tokens from flowing is another now: it is tried at once.
+    pub(crate) fn begin_anew(&self) {
+        self.with(|tries| {
+            *tries = Tries {
+                put: tries.put,
+                ..Tries::default()
+            };
+        });
+        self.news.notify_waiters();
+    }
+
     /// Changes it.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Tries) -> T) -> T {
         change(&mut self.tries.lock().unwrap_or_else(PoisonError::into_inner))
@@ -77,6 +89,41 @@ impl Progress {
 }
 
 impl Held {
+    /// A stream that is new.
+    pub(crate) fn new(row: StreamRow, stream: Stream) -> Self {
+        Self {
+            row,
+            stream,
+            subjects: Arc::default(),
+            progress: Arc::default(),
+        }
+    }
+
+    /// The same stream, changed.
+    pub(crate) fn with(&self, row: StreamRow, stream: Stream) -> Self {
+        Self {
+            row,
+            stream,
+            ..self.clone()
+        }
+    }
+
+    /// The same stream with these subjects of the store's.
+    pub(crate) fn with_subjects(&self, rows: Vec<(String, bool)>) -> Self {
+        let read = |(subject, is_added): (String, bool)| match serde_json::from_str(&subject) {
+            Ok(subject) => Some((subject, is_added)),
+            Err(error) => {
+                tracing::error!(%error, stream = self.row.id, "a subject of a stream is damaged");
+                None
+            }
+        };
+        let subjects = Subjects::new(rows.into_iter().filter_map(read));
+        Self {
+            subjects: Arc::new(subjects),
+            ..self.clone()
+        }
+    }
+
     /// Whether it is to be told of something, by its event's URI and by all names of whom it is
     /// about.
     pub(crate) fn wants(&self, uri: &str, who: &Complex) -> bool {
@@ -126,6 +173,26 @@ impl Registry {
     }
 }
 
+impl Telling {
+    /// Holds a stream as it is now. Whoever does is alone in changing streams.
+    pub(crate) fn put_stream(&self, held: Held) -> Arc<Held> {
+        let held = Arc::new(held);
+        let mut all = BTreeMap::clone(&self.registry.all());
+        all.insert(held.row.id.clone(), Arc::clone(&held));
+        self.registry.all.store(Arc::new(all));
+        held
+    }
+
+    /// Holds a stream no more. Whoever does is alone in changing streams.
+    pub(crate) fn remove_stream(&self, id: &str) {
+        let mut all = BTreeMap::clone(&self.registry.all());
+        if let Some(held) = all.remove(id) {
+            self.registry.all.store(Arc::new(all));
+            held.progress.news.notify_waiters();
+        }
+    }
+}
+
 /// The receiver of a stream is noted to have shown itself this often at most, seconds.
 const SEEN_EVERY_SECONDS: i64 = 3600;
 
@@ -144,29 +211,17 @@ impl App {
         let rows = store.streams().await?;
         let mut subjects: HashMap<String, Vec<_>> = HashMap::new();
         for (stream, subject, is_added) in store.stream_subjects().await? {
-            match serde_json::from_str(&subject) {
-                Ok(subject) => subjects
-                    .entry(stream)
-                    .or_default()
-                    .push((subject, is_added)),
-                Err(error) => tracing::error!(%error, stream, "a subject of a stream is damaged"),
-            }
+            let of_stream = subjects.entry(stream).or_default();
+            of_stream.push((subject, is_added));
         }
-        let before = self.telling.registry.all();
         let mut all = BTreeMap::new();
         for row in rows {
             let subjects = subjects.remove(&row.id).unwrap_or_default();
-            let progress = before.get(&row.id).map(|held| Arc::clone(&held.progress));
-            let held = Held {
-                stream: self.read_stream(&row).await,
-                subjects: Arc::new(Subjects::new(subjects)),
-                progress: progress.unwrap_or_default(),
-                row,
-            };
+            let stream = self.read_stream(&row).await;
+            let held = Held::new(row, stream).with_subjects(subjects);
             all.insert(held.row.id.clone(), Arc::new(held));
         }
         self.telling.registry.all.store(Arc::new(all));
-        self.telling.wake();
         Ok(())
     }
 
@@ -183,7 +238,7 @@ impl App {
         {
             return;
         }
-        let alone = self.telling.registry.alone().await;
+        let _alone = self.telling.registry.alone().await;
         let Some(held) = self.telling.registry.get(id) else {
             return;
         };
@@ -191,12 +246,12 @@ impl App {
             active_at: now,
             ..held.row.clone()
         };
-        let kept = match self.state.store().update_stream(&row).await {
-            Ok(_) => self.take_up_streams(&alone).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = kept {
-            tracing::warn!(%error, "it was not noted that a receiver showed itself");
+        match self.state.store().update_stream(&row).await {
+            Ok(_) => {
+                let stream = held.stream.clone();
+                self.telling.put_stream(held.with(row, stream));
+            }
+            Err(error) => tracing::warn!(%error, "that a receiver showed itself was not noted"),
         }
     }
 

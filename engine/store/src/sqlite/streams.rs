@@ -173,6 +173,38 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// Forgets that a stream named a subject. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn drop_stream_subject(
+        &self,
+        stream_id: &str,
+        subject: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM ssf_subjects WHERE stream_id = ? AND subject = ?")
+            .bind(stream_id)
+            .bind(subject)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// The subjects of one stream, JSON, and whether each was added.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn subjects_of_stream(
+        &self,
+        stream_id: &str,
+    ) -> Result<Vec<(String, bool)>, StoreError> {
+        let rows = sqlx::query_as("SELECT subject, is_added FROM ssf_subjects WHERE stream_id = ?")
+            .bind(stream_id)
+            .fetch_all(&self.read)
+            .await?;
+        Ok(rows)
+    }
+
     /// The subjects of all streams: stream, subject (JSON), whether it was added.
     ///
     /// # Errors
@@ -403,6 +435,10 @@ mod tests {
         assert!(!store.put_stream_subject("b", "x", true, 1).await.unwrap());
         let all = store.stream_subjects().await.unwrap();
         assert_eq!(all, [("a".to_owned(), "x".to_owned(), true)]);
+        let of_stream = store.subjects_of_stream("a").await.unwrap();
+        assert_eq!(of_stream, [("x".to_owned(), true)]);
+        store.drop_stream_subject("a", "x").await.unwrap();
+        assert!(store.stream_subjects().await.unwrap().is_empty());
         assert!(store.take_set("idp", "1", stamp(1000)).await.unwrap());
         assert!(!store.take_set("idp", "1", stamp(2000)).await.unwrap());
         assert!(store.take_set("other", "1", stamp(2000)).await.unwrap());
