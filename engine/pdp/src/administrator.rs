@@ -19,6 +19,7 @@ use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
 
 use crate::access::{Caller, Permission};
 use crate::app::App;
+use crate::behaviour;
 use crate::engine::{Outcome, Snapshot, decide};
 use crate::minting::Minted;
 use crate::minting::with_answer::{NoToken, mint};
@@ -220,6 +221,9 @@ pub(crate) async fn answer_admitted(
         let mut delta = outcome
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);
+        if signals.session.known().is_some() {
+            behaviour::note(app, caller, &request, &outcome, &signals.profile, &snapshot);
+        }
         // The profile that was read goes now, so that the one to be changed need not be copied.
         drop(signals);
         // Whoever does not exist gets no profile, or names made up would fill the store; but

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::{Failed, KeyRing, Permissions};
 use crate::archive::Archive;
+use crate::behaviour::Behaviour;
 use crate::certificates;
 use crate::checkpoints::{self, CheckpointError, Checkpoints};
 use crate::entities::Recorded;
@@ -135,6 +136,8 @@ pub struct App {
     pub(crate) client_roots: ArcSwapOption<Roots>,
     /// How far the journal is signed.
     pub checkpoints: Checkpoints,
+    /// What is done in the sessions that are in use.
+    pub(crate) behaviour: Behaviour,
     /// What is to be looked at of live sessions.
     pub monitor: Monitor,
     /// Numbers for operators.
@@ -279,6 +282,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         telling,
         issuers: Issuers::new(&settings.issuers),
         client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
+        behaviour: Behaviour::new(settings.limits.sessions_in_memory),
         monitor: Monitor::default(),
         metrics,
         checkpoints: Checkpoints::since(signed.last().map_or(0, |last| last.end.seq)),

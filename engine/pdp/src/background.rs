@@ -383,6 +383,7 @@ async fn count_sessions(app: Arc<App>) {
     loop {
         ticks.tick().await;
         let now = app.inputs.clock.now();
+        app.behaviour.tidy(now);
         match app.state.store().live_sessions(now).await {
             Ok(live) => app.metrics.set_active_sessions(&live),
             Err(error) => tracing::warn!(%error, "sessions were not counted"),

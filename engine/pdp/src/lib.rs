@@ -9,6 +9,7 @@ pub mod administrator;
 pub mod app;
 pub mod archive;
 pub mod background;
+pub(crate) mod behaviour;
 pub mod certificates;
 pub mod checkpoints;
 pub mod cli;

@@ -39,6 +39,11 @@ struct PolicyLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PatternLabel {
+    pattern: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: &'static str,
 }
@@ -173,6 +178,7 @@ pub struct Metrics {
     active_sessions: Family<ServiceLabel, Gauge>,
     session_errors: Family<SessionErrorLabel, Counter>,
     token_reuses: Counter,
+    suspicious: Family<PatternLabel, Counter>,
     reload_failures: Counter,
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
@@ -223,6 +229,7 @@ impl Metrics {
             sessions: Gauge::default(),
             active_sessions: Family::default(),
             session_errors: Family::default(),
+            suspicious: Family::default(),
             token_reuses: Counter::default(),
             reload_failures: Counter::default(),
             models: ModelMetrics::default(),
@@ -321,6 +328,11 @@ impl Metrics {
             "Refresh tokens that came again after they were used up",
             self.token_reuses.clone(),
         );
+        registry.register(
+            "suspicious_patterns",
+            "Suspicious patterns that sessions came to show, by name",
+            self.suspicious.clone(),
+        );
         self
     }
 
@@ -396,6 +408,13 @@ impl Metrics {
                 service,
                 error_type,
             })
+            .inc();
+    }
+
+    /// Counts a pattern that a session has come to show (M15).
+    pub fn suspicious(&self, pattern: &'static str) {
+        self.suspicious
+            .get_or_create(&PatternLabel { pattern })
             .inc();
     }
 

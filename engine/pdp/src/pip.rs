@@ -11,6 +11,7 @@ use risk::agent::Agent;
 use risk::{CrowdKeys, Key, Profile, Signals};
 
 use crate::app::App;
+use crate::behaviour;
 use crate::engine::Snapshot;
 use crate::sessions::name::is_id;
 use crate::sessions::{Named, gone, seen_by};
@@ -30,7 +31,7 @@ pub(crate) type LookedUp = (
 pub(crate) async fn gather(
     app: &App,
     request: &AccessRequest,
-    session: &Named,
+    named: &Named,
     snapshot: &Snapshot,
     may_assert: bool,
     now: Timestamp,
@@ -49,7 +50,7 @@ pub(crate) async fn gather(
             }
         },
         async {
-            match session {
+            match named {
                 Named::Kept { key, by_handle } => {
                     let may_assert = may_assert || *by_handle;
                     let found = app.state.session(key, now).await;
@@ -75,7 +76,16 @@ pub(crate) async fn gather(
             }
         },
     );
-    put_together(app, request, snapshot, (profile, device, session), now)
+    let looked_up = (profile, device, session);
+    let mut signals = put_together(app, request, snapshot, looked_up, now);
+    // One that a caller has a word of its own for is kept under another key.
+    if let Named::Kept { key, .. } = named
+        && !is_id(key)
+    {
+        let profile = &signals.profile;
+        signals.behaviour = behaviour::gathered(app, key, request, profile, snapshot, now);
+    }
+    signals
 }
 
 /// The same where profile, device and session were looked up before.
@@ -90,6 +100,9 @@ pub(crate) fn put_together(
     let located = context
         .ip
         .map_or_else(Located::default, |ip| app.geo.load().locate(ip));
+    let name = context.session_id.as_deref().filter(|name| is_id(name));
+    let behaviour =
+        name.and_then(|id| behaviour::gathered(app, id, request, &profile, snapshot, now));
     let asn = located.network.known().map(|network| network.asn);
     let tallies = app.state.tallies([
         context.ip.map(Key::of_address),
@@ -115,7 +128,7 @@ pub(crate) fn put_together(
         session,
         sensitivity: of_resource(request, snapshot, &app.settings.sensitivity_attribute),
         size: of_resource(request, snapshot, &app.settings.size_attribute),
-        behaviour: None,
+        behaviour,
         given_up: app.state.has_given_up(now),
     }
 }

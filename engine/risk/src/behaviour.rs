@@ -142,13 +142,24 @@ impl Recommendation {
 /// Analyses what was done in a session up to a moment.
 #[must_use]
 pub fn analyse(activity: &Activity, baseline: Baseline<'_>, now: Timestamp) -> Analysis {
+    analyse_by(&Thresholds::CALIBRATED, activity, baseline, now)
+}
+
+/// The same by other thresholds, for whoever calibrates them.
+#[must_use]
+pub fn analyse_by(
+    thresholds: &Thresholds,
+    activity: &Activity,
+    baseline: Baseline<'_>,
+    now: Timestamp,
+) -> Analysis {
     let features = activity.features(now);
     let anomaly_score = activity.anomaly(now);
     let usual = Usual::of(baseline.profile);
     let suspicious_patterns = if features.accesses < ACTS_LEAST {
         Vec::new()
     } else {
-        Pattern::all_in(&features, usual, baseline, &Thresholds::CALIBRATED)
+        Pattern::all_in(&features, usual, baseline, thresholds)
     };
     Analysis {
         anomaly_score,

@@ -18,6 +18,7 @@ pub mod stability;
 pub mod survey;
 pub mod train;
 pub mod versus;
+pub mod windows;
 
 pub use replay::Replay;
 pub use simulate::{Organisation, Scenario};

@@ -48,8 +48,28 @@ impl Thresholds {
         row: (12, 3.0),
         refused: 8,
         new_applications: 4,
-        off_hours: (12, 3.0),
+        off_hours: (6, 1.5),
     };
+
+    /// All of them times a share, to see what stricter or laxer ones would do.
+    #[must_use]
+    pub fn times(self, share: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "small numbers, which stay above 0"
+        )]
+        let number = |count: usize| (count as f64 * share).ceil().max(1.0) as usize;
+        Self {
+            bulk_resources: (number(self.bulk_resources.0), self.bulk_resources.1 * share),
+            bulk_bytes: (self.bulk_bytes.0 * share, self.bulk_bytes.1 * share),
+            missing: number(self.missing),
+            row: (number(self.row.0), self.row.1 * share),
+            refused: number(self.refused),
+            new_applications: number(self.new_applications),
+            off_hours: (number(self.off_hours.0), self.off_hours.1 * share),
+        }
+    }
 }
 
 impl Pattern {

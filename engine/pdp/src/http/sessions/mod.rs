@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use domain::{EntityRef, SessionRecord, Timestamp};
+use risk::behaviour::{Analysis, WINDOW_SECONDS};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::sqlite::{SessionFilter, StoredSession};
@@ -19,6 +20,7 @@ use super::path::Id;
 use super::query::{limit, query};
 use crate::access::Permission;
 use crate::app::App;
+use crate::behaviour;
 use crate::sessions::name;
 
 pub(super) use end::{end, end_all};
@@ -131,7 +133,57 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReadSessions)?;
     let stored = find(&app, &asker, &id, Permission::ReadAnySessions).await?;
-    answer(&stored_view(&stored, app.inputs.clock.now()))
+    let now = app.inputs.clock.now();
+    let mut told = stored_view(&stored, now);
+    // Not for the subject: who probes is not told how far to go.
+    let sees_risk = matches!(
+        &asker,
+        Asker::Client(asker) if app.keys.permits(&asker.caller, Permission::SeeRisk)
+    );
+    if let (Some(members), true) = (told.as_object_mut(), sees_risk) {
+        let analysis = analysed(&app, &stored.record, now).await;
+        members.insert("behaviour".to_owned(), behaviour_view(&analysis));
+    }
+    answer(&told)
+}
+
+/// What is done in a session, by now.
+async fn analysed(app: &App, session: &SessionRecord, now: Timestamp) -> Analysis {
+    let subject = &session.subject;
+    let profile = app.state.profile(subject, now).await;
+    let profile = profile.known().map(|profile| &**profile);
+    behaviour::described(app, &session.id, subject.kind.as_str(), profile, now)
+}
+
+/// The window of the last five minutes (M15).
+fn behaviour_view(analysis: &Analysis) -> Value {
+    let features = analysis.features.named();
+    let features: serde_json::Map<String, Value> = features
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), json!(rounded(value))))
+        .collect();
+    let deviations = analysis.deviations.iter().map(|it| {
+        json!({
+            "feature": it.feature,
+            "value": rounded(it.value),
+            "usual": rounded(it.usual),
+            "times": rounded(it.times),
+        })
+    });
+    let patterns = analysis.suspicious_patterns.iter();
+    json!({
+        "window_seconds": WINDOW_SECONDS,
+        "anomaly_score": analysis.anomaly_score,
+        "features": features,
+        "deviations": deviations.collect::<Vec<_>>(),
+        "suspicious_patterns": patterns.map(|it| it.as_str()).collect::<Vec<_>>(),
+        "recommendation": analysis.recommendation.as_str(),
+    })
+}
+
+/// To hundredths: what is counted in single precision says no more.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// Which sessions, which page.
