@@ -47,6 +47,7 @@ mod search;
 mod sessions;
 mod signing_keys;
 mod slicing;
+mod ssf;
 mod status_lists;
 mod survival;
 mod token_callers;

@@ -267,8 +267,6 @@ async fn tell(app: Arc<App>) {
     }
     let mut ticks = every(HAND_ON_EVERY);
     let mut look_after = every(LOOK_AFTER_EVERY);
-    // What a start could not read.
-    let mut is_taken_up = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -283,14 +281,12 @@ async fn tell(app: Arc<App>) {
                 continue;
             }
         }
-        if !is_taken_up {
+        // What a start could not read: nothing may be handed on past a stream.
+        if !app.telling.registry.is_taken_up() {
             let alone = app.telling.registry.alone().await;
-            match app.take_up_streams(&alone).await {
-                Ok(()) => is_taken_up = true,
-                Err(error) => {
-                    tracing::error!(%error, "streams cannot be read; trying again");
-                    continue;
-                }
+            if let Err(error) = app.take_up_streams(&alone).await {
+                tracing::error!(%error, "streams cannot be read; trying again");
+                continue;
             }
         }
         loop {

@@ -48,6 +48,11 @@ pub async fn listen(app: &App) -> io::Result<(TcpListener, SocketAddr)> {
     })?;
     let address = listener.local_addr()?;
     app.set_public_url(app.settings.public_url(address));
+    let alone = app.telling.registry.alone().await;
+    if let Err(error) = app.take_up_streams(&alone).await {
+        tracing::error!(%error, "streams cannot be read; it is tried again");
+    }
+    drop(alone);
     Ok((listener, address))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::{EntityRef, Timestamp};
 use ssf::set::SecurityEvent;
+use ssf::stream::Status;
 use ssf::{Event, Subject};
 use store::sqlite::{HandedOn, NewAlert, NewSecurityEvent, SecurityEventRow, StoreError, ToTell};
 
@@ -207,7 +208,8 @@ impl App {
         }
         let notice = |lost: u64| {
             let event = Event::StreamUpdated {
-                status: held.stream.status.as_str().to_owned(),
+                // When this is read, it flows.
+                status: Status::Enabled.as_str().to_owned(),
                 reason: Some(format!(
                     "{lost} events were let go: at most {most} are held while they cannot be told"
                 )),

@@ -2,6 +2,7 @@
 //! writes to the store first and has them taken up after.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -149,6 +150,8 @@ impl Held {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     all: ArcSwap<BTreeMap<String, Arc<Held>>>,
+    /// Whether they have been read from the store.
+    is_taken_up: AtomicBool,
     /// Held by whoever changes streams, or fills their outboxes.
     changing: AsyncMutex<()>,
 }
@@ -165,6 +168,11 @@ impl Registry {
     /// One.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Held>> {
         self.all.load().get(id).cloned()
+    }
+
+    /// Whether they have been read from the store since the start.
+    pub(crate) fn is_taken_up(&self) -> bool {
+        self.is_taken_up.load(Ordering::Acquire)
     }
 
     /// Keeps others from changing streams until what is returned is dropped.
@@ -221,7 +229,9 @@ impl App {
             let held = Held::new(row, stream).with_subjects(subjects);
             all.insert(held.row.id.clone(), Arc::new(held));
         }
-        self.telling.registry.all.store(Arc::new(all));
+        let registry = &self.telling.registry;
+        registry.all.store(Arc::new(all));
+        registry.is_taken_up.store(true, Ordering::Release);
         Ok(())
     }
 

@@ -42,6 +42,11 @@ fn require_read(app: &App, asker: &Authenticated) -> Result<(), Problem> {
 
 /// The stream of a caller. One of another caller's is not there.
 fn find(app: &App, asker: &Authenticated, id: &str) -> Result<Arc<Held>, Problem> {
+    if !app.telling.registry.is_taken_up() {
+        return Err(Problem::unavailable(
+            "the streams are being read; ask again in a moment",
+        ));
+    }
     let found = Some(id).filter(|id| id.len() <= ID_MAX);
     let found = found.and_then(|id| app.telling.registry.get(id));
     found
