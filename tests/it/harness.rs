@@ -226,6 +226,15 @@ impl Response {
 }
 
 impl Client {
+    /// One who talks to whatever listens there.
+    pub(crate) fn of(address: SocketAddr, key: &str) -> Self {
+        Self {
+            address,
+            key: key.to_owned(),
+            stream: None,
+        }
+    }
+
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Response {
         self.send(
             "POST",

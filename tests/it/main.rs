@@ -52,3 +52,4 @@ mod status_lists;
 mod survival;
 mod token_callers;
 mod trusted;
+mod watched;

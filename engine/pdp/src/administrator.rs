@@ -215,7 +215,9 @@ pub(crate) async fn answer_admitted(
         sessions::note_refused(app, caller, &request, &outcome);
         alert(app, &request, &outcome.decision, &decision_id);
         session = match &signals.session {
-            Signal::Known(known) => sessions::note(app, caller, &request, known, &outcome).await,
+            Signal::Known(known) => {
+                sessions::note(app, caller, &request, known, &outcome, &decision_id).await
+            }
             Signal::Absent | Signal::Unavailable => None,
         };
         let mut delta = outcome

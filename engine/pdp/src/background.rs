@@ -12,6 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::app::App;
 use crate::checkpoints::{CHECKPOINT_RECORDS, IDLE_SECONDS};
 use crate::models::drift::Alarm;
+use crate::monitor;
 use crate::publishing::{KEPT_BACK, watch};
 use crate::recorder::Drain;
 use crate::telling::{alerting, pushing};
@@ -68,6 +69,7 @@ impl Background {
         tasks.spawn(until(stopped.clone(), tell(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), count_sessions(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), monitor::run(Arc::clone(app))));
         if app.settings.watch_policies {
             tasks.spawn(until(stopped.clone(), watch::watch(Arc::clone(app))));
         }

@@ -1,8 +1,8 @@
 //! The one function.
 //!
 //! [`decide`] is synchronous, pure and total: no I/O, no clock, no panic. HTTP, tests and the demo
-//! call it, and later the monitor. What could go wrong becomes a deny with its cause. Its second
-//! half is [`judge`], which replay calls with the evidence that a record holds.
+//! call it. What could go wrong becomes a deny with its cause. Its second half is [`judge`], which
+//! replay calls with the evidence that a record holds, and the monitor with that of a live session.
 
 use std::sync::Arc;
 
@@ -202,7 +202,7 @@ pub fn settle(
 }
 
 /// The moment, by the clock of the subject's stored time zone too.
-fn clock(request: &AccessRequest, basis: Basis<'_>, time: Timestamp) -> TimeFacts {
+pub(crate) fn clock(request: &AccessRequest, basis: Basis<'_>, time: Timestamp) -> TimeFacts {
     let zones = Zones {
         attribute: &basis.settings.time_zone_attribute,
         otherwise: basis.settings.time_zone.as_deref(),

@@ -17,6 +17,7 @@ use store::sqlite::{EntityChange, NewEntityChange, StoreError};
 use crate::access::signed;
 use crate::app::App;
 use crate::engine::Snapshot;
+use crate::monitor::Look;
 
 /// Longest reason that is kept, bytes.
 const WHY_MAX: usize = 1000;
@@ -24,6 +25,8 @@ const WHY_MAX: usize = 1000;
 const NAMED_MAX: usize = 100;
 /// Changes that are put on record at once after a crash.
 const GROUP: u32 = 1000;
+/// Changed entities whose sessions are looked at at once.
+const LOOKED_AT_MOST: usize = 100;
 /// Entities whose faults are told, of many that are loaded at once.
 const TOLD_MAX: usize = 100;
 
@@ -131,6 +134,16 @@ impl App {
         tokio::spawn(async move { app.change(wishes, condition, by, why).await }).await?
     }
 
+    /// Has the sessions of those looked at that were changed. What is in a group that changed, and
+    /// what is changed in bulk, is found by the sweep that follows another revision.
+    fn look_at_subjects(&self, changes: &[NewEntityChange]) {
+        for change in changes.iter().take(LOOKED_AT_MOST) {
+            if let Ok(subject) = EntityRef::new(change.kind.as_str(), change.id.as_str()) {
+                self.monitor.look_at(Look::Subject(subject), "entity");
+            }
+        }
+    }
+
     async fn change(
         self: Arc<Self>,
         wishes: Vec<Wish>,
@@ -182,6 +195,7 @@ impl App {
         done.revision = Arc::from(directory.revision());
         self.change_shadow(&checked.changes, last);
         self.live.renew_directory(&directory);
+        self.look_at_subjects(&checked.changes);
         done.recorded = if recorded.saturating_add(1) == first {
             let record = record(first, &checked.changes, &by, now, why.as_deref());
             let recorded = self.record_change(&record, last).await;

@@ -1,5 +1,6 @@
 //! Numbers for operators, in Prometheus's text form.
 
+mod monitor;
 mod telling;
 mod tokens;
 
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use risk::distribution::Drift;
 
+pub use self::monitor::MonitorMetrics;
 pub use self::telling::TellingMetrics;
 pub use self::tokens::TokenMetrics;
 use crate::engine::Outcome;
@@ -185,6 +187,8 @@ pub struct Metrics {
     revocations: RevocationMeters,
     /// What is measured of what is told to others.
     pub telling: TellingMetrics,
+    /// What is measured of the monitor.
+    pub monitor: MonitorMetrics,
     /// What is measured of tokens.
     pub tokens: TokenMetrics,
 }
@@ -236,6 +240,7 @@ impl Metrics {
             candidate: Family::default(),
             revocations: RevocationMeters::default(),
             telling: TellingMetrics::default(),
+            monitor: MonitorMetrics::default(),
             tokens: TokenMetrics::default(),
             registry,
         };
@@ -248,6 +253,7 @@ impl Metrics {
         self.revocations.register(registry);
         self.telling.register(registry);
         self.tokens.register(registry);
+        self.monitor.register(registry);
         registry.register(
             "policy_shadow_compared",
             "Accesses that the live policies and those in the shadow were asked about, by outcome",

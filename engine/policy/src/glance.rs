@@ -38,6 +38,8 @@ impl Policies {
         }
         request.action.name.as_str().hash(hash);
         question.interactive.hash(hash);
+        // Where the ladder begins.
+        question.facts.session.required_level.hash(hash);
         let assurance = Facts {
             assurance: AssuranceFacts::of(&question.assurance, question.now),
             ..Facts::default()

@@ -52,25 +52,29 @@ pub fn assess(
     })
 }
 
-/// The score alone, where the model's points are known: for those who look at many requests, and
-/// explain few of them. None when it is not a number.
+/// The score with its parts, where the model's points are known: for those who look at many
+/// requests, and explain few of them. None when it is not a number.
 #[must_use]
 pub fn score_of(
     request: &AccessRequest,
     evidence: &Evidence,
     model_points: u8,
     settings: &Settings,
-) -> Option<RiskScore> {
+) -> Option<(RiskScore, RiskFacts)> {
     let circumstances = Circumstances {
         request,
         facts: &evidence.facts,
         interactive: settings.is_interactive(request.subject.entity.kind.as_str()),
     };
-    blend(
-        settings,
-        model_points,
-        fire(&circumstances, settings).points,
-    )
+    let rule_points = fire(&circumstances, settings).points;
+    let score = blend(settings, model_points, rule_points)?;
+    let facts = RiskFacts {
+        score: Some(score.into()),
+        model_score: Some(i64::from(model_points)),
+        rule_score: Some(i64::from(rule_points)),
+        level: Some(RiskLevel::of(score, settings.levels).as_str().to_owned()),
+    };
+    Some((score, facts))
 }
 
 /// What another model would have made the score: its points for the same features, blended with

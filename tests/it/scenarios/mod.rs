@@ -81,7 +81,10 @@ fn yaml_files(folder: &Path) -> Vec<std::path::PathBuf> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files.extend(yaml_files(&path));
+            // Stories of another kind: see `watched`.
+            if !path.ends_with("scenarios/sessions") {
+                files.extend(yaml_files(&path));
+            }
         } else if path
             .extension()
             .is_some_and(|extension| extension == "yaml")

@@ -201,6 +201,14 @@ impl Drop for Entered {
 pub struct UnderWay(Mutex<HashMap<String, usize>>);
 
 impl UnderWay {
+    /// Whether nobody has anything under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
     fn enter(&self, caller: &str, most: usize) -> bool {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match counts.get_mut(caller) {

@@ -1,14 +1,9 @@
 //! What waits to be looked at: sessions that were used since the last look, and what something
 //! has happened to. Both are bounded, and name everything once.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the rounds that take them follow")
-)]
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use std::collections::{HashSet, VecDeque};
-
-use domain::EntityRef;
+use domain::{EntityRef, Timestamp};
 
 /// What is to be looked at, at once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +47,40 @@ impl Due {
         )
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.used.len()
+    }
+}
+
+/// Sessions that moved to another device, until the store knows it too.
+#[derive(Debug, Default)]
+pub(super) struct Moved(HashMap<Box<str>, (Box<str>, Timestamp)>);
+
+/// Long enough for what is written behind to be written, seconds.
+const WRITTEN_WITHIN: i64 = 60;
+
+impl Moved {
+    /// Notes that a session is on another device. What finds no room is found once it is written.
+    pub(super) fn add(&mut self, id: &str, device_id: &str, now: Timestamp, most: usize) {
+        if self.0.len() < most || self.0.contains_key(id) {
+            self.0.insert(id.into(), (device_id.into(), now));
+        }
+    }
+
+    /// The sessions that moved to this device.
+    pub(super) fn on<'a>(&'a self, device_id: &'a str) -> impl Iterator<Item = String> + 'a {
+        let on = self
+            .0
+            .iter()
+            .filter(move |(_, (device, _))| **device == *device_id);
+        on.map(|(id, _)| String::from(&**id))
+    }
+
+    /// Forgets those that are written by now.
+    pub(super) fn forget_before(&mut self, now: Timestamp) {
+        self.0
+            .retain(|_, (_, at)| now.whole_seconds_since(*at) < WRITTEN_WITHIN);
     }
 }
 

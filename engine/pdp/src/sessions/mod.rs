@@ -8,6 +8,7 @@ pub(crate) mod ending;
 pub(crate) mod granting;
 pub(crate) mod name;
 pub(crate) mod opening;
+pub(crate) mod sight;
 pub(crate) mod tells;
 pub(crate) mod tier;
 mod tighten;
@@ -24,7 +25,7 @@ use store::sqlite::StoreError;
 use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Outcome;
-use crate::monitor::rules::tier_of;
+use crate::monitor;
 
 pub(crate) use name::{Named, key};
 pub(crate) use tighten::{Change, tighten};
@@ -110,15 +111,16 @@ pub(crate) fn begin(
     there.map(|session| seen_by(&session, name, false, outcome.time))
 }
 
-/// Notes that a session was seen, and what the access says of it: a score of a stricter tier
-/// tightens it at once, what it waited for and was brought is waited for no more. It, as the
-/// caller may see it, if it is the subject's own.
+/// Notes that a session was seen, and what the access says of it: a higher score tightens it at
+/// once, or ends it ([`monitor::after_access`]); what it waited for and was brought is waited for no
+/// more. It, as the caller may see it, if it is the subject's own.
 pub(crate) async fn note(
     app: &App,
     caller: &Caller,
     request: &AccessRequest,
     session: &SessionRecord,
     outcome: &Outcome,
+    decision_id: &str,
 ) -> Option<SessionRecord> {
     if session.subject != request.subject.entity {
         return None;
@@ -130,37 +132,25 @@ pub(crate) async fn note(
     let key = key(&caller.client_id, &session.id);
     touch(app, &key, outcome.time);
     let mut seen = session.clone();
-    if let Some(terms) = &session.terms
-        && !session.ended
-    {
-        clear(app, &key, &outcome.evidence.assurance);
-        let noted = tighten(app, &key, &found(app, terms, outcome), &[]).await;
-        match noted {
-            Ok(Some(now_is)) => seen.terms.clone_from(&now_is.terms),
-            Ok(None) => {}
-            // It is tighter in memory, and is tried again with the next flush.
-            Err(error) => tracing::error!(%error, "a session's tier could not be made durable"),
+    if session.terms.is_some() && !session.ended {
+        sight::note(app, &key, request, outcome);
+        clear(app, &key, outcome);
+        app.monitor.touched(&key);
+        if let Signal::Known(live) = app.state.session(&key, outcome.time).await {
+            monitor::after_access(app, &live, outcome, decision_id).await;
+        }
+        if let Signal::Known(live) = app.state.session(&key, outcome.time).await {
+            seen.terms.clone_from(&live.terms);
         }
     }
     Some(seen)
 }
 
-/// What an access says of its session. A score that is not defined says nothing.
-fn found(app: &App, terms: &SessionTerms, outcome: &Outcome) -> Change {
-    if outcome.decision.cause == Cause::ScoreUndefined {
-        return Change::default();
-    }
-    let score = outcome.decision.risk.score;
-    let tier = tier_of(score, app.live.current().settings.levels);
-    Change {
-        score: Some(score.points()),
-        tier: Some(tier).filter(|tier| *tier > terms.tier),
-        wanted: None,
-    }
-}
-
-/// Waits no more for what this assurance is.
-fn clear(app: &App, key: &String, assurance: &Assurance) {
+/// Waits no more for what was proven. Whoever has proven it holds the session at the score of this
+/// access, and is compared with that from here on.
+fn clear(app: &App, key: &String, outcome: &Outcome) {
+    let assurance = &outcome.evidence.assurance;
+    let score = outcome.decision.risk.score.points();
     app.state.change_session(key, |known| {
         let Some(session) = known else { return false };
         let is_met = |terms: &SessionTerms| terms.wanted.is_some_and(|it| it.is_met_by(assurance));
@@ -169,6 +159,7 @@ fn clear(app: &App, key: &String, assurance: &Assurance) {
         }
         if let Some(terms) = &mut Arc::make_mut(session).terms {
             terms.wanted = None;
+            terms.granted_score = terms.granted_score.max(Some(score));
         }
         true
     });

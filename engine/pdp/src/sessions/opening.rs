@@ -1,6 +1,7 @@
 //! Opening a session with the engine: a decision like any other, then an id, a handle, a row.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use domain::{
     AccessRequest, RiskScore, Rung, SecurityEventKind, SessionBirth, SessionRecord, SessionTerms,
@@ -12,7 +13,7 @@ use store::journal::AppendError;
 use store::sqlite::{SessionFilter, StoreError};
 
 use super::ending::{self, By};
-use super::{Named, name, tells, tier};
+use super::{Named, name, sight, tells, tier};
 use crate::access::{Caller, signed};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
@@ -69,6 +70,7 @@ pub(crate) async fn open(
     let id = request.resource.entity.id.as_str().to_owned();
     let assurance = request.context.assurance.unwrap_or_default();
     let birth = birth(app, &request, now);
+    let sight = sight::first(app, &request, now).await;
     let subject = request.subject.entity.clone();
     let (score, decision) = decide(app, caller, request, now, request_id).await?;
     let settings = &app.settings.sessions;
@@ -78,7 +80,7 @@ pub(crate) async fn open(
         subject,
         birth,
         last_seen: now,
-        sight: None,
+        sight: Some(Arc::new(sight)),
         assurance,
         ended: false,
         terms: Some(SessionTerms {

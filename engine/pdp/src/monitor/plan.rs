@@ -1,0 +1,244 @@
+//! From what was found of a session to what is done with it. Pure.
+
+use domain::{Level, RiskScore, Rung, SessionRecord, SessionTerms, Tier, Timestamp, Wanted};
+
+use super::rules::{Verdict, level_of, tier_of};
+use crate::sessions::Change;
+
+/// A score that moved by fewer points than this, within its level, is not noted.
+const NOTED: u8 = 5;
+
+/// What was found of a live session.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// What it stands on is gone.
+    pub(super) fault: Option<&'static str>,
+    /// Its score; none when it is not defined.
+    pub(super) score: Option<RiskScore>,
+    /// What the score comes to.
+    pub(super) verdict: Verdict,
+    /// What the policies say of it, where they have a word for it and could be asked.
+    pub(super) rung: Option<Rung>,
+}
+
+/// Why something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// What the session stands on is gone (M9, M10).
+    Fault(&'static str),
+    /// The score (M7, M10).
+    Threshold,
+    /// The score (M8).
+    Unusual,
+    /// The policies.
+    Policy,
+    /// The score is up, and asks for a stricter tier.
+    Tier,
+}
+
+impl Why {
+    /// In words, for records, events and people (M8, M10).
+    pub(super) fn reason(self) -> String {
+        match self {
+            Self::Fault(fault) => format!("Health check failed: {fault}"),
+            Self::Threshold => "Risk threshold exceeded".to_owned(),
+            Self::Unusual => "Unusual activity detected".to_owned(),
+            Self::Policy => "Policy".to_owned(),
+            Self::Tier => "Risk level changed".to_owned(),
+        }
+    }
+
+    /// In a word, for alerts. None: nobody need be alerted.
+    pub(super) const fn alert(self) -> Option<&'static str> {
+        match self {
+            Self::Fault(_) => Some("health-check"),
+            Self::Threshold => Some("risk-threshold"),
+            Self::Unusual => Some("unusual-activity"),
+            Self::Policy => Some("policy"),
+            Self::Tier => None,
+        }
+    }
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// It ends.
+    End(Why),
+    /// It goes on, tighter.
+    Tighten(Change, Why),
+    /// It goes on; its score is noted.
+    Note(Change),
+    /// It goes on, and nothing is new.
+    Nothing,
+}
+
+/// Plans. `levels` are `risk.levels`.
+pub(super) fn plan(
+    session: &SessionRecord,
+    terms: &SessionTerms,
+    found: &Found,
+    levels: [u8; 3],
+    now: Timestamp,
+) -> Plan {
+    if let Some(fault) = found.fault {
+        return Plan::End(Why::Fault(fault));
+    }
+    if found.verdict == Verdict::Ends {
+        return Plan::End(Why::Threshold);
+    }
+    if found.rung == Some(Rung::Deny) {
+        return Plan::End(Why::Policy);
+    }
+    let (level, why) = match (found.verdict, found.rung) {
+        (Verdict::Reauthenticates, _) => (Level::Mfa, Why::Unusual),
+        (_, Some(Rung::Mfa)) => (Level::Mfa, Why::Policy),
+        (_, Some(Rung::Challenge)) => (Level::Challenge, Why::Policy),
+        _ => (Level::None, Why::Tier),
+    };
+    let waits_for = terms
+        .wanted
+        .filter(|wanted| !wanted.is_met_by(&session.assurance))
+        .map_or(Level::None, |wanted| wanted.level);
+    let wanted = (level > waits_for).then_some(Wanted { level, since: now });
+    let tier = found
+        .score
+        .map(|score| tier_of(score, levels))
+        .filter(|tier| *tier > terms.tier);
+    let change = Change {
+        score: found.score.map(RiskScore::points),
+        tier,
+        wanted,
+    };
+    match (wanted, tier) {
+        (Some(_), _) => Plan::Tighten(change, why),
+        (None, Some(_)) => Plan::Tighten(change, Why::Tier),
+        (None, None) if is_worth_noting(terms.score, found.score, levels) => Plan::Note(change),
+        (None, None) => Plan::Nothing,
+    }
+}
+
+fn is_worth_noting(before: Option<u8>, now: Option<RiskScore>, levels: [u8; 3]) -> bool {
+    let Some(now) = now else { return false };
+    let Some(before) = before.and_then(|before| RiskScore::from_points(f64::from(before))) else {
+        return true;
+    };
+    now.points().abs_diff(before.points()) >= NOTED
+        || level_of(now, levels) != level_of(before, levels)
+}
+
+/// The level at which a session of a tier is told to be (CAEP 1.0 risk-level-change).
+pub(super) const fn told_level(tier: Tier) -> ssf::event::RiskLevel {
+    match tier {
+        Tier::Standard => ssf::event::RiskLevel::Low,
+        Tier::Restricted => ssf::event::RiskLevel::Medium,
+        Tier::Strict => ssf::event::RiskLevel::High,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Assurance, EntityRef, SessionBirth};
+
+    use super::*;
+
+    const LEVELS: [u8; 3] = [30, 60, 80];
+    const NOW: Timestamp = Timestamp::from_seconds(1_803_888_000);
+
+    fn planned(terms: SessionTerms, found: &Found) -> Plan {
+        let session = SessionRecord {
+            id: "ses_1".to_owned(),
+            subject: EntityRef::new("User", "alice").unwrap(),
+            birth: SessionBirth::default(),
+            last_seen: NOW,
+            sight: None,
+            assurance: Assurance::default(),
+            ended: false,
+            terms: Some(terms.clone()),
+        };
+        plan(&session, &terms, found, LEVELS, NOW)
+    }
+
+    fn found(score: u8, verdict: Verdict, rung: Option<Rung>) -> Found {
+        Found {
+            fault: None,
+            score: RiskScore::from_points(f64::from(score)),
+            verdict,
+            rung,
+        }
+    }
+
+    fn terms(score: u8) -> SessionTerms {
+        SessionTerms {
+            granted_score: Some(score),
+            score: Some(score),
+            ..SessionTerms::default()
+        }
+    }
+
+    fn wanted(plan: &Plan) -> Option<Level> {
+        match plan {
+            Plan::Tighten(change, _) => change.wanted.map(|wanted| wanted.level),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn m9_what_could_not_be_found_out_ends_nothing() {
+        let unknown = Found {
+            fault: None,
+            score: None,
+            verdict: Verdict::GoesOn,
+            rung: None,
+        };
+        assert_eq!(planned(terms(10), &unknown), Plan::Nothing);
+        let gone = Found {
+            fault: Some("it is gone"),
+            ..unknown
+        };
+        let Plan::End(why) = planned(terms(10), &gone) else {
+            panic!("it goes on");
+        };
+        assert_eq!(why.reason(), "Health check failed: it is gone", "M10");
+    }
+
+    #[test]
+    fn m8_a_proof_is_wanted_once() {
+        let up = found(65, Verdict::Reauthenticates, None);
+        let first = planned(terms(10), &up);
+        assert_eq!(wanted(&first), Some(Level::Mfa));
+        let waits = |level| SessionTerms {
+            tier: Tier::Strict,
+            score: Some(65),
+            wanted: Some(Wanted { level, since: NOW }),
+            ..terms(10)
+        };
+        assert_eq!(planned(waits(Level::Mfa), &up), Plan::Nothing);
+        let more = planned(waits(Level::Challenge), &up);
+        assert_eq!(wanted(&more), Some(Level::Mfa));
+        let asks = |rung| found(10, Verdict::GoesOn, Some(rung));
+        let challenged = planned(terms(10), &asks(Rung::Challenge));
+        assert_eq!(wanted(&challenged), Some(Level::Challenge));
+        assert_eq!(
+            planned(terms(10), &asks(Rung::Deny)),
+            Plan::End(Why::Policy)
+        );
+        assert_eq!(planned(terms(10), &asks(Rung::Allow)), Plan::Nothing);
+    }
+
+    #[test]
+    fn only_what_has_changed_is_noted() {
+        for (before, now, is_noted) in [(10, 14, false), (10, 15, true), (14, 10, false)] {
+            let plan = planned(
+                terms(before),
+                &found(now, Verdict::GoesOn, Some(Rung::Allow)),
+            );
+            assert_eq!(matches!(plan, Plan::Note(_)), is_noted, "{before} to {now}");
+        }
+        let up = planned(terms(29), &found(31, Verdict::Tightens, Some(Rung::Allow)));
+        let Plan::Tighten(change, Why::Tier) = up else {
+            panic!("{up:?}");
+        };
+        assert_eq!((change.tier, change.wanted), (Some(Tier::Restricted), None));
+    }
+}
