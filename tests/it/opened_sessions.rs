@@ -49,7 +49,11 @@ fn e5_e6_e14_e28_f21_a_session_has_an_id_a_handle_and_an_end() {
         id.starts_with("ses_") && handle.starts_with("sh_"),
         "{first}"
     );
-    assert_eq!(handle.len(), 3 + 43, "256 bits");
+    assert_eq!(
+        handle.len(),
+        3 + 86,
+        "its session, its number, 256 bits, a tag"
+    );
     assert_eq!(first["subject"], json!({ "type": "User", "id": "alice" }));
     for member in ["created_at", "expires_at", "idle_expires_at"] {
         assert!(first[member].is_string(), "{member}: {first}");
@@ -152,7 +156,7 @@ fn e11_o9_what_is_not_known_or_over_is_denied_and_told() {
     let mut client = engine.client(&key);
     let session = opened(&mut client, "alice");
     let unknown = [
-        format!("sh_{}", "A".repeat(43)),
+        format!("sh_{}", "A".repeat(86)),
         format!("ses_{}", "A".repeat(22)),
     ];
     for name in &unknown {

@@ -332,6 +332,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
                     sensitivity,
                     size,
                     behaviour,
+                    handle_superseded: false,
                     given_up,
                 }
             },

@@ -25,7 +25,9 @@ use crate::minting::Minted;
 use crate::minting::with_answer::{NoToken, mint};
 use crate::pip;
 use crate::publishing::shadow::is_on_record;
-use crate::sessions;
+use crate::sessions::handle::Handle;
+use crate::sessions::name::is_id;
+use crate::sessions::{self, Named};
 use crate::settings::SessionSettings;
 use crate::step_up::{StepUpTarget, needed};
 
@@ -52,6 +54,8 @@ pub struct Answered {
     pub decision_id: String,
     snapshot: Arc<Snapshot>,
     session: Option<SessionRecord>,
+    /// The handle to be sent from now on, where it is another.
+    handle: Option<Handle>,
     token: Option<Minted>,
     no_token: Option<NoToken>,
     sight: Sight,
@@ -78,7 +82,7 @@ impl Answered {
                 since: session.birth.at,
                 expires_at: session.terms.as_ref().map(|terms| terms.expires_at),
                 tier: session.terms.as_ref().map(|terms| terms.tier.as_str()),
-                handle: None,
+                handle: self.handle.as_ref().map(Handle::as_str),
             }),
             token: self.token.as_ref().map(|token| TokenView {
                 access_token: &token.text,
@@ -211,7 +215,21 @@ pub(crate) async fn answer_admitted(
     written?;
 
     let mut session = None;
+    let mut handle = None;
     if is_access {
+        if let Named::Kept {
+            handle: Some(presented),
+            ..
+        } = &named
+        {
+            let told = sessions::handing::alarm(app, presented, &decision_id, now).await;
+            if let Err(error) = told {
+                tracing::error!(%error, "an old handle could not be told of");
+            }
+            if !outcome.decision.cause.is_of_the_moment() {
+                handle = sessions::handing::follow(app, presented, now).await;
+            }
+        }
         sessions::note_refused(app, caller, &request, &outcome);
         alert(app, &request, &outcome.decision, &decision_id);
         session = match &signals.session {
@@ -244,9 +262,14 @@ pub(crate) async fn answer_admitted(
                 subject: request.subject.entity.clone(),
                 session_id: request.context.session_id.clone(),
                 needs,
+                score: outcome.decision.risk.score.points(),
                 decided_at: now,
                 passed: Mutex::default(),
             };
+            if let Some(session) = target.session_id.as_ref().filter(|name| is_id(name)) {
+                app.session_waits
+                    .insert(session.clone(), decision_id.clone());
+            }
             app.step_ups.insert(decision_id.clone(), Arc::new(target));
         }
     }
@@ -265,6 +288,7 @@ pub(crate) async fn answer_admitted(
         decision_id,
         snapshot,
         session,
+        handle,
         token,
         no_token,
         sight,

@@ -144,6 +144,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Decisions that a step-up may follow.
     pub(crate) step_ups: Cache<String, Arc<StepUpTarget>>,
+    /// The last decision that asked for a step-up, by the session that it was in.
+    pub(crate) session_waits: Cache<String, String>,
     /// Facts that were taken in already. A profile remembers a few events itself; a feed may
     /// deliver thousands again.
     pub(crate) facts_told: Cache<Key, ()>,
@@ -287,6 +289,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         metrics,
         checkpoints: Checkpoints::since(signed.last().map_or(0, |last| last.end.seq)),
         step_ups: Cache::new(STEP_UPS_REMEMBERED),
+        session_waits: Cache::new(STEP_UPS_REMEMBERED),
         facts_told: Cache::new(FACTS_REMEMBERED),
         words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),

@@ -228,6 +228,9 @@ fn refuse(
         if session.ended {
             return Some(Cause::SessionEnded);
         }
+        if signals.handle_superseded {
+            return Some(Cause::HandleSuperseded);
+        }
         if session.subject != request.subject.entity {
             return Some(Cause::SessionOfAnother);
         }

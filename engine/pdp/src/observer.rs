@@ -15,8 +15,9 @@ use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::engine::Snapshot;
 use crate::pip;
+use crate::sessions::ending::By;
 use crate::sessions::name::is_handle;
-use crate::sessions::{self, Named, lift_session};
+use crate::sessions::{self, Named, lift};
 use crate::step_up::ToldError;
 
 /// Facts older than this are history, which only those who may replay can tell.
@@ -199,7 +200,7 @@ async fn take_in(
     let named = match &request.context.session_id {
         Some(name) => Named::Kept {
             key: sessions::key(&caller.client_id, name),
-            by_handle: false,
+            handle: None,
         },
         None => Named::Nothing,
     };
@@ -225,7 +226,9 @@ async fn take_in(
     if let (Some(level), Some(id)) = (passed, &request.context.session_id) {
         let key = sessions::key(&caller.client_id, id);
         let assurance = Assurance::of(level, Some(event.time.min(now)));
-        lift_session(app, &key, subject, assurance).await?;
+        let name = caller.by();
+        let by = By::client(caller, &name);
+        lift(app, &key, subject, assurance, None, by).await?;
     }
     Ok(())
 }

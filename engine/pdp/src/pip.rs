@@ -51,8 +51,8 @@ pub(crate) async fn gather(
         },
         async {
             match named {
-                Named::Kept { key, by_handle } => {
-                    let may_assert = may_assert || *by_handle;
+                Named::Kept { key, .. } => {
+                    let may_assert = named.brings_assurance(may_assert);
                     let found = app.state.session(key, now).await;
                     let name = context.session_id.as_deref().unwrap_or_default();
                     match found {
@@ -78,6 +78,7 @@ pub(crate) async fn gather(
     );
     let looked_up = (profile, device, session);
     let mut signals = put_together(app, request, snapshot, looked_up, now);
+    signals.handle_superseded = named.is_superseded();
     // One that a caller has a word of its own for is kept under another key.
     if let Named::Kept { key, .. } = named
         && !is_id(key)
@@ -129,6 +130,7 @@ pub(crate) fn put_together(
         sensitivity: of_resource(request, snapshot, &app.settings.sensitivity_attribute),
         size: of_resource(request, snapshot, &app.settings.size_attribute),
         behaviour,
+        handle_superseded: false,
         given_up: app.state.has_given_up(now),
     }
 }

@@ -12,7 +12,8 @@ use crate::access::{Caller, Permission, signed};
 use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::recorder::{self, DrainError};
-use crate::sessions::{self, lift_session};
+use crate::sessions::ending::By;
+use crate::sessions::{self, Answered, Lifted, lift};
 
 /// A decision that a step-up may follow.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct StepUpTarget {
     pub session_id: Option<String>,
     /// What it takes to pass.
     pub needs: Level,
+    /// The score that was found.
+    pub score: u8,
     /// When it was decided, by the engine's clock.
     pub decided_at: Timestamp,
     /// What came of the challenge and of the MFA that were passed for it. Held while one is taken
@@ -42,12 +45,12 @@ pub(crate) fn needed(rung: Rung) -> Option<Level> {
 }
 
 /// What became of a step-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SteppedUp {
     /// The event that waited has been learnt.
     pub learnt: bool,
-    /// The session's assurance has been lifted.
-    pub session_lifted: bool,
+    /// The session whose assurance has been lifted, and its handle from now on.
+    pub(crate) session: Option<Lifted>,
 }
 
 /// A step-up was passed for a decision: the session's assurance rises, and what waited is
@@ -64,16 +67,41 @@ pub async fn step_up(
     level: Level,
     at: Option<Timestamp>,
 ) -> Result<Option<SteppedUp>, StepUpError> {
-    let now = app.inputs.clock.now();
-    let target = find_target(app, decision_id)
+    let Some(target) = waiting(app, decision_id).await? else {
+        return Ok(None);
+    };
+    let at = moment(app, caller, at)?;
+    take_in(app, caller, decision_id, &target, level, at)
         .await
-        .map_err(ToldError::from)?;
+        .map(Some)
+}
+
+/// A decision that a step-up may still follow.
+///
+/// # Errors
+/// When it cannot be looked up.
+pub(crate) async fn waiting(
+    app: &App,
+    decision_id: &str,
+) -> Result<Option<Arc<StepUpTarget>>, ToldError> {
+    let now = app.inputs.clock.now();
+    let target = find_target(app, decision_id).await?;
     let in_time = |target: &Arc<StepUpTarget>| {
         now.whole_seconds_since(target.decided_at) <= risk::profile::PENDING_SECONDS
     };
-    let Some(target) = target.filter(in_time) else {
-        return Ok(None);
-    };
+    Ok(target.filter(in_time))
+}
+
+/// When a step-up was passed, as far as the caller may say so.
+///
+/// # Errors
+/// When it lies in the future.
+pub(crate) fn moment(
+    app: &App,
+    caller: &Caller,
+    at: Option<Timestamp>,
+) -> Result<Timestamp, StepUpError> {
+    let now = app.inputs.clock.now();
     let at = at
         .filter(|_| app.keys.permits(caller, Permission::Replay))
         .unwrap_or(now);
@@ -81,7 +109,22 @@ pub async fn step_up(
         return Err(StepUpError::InTheFuture);
     }
     // Or it would stay fresh until then.
-    let at = at.min(now);
+    Ok(at.min(now))
+}
+
+/// Takes in that a step-up was passed for a decision.
+///
+/// # Errors
+/// When it makes no sense, or cannot be made durable.
+pub(crate) async fn take_in(
+    app: &App,
+    caller: &Caller,
+    decision_id: &str,
+    target: &StepUpTarget,
+    level: Level,
+    at: Timestamp,
+) -> Result<SteppedUp, StepUpError> {
+    let now = app.inputs.clock.now();
     let may_say = target.client_id == caller.client_id
         || app.keys.permits(caller, Permission::ConfirmAnyDecisions);
     if !may_say {
@@ -93,8 +136,8 @@ pub async fn step_up(
         Level::Mfa => mfa,
         _ => challenge,
     };
-    if passed.is_some() {
-        return Ok(*passed);
+    if let Some(before) = passed {
+        return Ok(before.clone());
     }
     let told = signed(
         serde_json::json!({
@@ -117,22 +160,27 @@ pub async fn step_up(
             .state
             .confirm(&target.subject, Key::of(decision_id), at)
             .await;
-    let session_lifted = match &target.session_id {
-        Some(name) => lift_session(
-            app,
-            &sessions::key(&target.client_id, name),
-            &target.subject,
-            Assurance::of(level, Some(at)),
-        )
-        .await
-        .map_err(ToldError::from)?,
-        None => false,
+    let session = match &target.session_id {
+        Some(name) => {
+            let answered = Answered {
+                score: Some(target.score),
+                needs: Some(target.needs),
+            };
+            let by = caller.by();
+            lift(
+                app,
+                &sessions::key(&target.client_id, name),
+                &target.subject,
+                Assurance::of(level, Some(at)),
+                Some(answered),
+                By::holder(&by),
+            )
+            .await
+            .map_err(ToldError::from)?
+        }
+        None => None,
     };
-    *passed = Some(SteppedUp {
-        learnt,
-        session_lifted,
-    });
-    Ok(*passed)
+    Ok(passed.insert(SteppedUp { learnt, session }).clone())
 }
 
 /// Why a step-up was not taken in.
@@ -180,6 +228,7 @@ async fn find_target(
             subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
             session_id: head.session_id,
             needs,
+            score: head.score,
             decided_at: head.at,
             passed: Mutex::default(),
         })

@@ -56,6 +56,8 @@ pub struct Signals {
     pub device: Signal<DeviceRecord>,
     /// The session.
     pub session: Signal<SessionRecord>,
+    /// It was named by a handle that it had long before.
+    pub handle_superseded: bool,
     /// The stored sensitivity of the resource, 0 to 3.
     pub sensitivity: Signal<i64>,
     /// How large the resource is, bytes.

@@ -139,6 +139,7 @@ impl<'a> Replay<'a> {
             sensitivity: of_resource(request, "sensitivity"),
             size: of_resource(request, "size_bytes"),
             behaviour: None,
+            handle_superseded: false,
             given_up: false,
         }
     }

@@ -184,6 +184,7 @@ pub(super) fn signals(
             value.as_i64().ok_or_else(|| "no size".to_owned())
         })?,
         behaviour: given.behaviour.as_ref().map(behaviour).transpose()?,
+        handle_superseded: false,
         given_up: given.given_up,
     })
 }

@@ -118,6 +118,15 @@ impl RefreshKey {
         RefreshToken(format!("{body}.{tag}"))
     }
 
+    /// A code over what concerns sessions. Two uses of one key never meet.
+    pub(crate) fn mac_of_session(&self, what_for: &str, bytes: &[u8]) -> [u8; SECRET_BYTES] {
+        let mut text = format!("portreeve session {what_for}\n").into_bytes();
+        text.extend(bytes);
+        let mut code = [0; SECRET_BYTES];
+        code.copy_from_slice(hmac::sign(&self.0, &text).as_ref());
+        code
+    }
+
     fn mac(&self, what_for: &str, text: &str) -> hmac::Tag {
         hmac::sign(&self.0, &message(what_for, text))
     }

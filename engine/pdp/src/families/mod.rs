@@ -33,8 +33,8 @@ pub struct NewFamily {
     pub client_id: String,
     /// Whose it is.
     pub subject: EntityRef,
-    /// The session that it lives and dies with, and when that ends at the latest.
-    pub session: Option<(String, Timestamp)>,
+    /// The session that it lives and dies with.
+    pub session: Option<OfSession>,
     /// What its access tokens are for.
     pub audience: String,
     /// What was granted, apart by spaces.
@@ -43,6 +43,17 @@ pub struct NewFamily {
     pub bound_to: Confirmation,
     /// In what circumstances it is granted.
     pub birth: Birth,
+}
+
+/// The session of a family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfSession {
+    /// Its id.
+    pub id: String,
+    /// When it ends, as things are.
+    pub ends_at: Timestamp,
+    /// When it ends at the latest, whatever is proven in it.
+    pub ends_at_most: Timestamp,
 }
 
 /// In what circumstances a family was granted: what access tokens say again at each refresh.
@@ -119,15 +130,17 @@ pub enum RefreshRefused {
 pub async fn begin(app: &App, new: NewFamily, now: Timestamp) -> Result<Begun, StoreError> {
     let settings = &app.settings.refresh;
     let (family, refresh_token) = app.refresh_key.first(&*app.inputs.randomness);
-    let (session, session_ends) = new.session.unzip();
     let longest = after(now, settings.ttl);
-    let expires_at = session_ends.map_or(longest, |end| end.min(longest));
+    let session = new.session.as_ref();
+    let expires_at = session.map_or(longest, |session| session.ends_at_most.min(longest));
+    // What binds it by then is the session's end as it is at that moment: the store sees to it.
+    let as_things_are = session.map_or(expires_at, |session| session.ends_at.min(expires_at));
     let birth = serde_json::to_string(&new.birth).unwrap_or_else(|_| "{}".to_owned());
     let row = RefreshFamily {
         id: family.clone(),
         client_id: new.client_id,
         subject: new.subject,
-        session,
+        session: new.session.map(|session| session.id),
         audience: new.audience,
         scope: new.scope,
         jkt: new.bound_to.jkt,
@@ -147,7 +160,7 @@ pub async fn begin(app: &App, new: NewFamily, now: Timestamp) -> Result<Begun, S
     Ok(Begun {
         family,
         refresh_token,
-        expires_at,
+        expires_at: as_things_are,
     })
 }
 

@@ -104,10 +104,18 @@ pub(super) async fn step_up(
     let done = done.ok_or_else(|| {
         Problem::not_found("no decision of that id waits for a step-up; it may be too old")
     })?;
-    json(&serde_json::json!({
+    let mut told = serde_json::json!({
         "decision_id": id,
         "level": level.number(),
         "learnt": done.learnt,
-        "session_lifted": done.session_lifted,
-    }))
+        "session_lifted": done.session.is_some(),
+    });
+    // A session of the engine's has another handle from now on (E3).
+    if let Some(lifted) = &done.session
+        && let (Some(handle), Some(members)) = (&lifted.handle, told.as_object_mut())
+    {
+        let session = serde_json::json!({ "id": lifted.session.id, "handle": handle.as_str() });
+        members.insert("session".to_owned(), session);
+    }
+    json(&told)
 }

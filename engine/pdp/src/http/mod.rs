@@ -100,6 +100,7 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/sessions/{id}",
             get(sessions::read).delete(sessions::end),
         )
+        .route("/v1/sessions/{id}/step-up", post(sessions::step_up))
         .route(
             "/v1/subjects/{subject}/sessions/end",
             post(sessions::end_all),

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use domain::{KeyThumbprint, RequestContext, SessionRecord, Timestamp, TokenWish};
+use domain::{KeyThumbprint, RequestContext, SessionRecord, Tier, Timestamp, TokenWish};
 
+use super::tier;
 use crate::access::Caller;
 use crate::app::App;
-use crate::families::{self, Begun, Birth, Confirmation, NewFamily};
+use crate::families::{self, Begun, Birth, Confirmation, NewFamily, OfSession};
 use crate::minting::weigh::{NotGranted, SCOPES_MAX, Wish, weigh};
 use crate::minting::{Holder, Minted, acr_of, confirmation, draft, sign};
 use token::claims::{ContextClaim, is_scope_word};
@@ -87,7 +88,11 @@ pub(crate) async fn grant(
     let family = NewFamily {
         client_id: caller.client_id.clone(),
         subject: session.subject.clone(),
-        session: Some((session.id.clone(), expires_at.unwrap_or(now))),
+        session: Some(OfSession {
+            id: session.id.clone(),
+            ends_at: expires_at.unwrap_or(now),
+            ends_at_most: tier::end(Tier::Standard, session.birth.at, &app.settings.sessions),
+        }),
         audience: wished.audience.clone(),
         scope: scope.clone(),
         bound_to: bound_to(wished.confirmation.as_ref()),

@@ -6,9 +6,13 @@
 
 pub(crate) mod ending;
 pub(crate) mod granting;
+pub(crate) mod handing;
+pub(crate) mod handle;
+mod lifting;
 pub(crate) mod name;
 pub(crate) mod opening;
 pub(crate) mod sight;
+pub(crate) mod stepping_up;
 pub(crate) mod tells;
 pub(crate) mod tier;
 mod tighten;
@@ -20,13 +24,13 @@ use domain::{
     Signal, Timestamp,
 };
 use risk::{Signals, binding};
-use store::sqlite::StoreError;
 
 use crate::access::Caller;
 use crate::app::App;
 use crate::engine::Outcome;
 use crate::monitor;
 
+pub(crate) use lifting::{Answered, Lifted, lift};
 pub(crate) use name::{Named, key};
 pub(crate) use tighten::{Change, tighten};
 
@@ -122,7 +126,10 @@ pub(crate) async fn note(
     outcome: &Outcome,
     decision_id: &str,
 ) -> Option<SessionRecord> {
-    if session.subject != request.subject.entity {
+    // Whoever has an old handle, or another's, has not used the session.
+    if outcome.decision.cause == Cause::HandleSuperseded
+        || session.subject != request.subject.entity
+    {
         return None;
     }
     // The engine's own go by the engine's clock, whatever moment is decided for.
@@ -169,7 +176,10 @@ fn clear(app: &App, key: &String, outcome: &Outcome) {
 /// handle looks like that (E11, O16).
 pub(crate) fn note_refused(app: &App, caller: &Caller, request: &AccessRequest, outcome: &Outcome) {
     let cause = outcome.decision.cause;
-    if !matches!(cause, Cause::SessionEnded | Cause::SessionOfAnother) {
+    if !matches!(
+        cause,
+        Cause::SessionEnded | Cause::SessionOfAnother | Cause::HandleSuperseded
+    ) {
         return;
     }
     app.metrics.session_error(&caller.client_id, cause.code());
@@ -198,35 +208,4 @@ pub(crate) fn touch(app: &App, key: &String, now: Timestamp) {
         }
         _ => false,
     });
-}
-
-/// Adds to the assurance of a live session of this subject; false when there is none. Durable
-/// when it returns.
-pub(crate) async fn lift_session(
-    app: &App,
-    key: &String,
-    subject: &EntityRef,
-    passed: Assurance,
-) -> Result<bool, StoreError> {
-    // Loads it, if it is not there.
-    let now = app.inputs.clock.now();
-    let _ = app.state.session(key, now).await;
-    let mut lifted = None;
-    app.state.change_session(key, |session| {
-        let Some(session) = session else { return false };
-        if session.is_over(now) || session.subject != *subject {
-            return false;
-        }
-        let session = Arc::make_mut(session);
-        session.assurance = session.assurance.merged_with(passed);
-        lifted = Some(session.clone());
-        true
-    });
-    match lifted {
-        Some(session) => {
-            app.state.write_session(session).await?;
-            Ok(true)
-        }
-        None => Ok(false),
-    }
 }

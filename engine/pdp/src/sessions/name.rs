@@ -1,23 +1,19 @@
 //! What callers call sessions: public ids, secret handles, and words of their own.
 //!
 //! A session that was opened with the engine has a public id `ses_…`, which may stand in URLs and
-//! records, and a secret handle `sh_…`, which is nowhere but with its holder: here its SHA-256 is
-//! kept. Anything else is a caller's own word.
+//! records, and a secret [`Handle`] `sh_…`, which is nowhere but with its holder. Anything else is a
+//! caller's own word.
 
 use data_encoding::BASE64URL_NOPAD;
 use domain::{RequestContext, Signal, Timestamp};
 
+use super::handle::{self, Handle, ID_BYTES, Standing};
 use crate::access::Caller;
 use crate::app::App;
 use crate::families::form::sha256;
 use crate::inputs::Randomness;
 
-const ID_PREFIX: &str = "ses_";
-/// 128 bits (F15).
-const ID_BYTES: usize = 16;
-const HANDLE_PREFIX: &str = "sh_";
-/// 256 bits (E6).
-const HANDLE_BYTES: usize = 32;
+pub(super) const ID_PREFIX: &str = "ses_";
 
 /// The session that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +24,8 @@ pub(crate) enum Named {
     Kept {
         /// The key.
         key: String,
-        /// By its handle, which brings its assurance whoever asks.
-        by_handle: bool,
+        /// The handle by which it was named, if it was by one.
+        handle: Option<Box<Presented>>,
     },
     /// One of the engine's that it does not know, or not any more: as good as ended.
     Unknown,
@@ -37,14 +33,41 @@ pub(crate) enum Named {
     Unavailable,
 }
 
+/// A handle by which a session was named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Presented {
+    /// The handle.
+    pub(crate) handle: Handle,
+    /// What it is good for.
+    pub(crate) standing: Standing,
+}
+
+impl Named {
+    /// Whether what was proven in the session counts: by its handle, which brings it whoever asks,
+    /// or by its name, for a caller who may assert as much. A handle that is not the session's any
+    /// more brings nothing, whoever asks.
+    pub(crate) fn brings_assurance(&self, may_assert: bool) -> bool {
+        let Self::Kept { handle, .. } = self else {
+            return false;
+        };
+        handle.as_ref().map_or(may_assert, |presented| {
+            matches!(
+                presented.standing,
+                Standing::Current { .. } | Standing::Previous { is_weak: false }
+            )
+        })
+    }
+
+    /// Whether it was named by a handle that it had long before.
+    pub(crate) fn is_superseded(&self) -> bool {
+        matches!(self, Self::Kept { handle: Some(presented), .. }
+            if matches!(presented.standing, Standing::Superseded { .. }))
+    }
+}
+
 /// A new public id. Nobody chooses it (E5, F21).
 pub(crate) fn new_id(randomness: &dyn Randomness) -> String {
     random::<ID_BYTES>(ID_PREFIX, randomness)
-}
-
-/// A new handle.
-pub(crate) fn new_handle(randomness: &dyn Randomness) -> String {
-    random::<HANDLE_BYTES>(HANDLE_PREFIX, randomness)
 }
 
 fn random<const BYTES: usize>(prefix: &str, randomness: &dyn Randomness) -> String {
@@ -57,17 +80,16 @@ fn random<const BYTES: usize>(prefix: &str, randomness: &dyn Randomness) -> Stri
 
 /// Whether this has the form of a public id.
 pub(crate) fn is_id(name: &str) -> bool {
-    has_form(name, ID_PREFIX, ID_BYTES)
+    let characters = BASE64URL_NOPAD.encode_len(ID_BYTES);
+    name.strip_prefix(ID_PREFIX)
+        .is_some_and(|rest| rest.len() == characters && is_base64url(rest))
 }
 
-/// Whether this has the form of a handle.
+/// Whether this has the form of a handle, or of most of one: what was cut off is secret, too, and
+/// nobody's own word.
 pub(crate) fn is_handle(name: &str) -> bool {
-    has_form(name, HANDLE_PREFIX, HANDLE_BYTES)
-}
-
-fn has_form(name: &str, prefix: &str, bytes: usize) -> bool {
-    name.strip_prefix(prefix)
-        .is_some_and(|rest| rest.len() == BASE64URL_NOPAD.encode_len(bytes) && is_base64url(rest))
+    name.strip_prefix(handle::PREFIX)
+        .is_some_and(|rest| rest.len() >= handle::CHARACTERS / 2 && is_base64url(rest))
 }
 
 fn is_base64url(text: &str) -> bool {
@@ -99,31 +121,34 @@ pub(crate) async fn find(
     };
     if !is_handle(name) {
         let key = key(&caller.client_id, name);
-        return Named::Kept {
-            key,
-            by_handle: false,
-        };
+        return Named::Kept { key, handle: None };
     }
-    let hash = sha256(name.as_bytes());
-    let (public, named) = match app.state.session_of_handle(&hash, now).await {
-        Signal::Known(id) => {
-            let named = Named::Kept {
-                key: id.clone(),
-                by_handle: true,
-            };
-            (id, named)
-        }
-        Signal::Absent => (redacted(&hash), Named::Unknown),
-        Signal::Unavailable => (redacted(&hash), Named::Unavailable),
+    let Some(handle) = Handle::read(name, &app.refresh_key) else {
+        context.session_id = Some(redacted(name));
+        return Named::Unknown;
     };
-    context.session_id = Some(public);
-    named
+    let key = handle.session();
+    context.session_id = Some(key.clone());
+    let standing = match app.state.session_handles(&key, now).await {
+        Signal::Known(kept) => handle::judge(&kept, &handle, &app.settings.sessions, now),
+        Signal::Absent => Standing::Unknown,
+        Signal::Unavailable => return Named::Unavailable,
+    };
+    if standing == Standing::Unknown {
+        return Named::Unknown;
+    }
+    Named::Kept {
+        key,
+        handle: Some(Box::new(Presented { handle, standing })),
+    }
 }
 
-/// What stands in records for a handle that nobody knows: enough to see the same one again.
-fn redacted(hash: &[u8; 32]) -> String {
+/// What stands in records for a handle that the engine never gave out: enough to see the same one
+/// again.
+fn redacted(handle: &str) -> String {
+    let hash = sha256(handle.as_bytes());
     let some = hash.get(..8).unwrap_or_default();
-    format!("{HANDLE_PREFIX}sha256:{}", hex::encode(some))
+    format!("{}sha256:{}", handle::PREFIX, hex::encode(some))
 }
 
 #[cfg(test)]
@@ -131,14 +156,21 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::families::RefreshKey;
     use crate::inputs::Inputs;
+
+    fn handle(randomness: &dyn Randomness) -> Handle {
+        let key = RefreshKey::new(&[7; 32]);
+        Handle::random(&new_id(randomness), 0, &key, randomness).unwrap()
+    }
 
     #[test]
     fn e6_f15_f20_ids_are_as_random_as_their_alphabet_allows() {
         let randomness = Inputs::system().randomness;
+        // Of a handle: the 256 bits that are its secret, and nothing but.
         for (make, length) in [
             (new_id as fn(&dyn Randomness) -> String, 22),
-            (new_handle, 43),
+            (|randomness| handle(randomness).secret_text(), 43),
         ] {
             let all: Vec<String> = (0..1000).map(|_| make(&*randomness)).collect();
             let different: BTreeSet<&String> = all.iter().collect();
@@ -169,9 +201,13 @@ mod tests {
     #[test]
     fn what_callers_call_sessions_is_told_apart_by_its_form() {
         let randomness = Inputs::system().randomness;
-        let (id, handle) = (new_id(&*randomness), new_handle(&*randomness));
+        let (id, handle) = (
+            new_id(&*randomness),
+            handle(&*randomness).as_str().to_owned(),
+        );
         assert!(is_id(&id) && !is_handle(&id));
         assert!(is_handle(&handle) && !is_id(&handle));
+        assert!(is_handle(&handle[..80]), "cut off");
         assert_eq!(key("sk_12345678", &id), id);
         for own in [
             "cookie-1",

@@ -13,12 +13,12 @@ use store::journal::AppendError;
 use store::sqlite::{SessionFilter, StoreError};
 
 use super::ending::{self, By};
-use super::{Named, name, sight, tells, tier};
+use super::handle::Handle;
+use super::{Named, sight, tells, tier};
 use crate::access::{Caller, signed};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
 use crate::engine;
-use crate::families::form::sha256;
 use crate::minting::acr_of;
 use crate::monitor::rules::tier_of;
 use crate::pip;
@@ -33,7 +33,7 @@ pub(crate) const RESOURCE_TYPE: &str = "Session";
 pub(crate) struct Opened {
     pub(crate) session: SessionRecord,
     /// Secret: for the caller alone, and only now.
-    pub(crate) handle: String,
+    pub(crate) handle: Handle,
     /// What was decided; none where the policies have no word for it.
     pub(crate) decision: Option<Box<Answered>>,
 }
@@ -50,6 +50,9 @@ pub(crate) enum NotOpened {
     /// The subject is not stored.
     #[error("the subject is not known here")]
     UnknownSubject,
+    /// Its id is none of the engine's.
+    #[error("the session has no id of the engine's")]
+    NoHandle,
     /// It could not be made durable.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -59,7 +62,7 @@ pub(crate) enum NotOpened {
 }
 
 /// Opens a session for the subject of a request, in the request's circumstances and with its
-/// assurance. `request` asks for [`ACTION`] on the session's own [`name::new_id`].
+/// assurance. `request` asks for [`ACTION`] on the session's own [`super::name::new_id`].
 pub(crate) async fn open(
     app: &App,
     caller: &Caller,
@@ -93,8 +96,10 @@ pub(crate) async fn open(
             ..SessionTerms::default()
         }),
     };
-    let handle = name::new_handle(&*app.inputs.randomness);
-    let hash = sha256(handle.as_bytes());
+    let randomness = &*app.inputs.randomness;
+    let handle =
+        Handle::random(&session.id, 0, &app.refresh_key, randomness).ok_or(NotOpened::NoHandle)?;
+    let hash = handle.sha256();
     let store = app.state.store();
     let most = settings.tier(tier).most;
     if is_full(app, &session, most).await? {
@@ -115,7 +120,7 @@ pub(crate) async fn open(
     let ended = store
         .open_session(&session, &hash, most, &displaced, &[established])
         .await?;
-    app.state.session_opened(session.clone(), hash, begun);
+    app.state.session_opened(session.clone(), begun);
     ending::follow(app, &ended, &name, ending::DISPLACED).await;
     record(app, caller, &session, decision.as_deref(), now).await?;
     app.metrics.session_opened(&caller.client_id);

@@ -29,3 +29,153 @@ pub(crate) fn tighten(
     terms.expires_at = terms.expires_at.min(end(to, now, settings));
     true
 }
+
+/// Takes over the tier that a step-up leaves it in. It ends as if it had begun in that tier, but a
+/// proof ends nothing sooner.
+pub(crate) fn step_up(
+    terms: &mut SessionTerms,
+    to: Tier,
+    born: Timestamp,
+    settings: &SessionSettings,
+    now: Timestamp,
+) {
+    if to < terms.tier {
+        terms.tier = to;
+        terms.expires_at = terms.expires_at.max(end(to, born, settings));
+    } else {
+        tighten(terms, to, settings, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    const BORN: Timestamp = Timestamp::from_seconds(1_795_215_660);
+
+    /// What happens to a session: so many seconds later it tightens to a tier, or a step-up is
+    /// passed at the score of one.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Tightens(Tier),
+        SteppedUp(Tier),
+    }
+
+    fn tier() -> impl Strategy<Value = Tier> {
+        prop::sample::select(Tier::ALL.to_vec())
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(i64, Step)>> {
+        let step = prop_oneof![
+            tier().prop_map(Step::Tightens),
+            tier().prop_map(Step::SteppedUp)
+        ];
+        prop::collection::vec((0..4000_i64, step), 0..20)
+    }
+
+    fn opened(tier: Tier, settings: &SessionSettings) -> SessionTerms {
+        SessionTerms {
+            tier,
+            expires_at: end(tier, BORN, settings),
+            ..SessionTerms::default()
+        }
+    }
+
+    #[test]
+    fn a1_a2_a3_hours_are_counted_from_when_a_tier_begins() {
+        let settings = Settings::default().sessions;
+        let hour = 3600;
+        let until = |terms: &SessionTerms| terms.expires_at.whole_seconds_since(BORN);
+        for (tier, wanted) in Tier::ALL.into_iter().zip([8 * hour, 2 * hour, hour / 2]) {
+            assert_eq!(until(&opened(tier, &settings)), wanted, "{tier:?}");
+        }
+        // At three hours it tightens twice; a proof at a lower score gives it back its day, one at
+        // a score as high gives and takes nothing.
+        let mut terms = opened(Tier::Standard, &settings);
+        let at = |seconds: i64| BORN.plus_seconds(seconds);
+        assert!(tighten(
+            &mut terms,
+            Tier::Restricted,
+            &settings,
+            at(3 * hour)
+        ));
+        assert_eq!(until(&terms), 5 * hour);
+        assert!(tighten(
+            &mut terms,
+            Tier::Strict,
+            &settings,
+            at(3 * hour + 60)
+        ));
+        assert_eq!(until(&terms), 3 * hour + 60 + hour / 2);
+        let strict = terms.clone();
+        assert!(!tighten(
+            &mut terms,
+            Tier::Restricted,
+            &settings,
+            at(3 * hour + 90)
+        ));
+        step_up(&mut terms, Tier::Strict, BORN, &settings, at(3 * hour + 90));
+        assert_eq!(terms, strict);
+        // As if it had begun restricted it would be over; a proof ends nothing.
+        step_up(
+            &mut terms,
+            Tier::Restricted,
+            BORN,
+            &settings,
+            at(3 * hour + 90),
+        );
+        assert_eq!(
+            (terms.tier, until(&terms)),
+            (Tier::Restricted, until(&strict))
+        );
+        step_up(
+            &mut terms,
+            Tier::Standard,
+            BORN,
+            &settings,
+            at(3 * hour + 95),
+        );
+        assert_eq!((terms.tier, until(&terms)), (Tier::Standard, 8 * hour));
+    }
+
+    proptest! {
+        #[test]
+        fn a1_a2_a3_a_tier_tightens_at_once_and_relaxes_only_by_a_step_up(
+            first in tier(), steps in steps(),
+        ) {
+            let settings = Settings::default().sessions;
+            let mut terms = opened(first, &settings);
+            let mut now = BORN;
+            for (later, step) in steps {
+                now = now.plus_seconds(later);
+                if now >= terms.expires_at {
+                    break;
+                }
+                let before = terms.clone();
+                match step {
+                    Step::Tightens(to) => {
+                        tighten(&mut terms, to, &settings, now);
+                        // At once, never less strict, never longer.
+                        prop_assert_eq!(terms.tier, before.tier.max(to));
+                        prop_assert!(terms.expires_at <= before.expires_at);
+                        if to > before.tier {
+                            prop_assert!(terms.expires_at <= end(to, now, &settings));
+                        }
+                    }
+                    Step::SteppedUp(to) => {
+                        step_up(&mut terms, to, BORN, &settings, now);
+                        prop_assert_eq!(terms.tier, to);
+                        prop_assert!(to <= before.tier || terms.expires_at <= before.expires_at);
+                        prop_assert!(to > before.tier || terms.expires_at >= before.expires_at);
+                    }
+                }
+                // Alive after it, and never longer than any session may be.
+                prop_assert!(terms.expires_at > now);
+                prop_assert!(terms.expires_at <= end(Tier::Standard, BORN, &settings));
+            }
+        }
+    }
+}

@@ -39,7 +39,9 @@ pub(crate) async fn tighten(
         return Ok(note_score(app, &id, change.score, now));
     }
     app.state
-        .change_session_durably(&id, tells, |session| apply(session, change, settings, now))
+        .change_session_durably(&id, tells, None, |session| {
+            apply(session, change, settings, now)
+        })
         .await
 }
 

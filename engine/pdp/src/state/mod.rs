@@ -13,14 +13,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use domain::{DeviceRecord, EntityRef, SessionRecord, Signal, Timestamp};
-use quick_cache::sync::Cache;
 use risk::{
     Attempt, Crowd, CrowdKeys, Crowds, Delta, Key, Lesson, Profile, Standing, Tally, crowd, profile,
 };
 use store::Store;
 use store::sqlite::{
-    ChangedDevice, CrowdRow, DeviceChange, EndedSession, Ending, NewSecurityEvent, ProfileRow,
-    StoreError,
+    ChangedDevice, CrowdRow, DeviceChange, EndedSession, Ending, NewHandle, NewSecurityEvent,
+    ProfileRow, SessionHandles, StoreError,
 };
 
 use crate::settings::Limits;
@@ -40,8 +39,10 @@ pub struct State {
     store: Store,
     profiles: Hot<EntityRef, Arc<Profile>>,
     sessions: Hot<String, Arc<SessionRecord>>,
-    /// Ids of sessions by SHA-256 of their handles.
-    handles: Cache<[u8; 32], String>,
+    /// Held while somebody is told of an old handle.
+    alarming: tokio::sync::Mutex<()>,
+    /// What is kept of the handles of sessions, by their ids.
+    handles: Hot<String, Arc<SessionHandles>>,
     /// Held while sessions are taken from the memory and written, so that an older state never
     /// comes after a newer one.
     writing_sessions: tokio::sync::Mutex<()>,
@@ -62,8 +63,9 @@ impl State {
             store,
             profiles: Hot::new(limits.profiles_in_memory),
             sessions: Hot::new(limits.sessions_in_memory),
-            handles: Cache::new(limits.sessions_in_memory),
+            handles: Hot::new(limits.sessions_in_memory),
             writing_sessions: tokio::sync::Mutex::default(),
+            alarming: tokio::sync::Mutex::default(),
             devices: Hot::new(limits.devices_in_memory),
             crowds: LiveCrowds::default(),
             sources: Sources::new(limits.sources_in_memory),
@@ -231,19 +233,33 @@ impl State {
         self.sessions.change(id, change)
     }
 
-    /// The id of the session that has this handle, by its SHA-256.
-    pub async fn session_of_handle(&self, sha256: &[u8; 32], now: Timestamp) -> Signal<String> {
-        if let Some(id) = self.handles.get(sha256) {
-            return Signal::Known(id);
-        }
-        let keep = |found: Option<String>| {
-            if let Some(id) = &found {
-                self.handles.insert(*sha256, id.clone());
+    /// What is kept of the handles of a session, by its id.
+    pub async fn session_handles(
+        &self,
+        id: &String,
+        now: Timestamp,
+    ) -> Signal<Arc<SessionHandles>> {
+        match self.handles.get(id) {
+            Lookup::Found(handles) => Signal::Known(handles),
+            Lookup::Nothing => Signal::Absent,
+            Lookup::NotLoaded => {
+                let begun = self.handles.begin();
+                let load = async { Ok(self.store.session_handles(id).await?.map(Arc::new)) };
+                self.load(load, now, |found| self.handles.loaded(id, found, begun))
+                    .await
             }
-            found
-        };
-        self.load(self.store.session_of_handle(sha256), now, keep)
-            .await
+        }
+    }
+
+    /// Held while somebody is told of an old handle, so that it is told once.
+    #[must_use]
+    pub const fn alarming(&self) -> &tokio::sync::Mutex<()> {
+        &self.alarming
+    }
+
+    /// To be called after the handles of a session were written.
+    pub fn forget_handles(&self, id: &String) {
+        self.handles.forget(id);
     }
 
     /// To be called before a session is kept in the store, for [`Self::session_opened`].
@@ -254,8 +270,7 @@ impl State {
 
     /// Takes over a session that was kept in the store since `begun`. When anything has ended
     /// since, it is looked up in the store at its first use: it may be what has ended.
-    pub fn session_opened(&self, session: SessionRecord, handle_sha256: [u8; 32], begun: Begun) {
-        self.handles.insert(handle_sha256, session.id.clone());
+    pub fn session_opened(&self, session: SessionRecord, begun: Begun) {
         let id = session.id.clone();
         self.sessions.loaded(&id, Some(Arc::new(session)), begun);
     }
@@ -292,12 +307,12 @@ impl State {
             Lookup::Found(newer) => Arc::unwrap_or_clone(newer),
             Lookup::Nothing | Lookup::NotLoaded => session,
         };
-        self.store.put_session_telling(&session, tells).await
+        self.store.put_session_telling(&session, tells, None).await
     }
 
     /// Changes a session that was opened with the engine, and tells of it in the same transaction;
     /// then changes it in memory. `change` says whether it changes anything; else nothing is
-    /// written or told. The session as it is then; none when there is no such session.
+    /// written or told. With another handle, where it gets one. The session as it is then; none when there is no such session.
     ///
     /// # Errors
     /// When it could not be made durable. It is changed in memory all the same.
@@ -305,6 +320,7 @@ impl State {
         &self,
         id: &String,
         tells: &[NewSecurityEvent],
+        handle: Option<&NewHandle>,
         change: impl Fn(&mut SessionRecord) -> bool,
     ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
         let _writing = self.writing_sessions.lock().await;
@@ -324,7 +340,13 @@ impl State {
         if !change(&mut changed) {
             return Ok(Some(known).filter(|known| !known.ended));
         }
-        let written = self.store.put_session_telling(&changed, tells).await;
+        let written = self
+            .store
+            .put_session_telling(&changed, tells, handle)
+            .await;
+        if handle.is_some() {
+            self.handles.forget(id);
+        }
         // On top of whatever has changed there meanwhile; who looked it up before has nothing.
         let mut now_is = None;
         self.sessions.change(id, |known| {

@@ -21,12 +21,14 @@ ALTER TABLE sessions ADD COLUMN seen_compliant INTEGER;
 ALTER TABLE sessions ADD COLUMN seen_os TEXT;
 ALTER TABLE sessions ADD COLUMN seen_os_version TEXT;
 ALTER TABLE sessions ADD COLUMN seen_fingerprint TEXT;
--- The handle before, as long as it may still come (E3).
+-- The place of the handle among the session's, and the handle before, as long as it may still come
+-- (E3). It is weak when a step-up came between the two.
+ALTER TABLE sessions ADD COLUMN handle_number INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN handle_alarmed INTEGER;
 ALTER TABLE sessions ADD COLUMN previous_sha256 BLOB CHECK (length(previous_sha256) = 32);
 ALTER TABLE sessions ADD COLUMN previous_until INTEGER;
+ALTER TABLE sessions ADD COLUMN previous_is_weak INTEGER NOT NULL DEFAULT 0;
 
-CREATE UNIQUE INDEX sessions_by_previous_handle ON sessions (previous_sha256)
-    WHERE previous_sha256 IS NOT NULL;
 CREATE INDEX sessions_by_device ON sessions (seen_device) WHERE seen_device IS NOT NULL;
 -- Those that live, in an order that a sweep can go on from.
 CREATE INDEX sessions_live ON sessions (session_id)

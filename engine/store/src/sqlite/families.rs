@@ -43,7 +43,8 @@ pub struct RefreshFamily {
     pub repeats: u32,
     /// It ends then, if it is not used before.
     pub idle_expires_at: Timestamp,
-    /// It ends then, however often it is used.
+    /// It ends then, however often it is used: never after its session as that ends now, which
+    /// may be sooner or later than when the family was granted.
     pub expires_at: Timestamp,
     /// When it was revoked, and why.
     pub revoked: Option<(Timestamp, String)>,
@@ -106,10 +107,13 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn refresh_family(&self, id: &str) -> Result<Option<RefreshFamily>, StoreError> {
-        let row = sqlx::query("SELECT * FROM refresh_families WHERE family_id = ?")
-            .bind(id)
-            .fetch_optional(&self.read)
-            .await?;
+        let row = sqlx::query(
+            "SELECT f.*, s.expires_at AS session_expires_at FROM refresh_families f \
+             LEFT JOIN sessions s ON s.session_id = f.session_id WHERE f.family_id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&self.read)
+        .await?;
         row.as_ref().map(read_family).transpose()
     }
 
@@ -129,9 +133,10 @@ impl Store {
         // are one after the other (B2).
         let mut transaction = self.begin().await?;
         let row = sqlx::query(
-            "SELECT f.*, (f.session_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM sessions s \
-             WHERE s.session_id = f.session_id AND s.ended_at IS NULL)) AS session_ended \
-             FROM refresh_families f WHERE f.family_id = ?",
+            "SELECT f.*, s.expires_at AS session_expires_at, (f.session_id IS NOT NULL \
+             AND (s.session_id IS NULL OR s.ended_at IS NOT NULL)) AS session_ended \
+             FROM refresh_families f LEFT JOIN sessions s ON s.session_id = f.session_id \
+             WHERE f.family_id = ?",
         )
         .bind(id)
         .fetch_optional(&mut *transaction)
@@ -266,6 +271,9 @@ fn read_family(row: &SqliteRow) -> Result<RefreshFamily, StoreError> {
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
     let revoked_why: Option<String> = row.try_get("revoked_why")?;
     let previous: Option<Vec<u8>> = row.try_get("previous_sha256")?;
+    let session_ends: Option<i64> = row.try_get("session_expires_at")?;
+    let expires_at = stamp(row.try_get("expires_at")?);
+    let session_ends = session_ends.map_or(Timestamp::MAX, stamp);
     Ok(RefreshFamily {
         id: row.try_get("family_id")?,
         client_id: row.try_get("client_id")?,
@@ -287,7 +295,7 @@ fn read_family(row: &SqliteRow) -> Result<RefreshFamily, StoreError> {
         rotated_at: row.try_get::<Option<i64>, _>("rotated_at")?.map(stamp),
         repeats: u32::try_from(row.try_get::<i64, _>("repeats")?).map_err(|_| nonsense())?,
         idle_expires_at: stamp(row.try_get("idle_expires_at")?),
-        expires_at: stamp(row.try_get("expires_at")?),
+        expires_at: expires_at.min(session_ends),
         revoked: revoked_at.map(|at| (stamp(at), revoked_why.unwrap_or_default())),
     })
 }

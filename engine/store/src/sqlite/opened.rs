@@ -173,18 +173,6 @@ impl Store {
         Ok(ended)
     }
 
-    /// The id of the session that has this handle, by its SHA-256.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn session_of_handle(&self, sha256: &[u8; 32]) -> Result<Option<String>, StoreError> {
-        let found = sqlx::query_scalar("SELECT session_id FROM sessions WHERE handle_sha256 = ?")
-            .bind(sha256.as_slice())
-            .fetch_optional(&self.read)
-            .await?;
-        Ok(found)
-    }
-
     /// One session that was opened with the engine.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::devices::{read_key, written};
+use super::handles::{self, NewHandle};
 use super::security_events::{self, NewSecurityEvent};
 use super::{Store, StoreError, stamp};
 
@@ -29,7 +30,8 @@ impl Store {
         Ok(())
     }
 
-    /// The same for one session, and what is told of its change, in one transaction.
+    /// The same for one session, and what is told of its change, in one transaction; with another
+    /// handle, where it gets one.
     ///
     /// # Errors
     /// When it could not be made durable.
@@ -37,9 +39,13 @@ impl Store {
         &self,
         session: &SessionRecord,
         tells: &[NewSecurityEvent],
+        handle: Option<&NewHandle>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         put_session(&mut transaction, session).await?;
+        if let Some(handle) = handle {
+            handles::regenerate(&mut transaction, &session.id, handle).await?;
+        }
         for event in tells {
             security_events::insert(&mut transaction, event).await?;
         }

@@ -2,6 +2,7 @@
 
 mod end;
 mod open;
+mod step_up;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use crate::sessions::name;
 
 pub(super) use end::{end, end_all};
 pub(super) use open::open;
+pub(super) use step_up::step_up;
 
 /// Sessions on one page at most, and where nobody says how many.
 const PAGE_MAX: usize = 1000;

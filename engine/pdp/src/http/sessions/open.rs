@@ -201,7 +201,7 @@ async fn wanted(
 }
 
 /// What a token of another issuer says of the subject.
-async fn believed(
+pub(super) async fn believed(
     app: &App,
     caller: &Caller,
     token: &str,
@@ -228,7 +228,7 @@ fn not_opened(app: &App, caller: &Caller, why: NotOpened) -> Problem {
     let error_type = match &why {
         NotOpened::NotAllowed(_) | NotOpened::UnknownSubject => "not_allowed",
         NotOpened::Unanswered(_) => "not_decided",
-        NotOpened::Store(_) | NotOpened::Journal(_) => "unavailable",
+        NotOpened::Store(_) | NotOpened::Journal(_) | NotOpened::NoHandle => "unavailable",
     };
     app.metrics.session_error(&caller.client_id, error_type);
     match why {
@@ -249,6 +249,7 @@ fn not_opened(app: &App, caller: &Caller, why: NotOpened) -> Problem {
             problem.with_errors(vec![told])
         }
         NotOpened::Store(error) => failed(&error),
+        NotOpened::NoHandle => failed(&why),
         NotOpened::Journal(error) => failed(&error),
     }
 }
