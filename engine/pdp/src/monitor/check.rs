@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::{Cause, Decision, RiskScore, Rung, SessionRecord, SessionTerms, Timestamp};
 use policy::Question;
+use risk::behaviour::{Recommendation, WINDOW_SECONDS};
 use risk::extract::CONTINUE;
 
 use super::act::{Grounds, carry_out};
@@ -125,10 +126,11 @@ impl Looking<'_> {
                 judge(granted, score, levels, self.rise)
             })
         };
+        let by_score = verdict(quick.as_ref().map(|(score, _)| *score));
         let mut found = Found {
             fault,
             score: quick.as_ref().map(|(score, _)| *score),
-            verdict: verdict(quick.as_ref().map(|(score, _)| *score)),
+            verdict: by_score.max(by_behaviour(asked, by_score, self.now)),
             rung: None,
         };
         // Where what the policies see is what they saw when they let it go on, they would again.
@@ -183,6 +185,24 @@ impl Looking<'_> {
             interactive: snapshot.settings.is_interactive(subject.kind.as_str()),
         };
         self.monitor.allowed.glance(snapshot, &question)
+    }
+}
+
+/// What is to become of a session by what is done in it (M5). A pattern by itself is a question,
+/// and ends a session only where the score is up too; who has answered within the window of what is
+/// looked at is not asked for the same again.
+fn by_behaviour(asked: &Asked<'_>, by_score: Verdict, now: Timestamp) -> Verdict {
+    let Some(behaviour) = &asked.signals.behaviour else {
+        return Verdict::GoesOn;
+    };
+    let answered = asked.session.assurance.mfa_at;
+    if answered.is_some_and(|at| now.whole_seconds_since(at) <= WINDOW_SECONDS) {
+        return Verdict::GoesOn;
+    }
+    match behaviour.recommendation {
+        Recommendation::None | Recommendation::Watch => Verdict::GoesOn,
+        Recommendation::End if by_score > Verdict::GoesOn => Verdict::Ends,
+        Recommendation::Reauthenticate | Recommendation::End => Verdict::Reauthenticates,
     }
 }
 

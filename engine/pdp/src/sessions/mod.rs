@@ -164,7 +164,10 @@ fn clear(app: &App, key: &String, outcome: &Outcome) {
         if !session.terms.as_ref().is_some_and(is_met) {
             return false;
         }
-        if let Some(terms) = &mut Arc::make_mut(session).terms {
+        let session = Arc::make_mut(session);
+        // Whoever brought it: what a session waits for is proven in it from then on.
+        session.assurance = session.assurance.merged_with(*assurance);
+        if let Some(terms) = &mut session.terms {
             terms.wanted = None;
             terms.granted_score = terms.granted_score.max(Some(score));
         }
