@@ -50,6 +50,11 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("DELETE", "/v1/sessions/{id}", May("sessions.end")),
     (
         "POST",
+        "/v1/sessions/{id}/step-up",
+        May("decisions.confirm"),
+    ),
+    (
+        "POST",
         "/v1/subjects/{subject}/sessions/end",
         May("sessions.end"),
     ),
@@ -70,6 +75,20 @@ const TABLE: &[(&str, &str, Needs)] = &[
         May("decisions.confirm"),
     ),
     ("POST", "/v1/events", May("events.report")),
+    ("GET", "/.well-known/ssf-configuration", Nothing),
+    ("GET", "/.well-known/ssf-configuration/{*path}", Nothing),
+    ("GET", "/ssf/streams", May("ssf.read")),
+    ("POST", "/ssf/streams", May("ssf.manage")),
+    ("PATCH", "/ssf/streams", May("ssf.manage")),
+    ("PUT", "/ssf/streams", May("ssf.manage")),
+    ("DELETE", "/ssf/streams", May("ssf.manage")),
+    ("GET", "/ssf/status", May("ssf.read")),
+    ("POST", "/ssf/status", May("ssf.manage")),
+    ("POST", "/ssf/subjects/add", May("ssf.manage")),
+    ("POST", "/ssf/subjects/remove", May("ssf.manage")),
+    ("POST", "/ssf/verify", May("ssf.manage")),
+    ("POST", "/ssf/poll/{stream}", May("ssf.manage")),
+    ("GET", "/v1/devices", May("devices.read")),
     ("GET", "/v1/devices/{id}", May("devices.read")),
     ("PUT", "/v1/devices/{id}", May("devices.write")),
     ("DELETE", "/v1/devices/{id}", May("devices.write")),
@@ -115,13 +134,12 @@ fn routes() -> BTreeSet<(String, String)> {
             .and_then(|path| path.strip_suffix('"'))
         {
             Some(path) => path.to_owned(),
-            None => {
-                assert_eq!(
-                    first, "oauth::metadata::WELL_KNOWN",
-                    "write paths as they are"
-                );
-                "/.well-known/oauth-authorization-server".to_owned()
+            None => match first {
+                "oauth::metadata::WELL_KNOWN" => "/.well-known/oauth-authorization-server",
+                "ssf::metadata::WELL_KNOWN" => "/.well-known/ssf-configuration",
+                other => panic!("write paths as they are, and not {other}"),
             }
+            .to_owned(),
         };
         let before = routes.len();
         for method in ["get", "post", "put", "delete", "patch"] {
