@@ -74,6 +74,8 @@ const TABLE: &[(&str, &str, Needs)] = &[
         "/v1/decisions/{id}/feedback",
         May("decisions.confirm"),
     ),
+    // With the secret of a transmitter, and no key.
+    ("POST", "/ssf/receive", Nothing),
     ("POST", "/v1/events", May("events.report")),
     ("GET", "/.well-known/ssf-configuration", Nothing),
     ("GET", "/.well-known/ssf-configuration/{*path}", Nothing),

@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use domain::request::{Action, DeviceClaim, Party, RequestContext};
 use domain::value::Attributes;
 use domain::{
-    AccessRequest, ActionResult, Anonymity, Assurance, DeviceRecord, EntityRef, Level, Name,
-    Network, Rung, SessionBirth, SessionRecord, Signal, Timestamp,
+    AccessRequest, ActionResult, Anonymity, Assurance, DeviceRecord, EntityRef, Heard, Level, Name,
+    Network, RiskLevel, Rung, SessionBirth, SessionRecord, Signal, Timestamp,
 };
 use pdp::engine::{Snapshot, decide};
 use proptest::option;
@@ -163,6 +163,24 @@ fn anonymity() -> impl Strategy<Value = Anonymity> {
     )
 }
 
+fn heard() -> impl Strategy<Value = Heard> {
+    let level = prop_oneof![
+        Just(RiskLevel::Low),
+        Just(RiskLevel::Medium),
+        Just(RiskLevel::High)
+    ];
+    (
+        option::of((any::<bool>(), moment())),
+        option::of(moment()),
+        option::of((level, moment())),
+    )
+        .prop_map(|(disabled, credential_at, risk)| Heard {
+            disabled,
+            credential_at,
+            risk,
+        })
+}
+
 fn device() -> impl Strategy<Value = DeviceRecord> {
     (
         option::of(0..=100_u8),
@@ -303,7 +321,10 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
         signal(device()),
         signal(session()),
         (signal(-3..9_i64), signal(-1..1_000_000_000_000_i64)),
-        proptest::option::of(behaviour()),
+        (
+            proptest::option::of(behaviour()),
+            proptest::option::of(heard()),
+        ),
         proptest::bool::weighted(0.05),
     )
         .prop_map(
@@ -316,7 +337,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
                 device,
                 session,
                 (sensitivity, size),
-                behaviour,
+                (behaviour, heard),
                 given_up,
             )| {
                 Signals {
@@ -333,6 +354,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Signals> {
                     size,
                     behaviour,
                     handle_superseded: false,
+                    heard,
                     given_up,
                 }
             },

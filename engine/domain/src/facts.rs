@@ -261,6 +261,15 @@ vocabulary! {
         /// The highest score of anybody from this address lately, 0 to 100, fading over about an
         /// hour.
         address_recent_risk: i64 = Long;
+        /// How risky those who tell the engine of the subject call it: `LOW`, `MEDIUM` or `HIGH`
+        /// (CAEP 1.0 risk-level-change). It fades by a level a day.
+        idp_risk: String = Text;
+        /// Somebody who tells the engine of the subject has disabled its account; false where it
+        /// was enabled again.
+        external_account_disabled: bool = Bool;
+        /// Whole hours since a credential of the subject was made, changed or taken back, as far
+        /// as it was told.
+        credential_age_hours: i64 = Long;
         /// How sensitive the resource is: 0 public, 1 internal, 2 confidential, 3 secret.
         resource_sensitivity: i64 = Long;
         /// The subject has not touched this resource before.

@@ -10,6 +10,7 @@
 pub mod assurance;
 pub mod decision;
 pub mod facts;
+pub mod heard;
 pub mod name;
 pub mod record;
 pub mod request;
@@ -23,6 +24,7 @@ pub mod value;
 pub use assurance::{Assurance, Level};
 pub use decision::{Cause, DecidingPolicy, Decision, Reason, Rung, RungTried};
 pub use facts::Facts;
+pub use heard::Heard;
 pub use name::{EntityRef, Name, NameError};
 pub use record::DecisionRecord;
 pub use request::{

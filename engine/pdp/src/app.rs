@@ -25,6 +25,7 @@ use crate::checkpoints::{self, CheckpointError, Checkpoints};
 use crate::entities::Recorded;
 use crate::families::{RefreshKey, key_file};
 use crate::feedback::Words;
+use crate::hearing::Hearing;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::issuers::Issuers;
@@ -132,6 +133,8 @@ pub struct App {
     pub telling: Telling,
     /// Whose tokens are believed besides our own.
     pub issuers: Issuers,
+    /// Whose signals are heard, and what they said.
+    pub hearing: Hearing,
     /// Who vouches for clients' certificates.
     pub(crate) client_roots: ArcSwapOption<Roots>,
     /// How far the journal is signed.
@@ -260,6 +263,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     )
     .await?;
     let telling = Telling::open(&settings, kek)?;
+    let hearing = Hearing::restore(&settings.transmitters, store).await?;
     let client_roots = certificates::load_roots(&settings.certificates)?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
@@ -283,6 +287,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         )),
         telling,
         issuers: Issuers::new(&settings.issuers),
+        hearing,
         client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
         behaviour: Behaviour::new(settings.limits.sessions_in_memory),
         monitor: Monitor::default(),

@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
 use crate::checkpoints::{CHECKPOINT_RECORDS, IDLE_SECONDS};
+use crate::hearing::{self, polling::poll};
 use crate::models::drift::Alarm;
 use crate::monitor;
 use crate::publishing::{KEPT_BACK, watch};
@@ -28,6 +29,8 @@ const REVOCATIONS_EVERY: Duration = Duration::from_millis(100);
 const HAND_ON_EVERY: Duration = Duration::from_millis(100);
 /// How often it is looked which receivers are gone, and counted what waits.
 const LOOK_AFTER_EVERY: Duration = Duration::from_secs(15);
+/// How often what was heard and could not be done is tried again.
+const HEAR_EVERY: Duration = Duration::from_secs(5);
 /// How often signing keys are looked at: their time, and what others did.
 const SIGNING_EVERY: Duration = Duration::from_millis(500);
 /// How often it is looked whether the journal's end is to be signed: few records come meanwhile.
@@ -70,6 +73,10 @@ impl Background {
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), count_sessions(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), monitor::run(Arc::clone(app))));
+        tasks.spawn(until(stopped.clone(), hear(Arc::clone(app))));
+        for place in app.hearing.polled() {
+            tasks.spawn(until(stopped.clone(), poll(Arc::clone(app), place)));
+        }
         if app.settings.watch_policies {
             tasks.spawn(until(stopped.clone(), watch::watch(Arc::clone(app))));
         }
@@ -376,6 +383,15 @@ async fn drift(app: Arc<App>) {
     }
 }
 
+/// What was taken before a crash, or could not be done at once, is done here.
+async fn hear(app: Arc<App>) {
+    let mut ticks = every(HEAR_EVERY);
+    loop {
+        ticks.tick().await;
+        hearing::act(&app).await;
+    }
+}
+
 async fn count_sessions(app: Arc<App>) {
     let mut ticks = every(COUNT_EVERY);
     loop {
@@ -420,6 +436,9 @@ async fn tidy(app: Arc<App>) {
         let before = now.plus_seconds(-i64::try_from(remembered).unwrap_or(i64::MAX));
         if let Err(error) = app.state.forget_sessions(before).await {
             tracing::warn!(%error, "old sessions were not removed");
+        }
+        if let Err(error) = hearing::tidy(&app, now).await {
+            tracing::warn!(%error, "what was heard and is over was not removed");
         }
         if let Err(error) = app.state.store().forget_token_statuses(now).await {
             tracing::warn!(%error, "places of tokens that are over were not removed");

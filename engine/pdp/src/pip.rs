@@ -131,6 +131,7 @@ pub(crate) fn put_together(
         size: of_resource(request, snapshot, &app.settings.size_attribute),
         behaviour,
         handle_superseded: false,
+        heard: app.hearing.of(&request.subject.entity, now),
         given_up: app.state.has_given_up(now),
     }
 }

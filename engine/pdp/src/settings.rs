@@ -21,6 +21,7 @@ use domain::Level;
 use geo::GeoPaths;
 use wire::batch::BatchLimits;
 
+use crate::hearing::TransmitterSettings;
 use crate::issuers::IssuerSettings;
 use crate::outbound::OutboundSettings;
 use crate::signing::SigningSettings;
@@ -95,6 +96,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whose tokens are believed besides our own.
     pub issuers: Vec<IssuerSettings>,
+    /// Whose shared signals are heard.
+    pub transmitters: Vec<TransmitterSettings>,
     /// Which client certificates are believed.
     pub certificates: CertificateSettings,
     /// Whom the engine may call.

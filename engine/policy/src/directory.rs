@@ -288,6 +288,24 @@ impl Directory {
         text(stored.get(attribute)?).map(str::to_owned)
     }
 
+    /// The stored entities, of one type or all, with this text in an attribute, whatever the case
+    /// of its letters: one look at each of them.
+    #[must_use]
+    pub fn with_text(&self, kind: Option<&str>, attribute: &str, wanted: &str) -> Vec<EntityRef> {
+        let wanted = wanted.to_lowercase();
+        let has = |entity: &&ast::Entity| {
+            let stored = entity.get(attribute).and_then(text);
+            stored.is_some_and(|stored| stored.to_lowercase() == wanted)
+        };
+        let found = self.entities.iter().filter(has).filter_map(|entity| {
+            let uid = entity.uid();
+            let name = uid.entity_type().to_string();
+            kind.is_none_or(|kind| kind == name)
+                .then(|| EntityRef::new(name, uid.eid().as_ref() as &str).ok())?
+        });
+        found.collect()
+    }
+
     /// Whether somebody of this name can be: the schema has the type, and those of a `@stored`
     /// type are stored.
     #[must_use]

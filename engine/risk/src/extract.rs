@@ -10,7 +10,7 @@ use std::sync::Arc;
 use domain::facts::{ActorFacts, DeviceFacts, NetworkFacts, SessionFacts, TimeFacts};
 use domain::signal::Source;
 use domain::{
-    AccessRequest, Anonymity, Assurance, DeviceRecord, Facts, Network, Place, SessionRecord,
+    AccessRequest, Anonymity, Assurance, DeviceRecord, Facts, Heard, Network, Place, SessionRecord,
     Signal, Timestamp,
 };
 
@@ -62,6 +62,8 @@ pub struct Signals {
     pub sensitivity: Signal<i64>,
     /// How large the resource is, bytes.
     pub size: Signal<i64>,
+    /// What others have said of the subject. None: nothing.
+    pub heard: Option<Heard>,
     /// What the session's last five minutes look like, once there is enough to tell.
     pub behaviour: Option<Analysis>,
     /// Sources have been failing for longer than decisions may go on without them.
@@ -160,6 +162,7 @@ pub fn extract(
         evidence.note_bytes(profile, peers.group, now);
         evidence.note_failures(profile, now);
     }
+    evidence.note_heard(signals.heard.as_ref(), now);
     evidence.note_request(signals, now);
     if !settings.is_interactive(request.subject.entity.kind.as_str()) {
         evidence.features.leave_people_out();
@@ -449,6 +452,16 @@ impl Evidence {
         let words = &mut self.facts.signals;
         words.session_anomaly = behaviour.anomaly_score.map(i64::from);
         words.session_patterns = Pattern::names(&behaviour.suspicious_patterns);
+    }
+
+    fn note_heard(&mut self, heard: Option<&Heard>, now: Timestamp) {
+        let Some(heard) = heard else { return };
+        let words = &mut self.facts.signals;
+        words.external_account_disabled = heard.disabled.map(|(disabled, _)| disabled);
+        words.idp_risk = heard.risk_at(now).map(|level| level.as_str().to_owned());
+        words.credential_age_hours = heard
+            .credential_at
+            .map(|at| now.whole_seconds_since(at) / 3600);
     }
 
     fn note_request(&mut self, signals: &Signals, now: Timestamp) {

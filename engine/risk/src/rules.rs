@@ -45,7 +45,7 @@ const fn is(word: Option<bool>) -> bool {
 }
 
 /// Every rule (R10, R18).
-pub const RULES: [Rule; 30] = [
+pub const RULES: [Rule; 34] = [
     Rule {
         id: "impossible-travel",
         points: 40,
@@ -73,6 +73,39 @@ pub const RULES: [Rule; 30] = [
         feature: Feature::DeviceDistrust,
         doc: "a device that does not meet the organisation's rules",
         fires: |on| on.facts.device.compliant == Some(false),
+    },
+    Rule {
+        id: "device-not-proven",
+        points: 15,
+        feature: Feature::DeviceSurprise,
+        doc: "a device that was enrolled with a key, which the request does not prove",
+        fires: |on| on.facts.signals.device_proven == Some(false),
+    },
+    Rule {
+        id: "idp-risk-high",
+        points: 60,
+        feature: Feature::AssuranceAgeSeconds,
+        doc: "somebody who tells the engine of the subject calls its risk HIGH",
+        fires: |on| on.facts.signals.idp_risk.as_deref() == Some("HIGH"),
+    },
+    Rule {
+        id: "idp-risk-medium",
+        points: 25,
+        feature: Feature::AssuranceAgeSeconds,
+        doc: "the same, MEDIUM",
+        fires: |on| on.facts.signals.idp_risk.as_deref() == Some("MEDIUM"),
+    },
+    Rule {
+        id: "new-credential",
+        points: 10,
+        feature: Feature::AssuranceAgeSeconds,
+        doc: "a credential of the subject that was changed within a day, as it was told",
+        fires: |on| {
+            on.facts
+                .signals
+                .credential_age_hours
+                .is_some_and(|hours| hours < 24)
+        },
     },
     Rule {
         id: "new-country",

@@ -169,6 +169,13 @@ pub fn sentence(feature: Feature, evidence: &Evidence, on: &Circumstances<'_>) -
         },
         Feature::SessionDrift => drift(facts),
         Feature::AssuranceAgeSeconds => match value {
+            _ if matches!(words.idp_risk.as_deref(), Some("HIGH" | "MEDIUM")) => format!(
+                "The identity provider says that the risk is {}.",
+                words.idp_risk.as_deref().unwrap_or_default()
+            ),
+            _ if words.credential_age_hours.is_some_and(|hours| hours < 24) => {
+                "A credential was changed within a day.".to_owned()
+            }
             Some(seconds) => format!("Last authenticated {} ago.", duration(seconds)),
             None => "No authentication is known.".to_owned(),
         },

@@ -140,6 +140,7 @@ impl<'a> Replay<'a> {
             size: of_resource(request, "size_bytes"),
             behaviour: None,
             handle_superseded: false,
+            heard: None,
             given_up: false,
         }
     }

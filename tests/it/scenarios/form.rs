@@ -114,6 +114,8 @@ pub(super) struct GivenSignals {
     pub(super) sensitivity: Option<Value>,
     /// Bytes, `absent` or `unavailable`.
     pub(super) size: Option<Value>,
+    /// What others said: `{disabled, credential_hours_ago, risk, risk_hours_ago}`.
+    pub(super) heard: Option<Value>,
     /// The store has been failing for too long.
     pub(super) given_up: bool,
 }

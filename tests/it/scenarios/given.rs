@@ -185,6 +185,23 @@ pub(super) fn signals(
         })?,
         behaviour: given.behaviour.as_ref().map(behaviour).transpose()?,
         handle_superseded: false,
+        heard: given.heard.as_ref().map(|value| {
+            let ago = |hours: &str| {
+                value[hours]
+                    .as_i64()
+                    .map(|hours| now.plus_seconds(-hours * 3600))
+            };
+            let levels = [RiskLevel::Low, RiskLevel::Medium, RiskLevel::High];
+            let named = |level: &RiskLevel| Some(level.as_str()) == value["risk"].as_str();
+            Heard {
+                disabled: value["disabled"].as_bool().map(|disabled| (disabled, now)),
+                credential_at: ago("credential_hours_ago"),
+                risk: levels
+                    .into_iter()
+                    .find(named)
+                    .map(|level| (level, ago("risk_hours_ago").unwrap_or(now))),
+            }
+        }),
         given_up: given.given_up,
     })
 }

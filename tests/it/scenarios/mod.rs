@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 use domain::record::{Manner, Revisions};
 use domain::signal::{Country, Source, Spot};
 use domain::{
-    Anonymity, Assurance, DecisionRecord, DeviceRecord, EntityRef, KeyThumbprint, Level, Network,
-    Place, SessionBirth, SessionRecord, Signal, Timestamp,
+    Anonymity, Assurance, DecisionRecord, DeviceRecord, EntityRef, Heard, KeyThumbprint, Level,
+    Network, Place, RiskLevel, SessionBirth, SessionRecord, Signal, Timestamp,
 };
 use pdp::engine::{Outcome, Snapshot, decide};
 use pdp::replay::{difference, judge_again, settle_again};

@@ -20,6 +20,8 @@ pub enum Origin {
     Tallies,
     /// The caller's word and the session's, whichever is higher.
     CallerAndSession,
+    /// Others, in shared signals.
+    Heard,
     /// The engine's clock, or the moment that was asked for.
     Clock,
 }
@@ -35,6 +37,7 @@ impl Origin {
             Self::CallerOrEntities => "caller or stored entities",
             Self::Tallies => "what came from there lately",
             Self::CallerAndSession => "caller and session",
+            Self::Heard => "shared signals",
             Self::Clock => "clock",
         }
     }
@@ -142,6 +145,9 @@ fn origin(group: &str, word: &str, recorded: &Recorded) -> Origin {
             } else {
                 source(Source::Entities)
             }
+        }
+        ("signals", "idp_risk" | "external_account_disabled" | "credential_age_hours") => {
+            Origin::Heard
         }
         ("signals", "address_abuse" | "prefix_abuse" | "asn_abuse") => Origin::Tallies,
         ("signals", word) if word.starts_with("session_") => source(Source::Session),

@@ -9,6 +9,7 @@ mod devices;
 mod entities;
 mod events;
 mod guard;
+mod hearing;
 mod jwks;
 mod keys;
 mod models;
@@ -88,6 +89,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/ssf/verify", post(ssf::verify::verify))
         .route("/ssf/poll/{stream}", post(ssf::poll::poll))
         .route("/v1/events", post(events::report))
+        .route("/ssf/receive", post(hearing::receive))
         .route("/v1/devices", get(devices::list))
         .route(
             "/v1/devices/{id}",

@@ -2,39 +2,33 @@
 //! and the assurance that they speak of. No token is kept, and none is a key of any map (B10).
 
 mod cache;
+mod key_source;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::http::StatusCode;
 use domain::{Assurance, EntityRef, Level, Timestamp};
 use token::certificate::thumbprint;
 use token::claims::{Confirmation, subject};
 use token::foreign::{JTI_PREFIX, MayAct};
 use token::jws::{claimed_issuer, key_id};
-use token::keys::{Admitted, FindKey as _, admit_jwks};
+use token::keys::admit_jwks;
 use token::revocation::{Lineage, RevokedBy};
 use token::{ForeignExpected, Refusal, verify_foreign};
-use tokio::sync::Mutex;
 
 use crate::access::Caller;
 use crate::app::App;
 use crate::outbound::Outbound;
 use crate::settings::SessionSettings;
-use cache::{KeyCache, Plan};
-
+pub(crate) use key_source::KeySource;
 pub(crate) use settings::LIFE_MAX_SECONDS;
 pub use settings::{IssuerSettings, RawIssuer, Source};
 
 /// How far the clocks of issuers may be from ours, seconds.
 const LEEWAY_SECONDS: u64 = 5;
-
-/// How long a request waits for newer keys than those that are there.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a foreign token is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,9 +93,7 @@ pub struct Issuers(HashMap<String, Issuer>);
 #[derive(Debug)]
 struct Issuer {
     settings: IssuerSettings,
-    cache: Arc<KeyCache>,
-    /// Held by the one that fetches.
-    fetching: Arc<Mutex<()>>,
+    keys: KeySource,
 }
 
 /// How the keys of an issuer stand, for operators.
@@ -119,9 +111,12 @@ impl Issuers {
     pub fn new(settings: &[IssuerSettings]) -> Self {
         let all = settings.iter().map(|settings| {
             let issuer = Issuer {
-                cache: Arc::new(KeyCache::new(settings.stale_max_seconds)),
+                keys: KeySource::new(
+                    &settings.issuer,
+                    settings.keys.clone(),
+                    settings.stale_max_seconds,
+                ),
                 settings: settings.clone(),
-                fetching: Arc::default(),
             };
             (settings.issuer.clone(), issuer)
         });
@@ -134,11 +129,18 @@ impl Issuers {
         claimed_issuer(text).is_some_and(|issuer| self.0.contains_key(&issuer))
     }
 
+    /// Whom one of them calls by this name. None: it is none of them, or that is no name.
+    #[must_use]
+    pub fn subject(&self, issuer: &str, sub: &str) -> Option<EntityRef> {
+        let settings = &self.0.get(issuer)?.settings;
+        EntityRef::new(settings.subject_type.as_str(), sub).ok()
+    }
+
     /// How their keys stand.
     pub fn standing(&self) -> impl Iterator<Item = KeysStanding<'_>> {
         self.0.iter().map(|(name, issuer)| KeysStanding {
             issuer: name,
-            keys: issuer.cache.standing(),
+            keys: issuer.keys.standing(),
         })
     }
 
@@ -160,7 +162,7 @@ impl Issuers {
         let parties: Vec<&str> = settings.parties.iter().map(String::as_str).collect();
         // What is no token in the first place makes nobody fetch anything.
         let kid = key_id(text, &kinds)?;
-        let keys = issuer.keys_for(&kid, outbound, now).await;
+        let keys = issuer.keys.keys_for(&kid, outbound, now).await;
         let keys = keys.ok_or(NotBelieved::NoKeys)?;
         let expected = ForeignExpected {
             issuer: &settings.issuer,
@@ -289,70 +291,6 @@ pub async fn verify(
     verified
 }
 
-impl Issuer {
-    /// The keys to verify a token with that names this one.
-    async fn keys_for(
-        &self,
-        kid: &str,
-        outbound: &Arc<Outbound>,
-        now: Timestamp,
-    ) -> Option<Arc<Admitted>> {
-        match self.cache.plan(kid, now) {
-            Plan::Use(keys) => return Some(keys),
-            Plan::Nothing if self.fetching.try_lock().is_ok() => return None,
-            // Somebody fetches already, and there is one to go on with.
-            Plan::Fetch(Some(keys)) if keys.find(kid).is_some() && self.is_fetching() => {
-                return Some(keys);
-            }
-            Plan::Nothing | Plan::Fetch(_) => {}
-        }
-        let turn = Arc::clone(&self.fetching).lock_owned().await;
-        let (begins, fallback) = match self.cache.plan(kid, now) {
-            Plan::Use(keys) => return Some(keys),
-            Plan::Nothing => return None,
-            Plan::Fetch(keys) => (now, keys),
-        };
-        self.cache.begins(begins);
-        // On its own: whoever asked may lose patience, and the next would begin anew.
-        let (source, name) = (self.settings.keys.clone(), self.settings.issuer.clone());
-        let (cache, outbound, kid) = (
-            Arc::clone(&self.cache),
-            Arc::clone(outbound),
-            kid.to_owned(),
-        );
-        let fetched = tokio::spawn(async move {
-            let _turn = turn;
-            match fetch(&source, &outbound).await {
-                Ok(admitted) => {
-                    for (kid, why) in &admitted.passed_over {
-                        tracing::debug!(issuer = name, kid, %why, "a key is passed over");
-                    }
-                    let keys = Arc::new(admitted);
-                    cache.fetched(Arc::clone(&keys), &kid, now);
-                    Some(keys)
-                }
-                Err(why) => {
-                    tracing::warn!(issuer = name, why, "its keys could not be fetched");
-                    cache.failed();
-                    None
-                }
-            }
-        });
-        let Some(keys) = fallback else {
-            return fetched.await.ok().flatten();
-        };
-        // A source that hangs is as one that fails: the keys that are there are good enough.
-        match tokio::time::timeout(PATIENCE, fetched).await {
-            Ok(Ok(Some(fetched))) => Some(fetched),
-            _ => Some(keys),
-        }
-    }
-
-    fn is_fetching(&self) -> bool {
-        self.fetching.try_lock().is_err()
-    }
-}
-
 /// What is wrong with the key files of the settings, for who looks before a start. Nothing is
 /// fetched.
 #[must_use]
@@ -368,23 +306,4 @@ pub fn file_faults(issuers: &[IssuerSettings]) -> Vec<String> {
         Some(format!("`issuers` ({name}): {path}: {why}"))
     };
     issuers.iter().filter_map(fault).collect()
-}
-
-async fn fetch(source: &Source, outbound: &Outbound) -> Result<Admitted, String> {
-    let text = match source {
-        Source::Url(url) => {
-            let accept = "application/jwk-set+json, application/json";
-            let answer = outbound.get(url, accept).await;
-            let answer = answer.map_err(|error| error.to_string())?;
-            if answer.status != StatusCode::OK {
-                return Err(format!("{url} answered {}", answer.status));
-            }
-            String::from_utf8(answer.body).map_err(|_| format!("{url} answered no text"))?
-        }
-        Source::File(path) => {
-            let read = tokio::fs::read_to_string(path).await;
-            read.map_err(|error| format!("{}: {error}", path.display()))?
-        }
-    };
-    admit_jwks(&text).map_err(|error| error.to_string())
 }

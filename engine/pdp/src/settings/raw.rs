@@ -10,6 +10,7 @@ use geo::GeoPaths;
 use serde::Deserialize;
 use store::JournalSettings;
 
+use crate::hearing::RawTransmitter;
 use crate::issuers::RawIssuer;
 
 use super::limits::RawLimits;
@@ -155,6 +156,7 @@ section!(RawSsf {
     subjects: u32 = 10_000,
     min_verification_interval: Span = Span(Duration::from_secs(30)),
     inactivity: Span = Span(Duration::from_secs(30 * 24 * 3600)),
+    transmitters: Vec<RawTransmitter> = Vec::new(),
 });
 
 impl Raw {
@@ -243,6 +245,8 @@ impl Raw {
         }
         .check(&mut faults);
         let alerts = RawAlert::check_all(self.alerts, &trust.outbound.allow, &mut faults);
+        let transmitters =
+            RawTransmitter::check_all(self.ssf.transmitters, &trust.outbound.allow, &mut faults);
         let (true, Ok(audience_type)) = (faults.is_empty(), audience_type) else {
             return Err(SettingsError(faults));
         };
@@ -293,6 +297,7 @@ impl Raw {
             outbound: trust.outbound,
             ssf,
             alerts,
+            transmitters,
         })
     }
 }

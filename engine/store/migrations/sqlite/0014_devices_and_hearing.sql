@@ -13,3 +13,24 @@ ALTER TABLE sessions ADD COLUMN seen_key TEXT;
 -- Who takes a device out ends what is open on it.
 CREATE INDEX sessions_by_birth_device ON sessions (birth_device)
     WHERE birth_device IS NOT NULL AND client_id IS NOT NULL AND ended_at IS NULL;
+
+-- Tokens of others that were taken and not yet acted on: written with the note that they were
+-- taken, so that what is acknowledged is done, whatever happens.
+CREATE TABLE sets_heard (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    claims TEXT    NOT NULL,
+    at     INTEGER NOT NULL
+) STRICT;
+
+-- What others said of subjects, by who said it.
+CREATE TABLE heard_subjects (
+    subject_type  TEXT    NOT NULL,
+    subject_id    TEXT    NOT NULL,
+    iss           TEXT    NOT NULL,
+    disabled      INTEGER CHECK (disabled IN (0, 1)),
+    disabled_at   INTEGER,
+    credential_at INTEGER,
+    risk          TEXT CHECK (risk IN ('LOW', 'MEDIUM', 'HIGH')),
+    risk_at       INTEGER,
+    PRIMARY KEY (subject_type, subject_id, iss)
+) STRICT, WITHOUT ROWID;

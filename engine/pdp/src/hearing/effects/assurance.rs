@@ -1,0 +1,78 @@
+//! What is heard of how much was proven in sessions.
+
+use std::sync::Arc;
+
+use domain::{Assurance, Level, SessionRecord};
+
+use super::{NotDone, Signal};
+use crate::app::App;
+use crate::telling::words::ASSURANCE;
+
+impl Signal<'_> {
+    pub(super) async fn assurance(&self, namespace: &str, word: &str) -> Result<(), NotDone> {
+        let Some(level) = level_of(self.app, namespace, word) else {
+            tracing::info!(
+                namespace,
+                level = word,
+                "an assurance level is not known here; `sessions.acr_levels` says what it is"
+            );
+            return Ok(());
+        };
+        let (sessions, is_exact) = self.sessions().await?;
+        for session in sessions {
+            self.set_assurance(&session, level, is_exact).await?;
+        }
+        self.look();
+        Ok(())
+    }
+
+    /// Lowers what was proven in a session before it happened; lifts it only where the signal
+    /// names that very session, or a thief's would rise with its owner's.
+    pub(super) async fn set_assurance(
+        &self,
+        session: &SessionRecord,
+        level: Level,
+        may_lift: bool,
+    ) -> Result<(), NotDone> {
+        let (app, at, until) = (self.app, self.at, self.until());
+        // Loads it, if it is not there.
+        let _ = app.state.session(&session.id, self.now).await;
+        let mut changed = None;
+        app.state.change_session(&session.id, |known| {
+            let Some(known) = known.as_mut().filter(|known| !known.is_over(self.now)) else {
+                return false;
+            };
+            let held = known.assurance;
+            let is_later = held.at.is_some_and(|proven| proven > until);
+            let new = match level.cmp(&held.level) {
+                std::cmp::Ordering::Less if !is_later => Assurance::of(level, held.at),
+                std::cmp::Ordering::Greater if may_lift => {
+                    held.merged_with(Assurance::of(level, Some(at)))
+                }
+                _ => return false,
+            };
+            let known = Arc::make_mut(known);
+            known.assurance = new;
+            changed = Some(known.clone());
+            true
+        });
+        if let Some(session) = changed {
+            app.state.write_session(session).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a level of assurance is here. Ours are told as numbers; those of others by the settings,
+/// and NIST's (SP 800-63) by what they take: from AAL2 on two factors.
+fn level_of(app: &App, namespace: &str, word: &str) -> Option<Level> {
+    if namespace == ASSURANCE {
+        return Level::from_number(word.parse().ok()?);
+    }
+    let known = app.settings.sessions.acr_levels.get(word).copied();
+    known.or_else(|| match word.to_ascii_lowercase().as_str() {
+        "nist-aal1" => Some(Level::SingleFactor),
+        "nist-aal2" | "nist-aal3" => Some(Level::Mfa),
+        _ => None,
+    })
+}
