@@ -14,6 +14,7 @@ mod alerts;
 mod authentication;
 mod authzen;
 mod bad_input;
+mod behaviour;
 mod checkpoints;
 mod command_line;
 mod databases;

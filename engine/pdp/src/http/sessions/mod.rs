@@ -75,7 +75,11 @@ fn view(session: &SessionRecord, now: Timestamp) -> Value {
             "country": birth.country.as_ref().map(domain::signal::Country::as_str),
             "asn": birth.asn,
             "agent": birth.agent_family,
+            "agent_version": birth.agent_version,
             "device_id": birth.device_id,
+            "os": birth.os,
+            "os_version": birth.os_version,
+            "fingerprint": birth.fingerprint,
         },
     })
 }
