@@ -34,7 +34,7 @@ fn main() {
         }
         None => Scenario::shipped().unwrap(),
     };
-    scenario.organisation.people = people;
+    scenario.organisation.people = people.try_into().unwrap();
     scenario.organisation.days = days;
     let organisation = Organisation::new(&scenario, &shipped_world().unwrap()).unwrap();
     let database = Some("data/geo/demo.mmdb".into());
