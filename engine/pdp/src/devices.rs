@@ -70,7 +70,7 @@ pub(crate) async fn put(app: &App, record: DeviceRecord, by: &str) -> Result<(),
         })
         .await?;
     match done {
-        ChangedDevice::Kept { .. } => {}
+        ChangedDevice::Kept => {}
         ChangedDevice::Full => return Err(DeviceError::Full(most)),
         ChangedDevice::Unchanged => return Err(DeviceError::Older),
     }

@@ -11,7 +11,7 @@ use crate::engine::Snapshot;
 use crate::settings::Settings;
 use crate::signing::KeyEncryptionKey;
 use crate::snapshot::{self, LoadError};
-use crate::{certificates, issuers, models};
+use crate::{certificates, hearing, issuers, models};
 
 pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     let champion = runtime()?.block_on(models::foresee(settings));
@@ -64,6 +64,7 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     let roots = certificates::load_roots(&settings.certificates);
     faults.extend(roots.err().map(|error| error.to_string()));
     faults.extend(issuers::file_faults(&settings.issuers));
+    faults.extend(hearing::file_faults(&settings.transmitters));
     let revision = loaded
         .as_ref()
         .ok()

@@ -27,7 +27,7 @@ use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::issuers::KeySource;
 
-pub use settings::{PollSettings, RawTransmitter, SubjectNames, TransmitterSettings};
+pub use settings::{PollSettings, RawTransmitter, SubjectNames, TransmitterSettings, file_faults};
 
 /// A token that is older says nothing that should still be acted on, and could be one of which
 /// nobody remembers that it was taken, seconds.

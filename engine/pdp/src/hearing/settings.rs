@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::Name;
 use serde::Deserialize;
 
-use crate::issuers::Source;
+use crate::issuers::{Source, key_file_fault};
 use crate::outbound::{Allowed, is_callable};
 
 /// The word for transmitters whose names of subjects say the type, as our own tokens do.
@@ -174,6 +174,34 @@ impl RawTransmitter {
             _ => Err(faults),
         }
     }
+}
+
+/// What is wrong with the files that transmitters need, for who looks before a start. Nothing is
+/// fetched.
+#[must_use]
+pub fn file_faults(transmitters: &[TransmitterSettings]) -> Vec<String> {
+    let faults = transmitters.iter().flat_map(|one| {
+        let polled = one.poll.as_ref();
+        let secrets = [
+            one.authorization_file.as_ref(),
+            polled.and_then(|poll| poll.authorization_file.as_ref()),
+        ];
+        let secrets = secrets.into_iter().flatten().filter_map(|path| {
+            let why = match std::fs::read(path) {
+                Ok(text) if text.trim_ascii().is_empty() => "it is empty".to_owned(),
+                Ok(_) => return None,
+                Err(error) => error.to_string(),
+            };
+            Some(format!("{}: {why}", path.display()))
+        });
+        let all: Vec<String> = key_file_fault(&one.keys)
+            .into_iter()
+            .chain(secrets)
+            .map(|why| format!("`ssf.transmitters` ({}): {why}", one.issuer))
+            .collect();
+        all
+    });
+    faults.collect()
 }
 
 #[cfg(test)]

@@ -291,19 +291,24 @@ pub async fn verify(
     verified
 }
 
+/// What is wrong with a file of keys. None: nothing, or they are fetched.
+pub(crate) fn key_file_fault(keys: &Source) -> Option<String> {
+    let Source::File(path) = keys else {
+        return None;
+    };
+    let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    let admitted = read.and_then(|text| admit_jwks(&text).map_err(|error| error.to_string()));
+    let why = admitted.err()?;
+    Some(format!("{}: {why}", path.display()))
+}
+
 /// What is wrong with the key files of the settings, for who looks before a start. Nothing is
 /// fetched.
 #[must_use]
 pub fn file_faults(issuers: &[IssuerSettings]) -> Vec<String> {
     let fault = |issuer: &IssuerSettings| {
-        let Source::File(path) = &issuer.keys else {
-            return None;
-        };
-        let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
-        let admitted = read.and_then(|text| admit_jwks(&text).map_err(|error| error.to_string()));
-        let why = admitted.err()?;
-        let (name, path) = (&issuer.issuer, path.display());
-        Some(format!("`issuers` ({name}): {path}: {why}"))
+        let why = key_file_fault(&issuer.keys)?;
+        Some(format!("`issuers` ({}): {why}", issuer.issuer))
     };
     issuers.iter().filter_map(fault).collect()
 }

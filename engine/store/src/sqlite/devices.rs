@@ -18,13 +18,10 @@ pub struct DeviceChange {
 }
 
 /// What became of a change.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangedDevice {
-    /// It is kept. Before it there was this record.
-    Kept {
-        /// None: it is new.
-        before: Option<DeviceRecord>,
-    },
+    /// It is kept.
+    Kept,
     /// There was nothing to change.
     Unchanged,
     /// There are as many devices as there may be, and this one would be new.
@@ -162,7 +159,7 @@ pub(super) async fn change_in(
     for event in &events {
         security_events::insert(connection, event).await?;
     }
-    Ok(ChangedDevice::Kept { before })
+    Ok(ChangedDevice::Kept)
 }
 
 async fn put(connection: &mut SqliteConnection, device: &DeviceRecord) -> Result<(), StoreError> {

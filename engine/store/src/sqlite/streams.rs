@@ -276,35 +276,6 @@ impl Store {
         Ok(count)
     }
 
-    /// Notes that a token of another transmitter was taken. False when it was before. Durable when
-    /// this returns.
-    ///
-    /// # Errors
-    /// When it could not be made durable.
-    pub async fn take_set(&self, iss: &str, jti: &str, at: Timestamp) -> Result<bool, StoreError> {
-        let done =
-            sqlx::query("INSERT OR IGNORE INTO sets_received (iss, jti, at) VALUES (?, ?, ?)")
-                .bind(iss)
-                .bind(jti)
-                .bind(at.millis())
-                .execute(&self.write)
-                .await?;
-        Ok(done.rows_affected() > 0)
-    }
-
-    /// Whether a token of another transmitter was taken before.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn knows_set(&self, iss: &str, jti: &str) -> Result<bool, StoreError> {
-        let found = sqlx::query("SELECT 1 FROM sets_received WHERE iss = ? AND jti = ?")
-            .bind(iss)
-            .bind(jti)
-            .fetch_optional(&self.read)
-            .await?;
-        Ok(found.is_some())
-    }
-
     /// Forgets which tokens were taken before a moment.
     ///
     /// # Errors
@@ -425,7 +396,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn subjects_of_a_stream_are_bounded_and_a_token_is_taken_once() {
+    async fn subjects_of_a_stream_are_bounded() {
         let folder = tempfile::TempDir::new().unwrap();
         let store = Store::open(&folder.path().join("test.db")).await.unwrap();
         store.insert_stream(&stream("a"), 2).await.unwrap();
@@ -439,11 +410,5 @@ mod tests {
         assert_eq!(of_stream, [("x".to_owned(), true)]);
         store.drop_stream_subject("a", "x").await.unwrap();
         assert!(store.stream_subjects().await.unwrap().is_empty());
-        assert!(store.take_set("idp", "1", stamp(1000)).await.unwrap());
-        assert!(!store.take_set("idp", "1", stamp(2000)).await.unwrap());
-        assert!(store.take_set("other", "1", stamp(2000)).await.unwrap());
-        assert!(store.knows_set("idp", "1").await.unwrap());
-        assert_eq!(store.forget_sets(stamp(1500)).await.unwrap(), 1);
-        assert!(!store.knows_set("idp", "1").await.unwrap());
     }
 }
