@@ -12,12 +12,13 @@ use domain::{EntityRef, Timestamp};
 use policy::{ChangeError, Directory, Entry, Finding, Policies, Source};
 use serde_json::json;
 use store::journal::AppendError;
-use store::sqlite::{EntityChange, NewEntityChange, StoreError};
+use store::sqlite::{EntityChange, NewEntityChange, NewSecurityEvent, StoreError};
 
 use crate::access::signed;
 use crate::app::App;
 use crate::engine::Snapshot;
 use crate::monitor::Look;
+use crate::telling::claims;
 
 /// Longest reason that is kept, bytes.
 const WHY_MAX: usize = 1000;
@@ -134,6 +135,25 @@ impl App {
         tokio::spawn(async move { app.change(wishes, condition, by, why).await }).await?
     }
 
+    /// What others have to know of changes.
+    fn told_of(
+        &self,
+        before: &Snapshot,
+        changes: &[NewEntityChange],
+        about: (&str, Timestamp, Option<&str>),
+    ) -> Vec<NewSecurityEvent> {
+        let settings = &self.settings;
+        let is_subject = |kind: &str| {
+            settings
+                .risk
+                .interactive_types
+                .iter()
+                .any(|one| one == kind)
+                || settings.service_type == kind
+        };
+        claims::changes(before, is_subject, changes, about)
+    }
+
     /// Has the sessions of those looked at that were changed. What is in a group that changed, and
     /// what is changed in bulk, is found by the sweep that follows another revision.
     fn look_at_subjects(&self, changes: &[NewEntityChange]) {
@@ -184,11 +204,11 @@ impl App {
         };
         let now = self.inputs.clock.now();
         let recorded = self.entities_recorded.0.load(Ordering::Relaxed);
-        let first = self
-            .state
-            .store()
-            .add_entity_changes(&checked.changes, &by, now, why.as_deref(), recorded)
-            .await?;
+        let told = self.told_of(&snapshot, &checked.changes, (&by, now, why.as_deref()));
+        let store = self.state.store();
+        let added =
+            store.add_entity_changes(&checked.changes, &by, now, why.as_deref(), recorded, &told);
+        let first = added.await?;
         let last = first.saturating_add(checked.changes.len() as u64 - 1);
         let directory = Arc::new(directory.numbered(last));
         done.number = Some(last);

@@ -381,9 +381,9 @@ fn check(turn: usize) {
         "[ssf]\nstreams = 2\nheld = 2\n[limits]\noutbound_allow = ['{}']\n",
         sink.address
     ));
-    let admin = site.key("admin");
+    let admin_key = site.key("admin");
     let engine = site.start();
-    let mut admin = engine.client(&admin);
+    let mut admin = engine.client(&admin_key);
     let (_, gateway) = key(&mut admin, "gateway");
     for rule in rules.iter().skip(turn).step_by(3) {
         println!("{}", rule.rule);
@@ -402,6 +402,7 @@ fn check(turn: usize) {
             ("receiver", receiver),
             ("other", other),
             ("gateway", gateway.clone()),
+            ("admin", admin_key.clone()),
         ];
         let named = |(name, value): (&str, String)| (name.to_owned(), value);
         let mut story = Story {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Sink, end_session, key, open, open_session};
 use crate::harness::{Site, eventually};
+use crate::refreshing::{refresh, sign_in};
 
 const REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
@@ -121,6 +122,38 @@ fn m16_g12_t21_o16_an_alert_is_signed_and_sent_until_it_is_taken() {
     let key = hmac::Key::new(HMAC_SHA256, secret.as_bytes());
     let signed = format!("{time}.{}", second.body);
     hmac::verify(&key, signed.as_bytes(), &hex::decode(tag).unwrap()).unwrap();
+}
+
+#[test]
+fn t9_o16_a_token_that_is_used_twice_is_alerted_with_the_end_of_its_session() {
+    let hook = Sink::open();
+    let place = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(place.path(), "0123456789abcdef").unwrap();
+    let site = Site::with(&format!(
+        "alerts = [{{ kind = 'webhook', url = '{}', secret_file = '{}', \
+         events = ['session-revoked', 'alert'] }}]\n[limits]\noutbound_allow = ['{}']\n",
+        hook.url(),
+        place.path().display(),
+        hook.address
+    ));
+    let gateway = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&gateway);
+    let opened = sign_in(&mut client);
+    let word =
+        |value: &Value, place: &str| value.pointer(place).unwrap().as_str().unwrap().to_owned();
+    let first = word(&opened, "/token/refresh_token");
+    let second = word(&refresh(&mut client, &first).unwrap(), "/refresh_token");
+    refresh(&mut client, &second).unwrap();
+    assert!(refresh(&mut client, &first).is_err());
+    let told: Vec<Value> = (0..2)
+        .map(|_| serde_json::from_str(&hook.next().body).unwrap())
+        .collect();
+    let kinds: Vec<&Value> = told.iter().map(|alert| &alert["type"]).collect();
+    assert_eq!(kinds, ["session-revoked", "token-reuse"]);
+    assert_eq!(told[1]["severity"], "high");
+    assert_eq!(told[1]["session_id"], opened["id"]);
+    assert_eq!(told[1]["done"], "refresh tokens revoked, session ended");
 }
 
 #[test]

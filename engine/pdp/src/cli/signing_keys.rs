@@ -10,6 +10,7 @@ use crate::app::create_private;
 use crate::inputs::Inputs;
 use crate::settings::Settings;
 use crate::signing::{Listed, Ring, Seen, look};
+use crate::telling::keys::FOLDER as SHARED_SIGNALS;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SigningKeysCommand {
@@ -18,9 +19,16 @@ pub(super) enum SigningKeysCommand {
         /// Let it sign at once: tokens are refused for minutes by services that keep the key set
         #[arg(long)]
         now: bool,
+        /// The keys of security event tokens (SSF) and not those of access tokens
+        #[arg(long)]
+        shared_signals: bool,
     },
     /// List all keys, those that are over included
-    List,
+    List {
+        /// The keys of security event tokens (SSF) and not those of access tokens
+        #[arg(long)]
+        shared_signals: bool,
+    },
 }
 
 pub(super) fn run(
@@ -29,10 +37,18 @@ pub(super) fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let now = Inputs::system().clock.now();
+    let (SigningKeysCommand::Rotate { shared_signals, .. }
+    | SigningKeysCommand::List { shared_signals }) = command;
+    let (folder, signing) = if *shared_signals {
+        let folder = settings.data_dir.join(SHARED_SIGNALS);
+        (folder, &settings.ssf.signing)
+    } else {
+        (settings.data_dir.clone(), &settings.signing)
+    };
     match command {
-        SigningKeysCommand::Rotate { now: at_once } => {
-            create_private(&settings.data_dir)?;
-            let ring = Ring::open(&settings.data_dir, &settings.signing, now);
+        SigningKeysCommand::Rotate { now: at_once, .. } => {
+            create_private(&folder)?;
+            let ring = Ring::open(&folder, signing, now);
             let ring = ring.map_err(Failure::unable)?;
             let rotation = ring
                 .rotate(*at_once, &os_user(), now)
@@ -53,8 +69,8 @@ pub(super) fn run(
             });
             output.print(&report, &text)
         }
-        SigningKeysCommand::List => {
-            let seen = look(&settings.data_dir, &settings.signing, now);
+        SigningKeysCommand::List { .. } => {
+            let seen = look(&folder, signing, now);
             let Seen { keys, is_sealed } = seen.map_err(Failure::unable)?;
             let mut rows = table(&["kid", "algorithm", "state", "made", "signs from", "by"]);
             for key in keys.iter() {
@@ -72,7 +88,11 @@ pub(super) fn run(
             let text = format!(
                 "{rows}\nat rest: {}",
                 if none {
-                    "none yet; the first start of the engine makes one"
+                    if *shared_signals {
+                        "none yet; the first receiver that asks has one made"
+                    } else {
+                        "none yet; the first start of the engine makes one"
+                    }
                 } else if is_sealed {
                     "encrypted"
                 } else {

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use domain::{EntityRef, Signal, Timestamp};
 use serde::{Deserialize, Serialize};
-use store::sqlite::{FamilyChange, RefreshFamily, SessionEnded, StoreError};
+use store::sqlite::{
+    FamilyChange, Initiator, NewSecurityEvent, RefreshFamily, SessionEnded, StoreError,
+};
 use token::revocation::Lineage;
 
 pub use form::{Genuine, RefreshKey, RefreshToken};
@@ -25,6 +27,7 @@ use crate::app::App;
 use crate::sessions;
 use crate::sessions::ending::{self, By};
 use crate::settings::RefreshSettings;
+use crate::telling::body::{Alert, Body, Severity};
 
 /// A grant that may be renewed.
 #[derive(Clone, Debug)]
@@ -291,6 +294,10 @@ async fn settle(
     let decide = |family: &RefreshFamily, ended: SessionEnded| {
         let ended = SessionEnded(ended.0 || is_revoked(app, family, now));
         let (verdict, change) = plan(family, ended, &asked, &app.settings.refresh, now);
+        let change = match change {
+            FamilyChange::Revoke => FamilyChange::RevokeAndTell(Box::new(alert(family, now))),
+            other => other,
+        };
         (change, (verdict, family.clone()))
     };
     let store = app.state.store();
@@ -310,6 +317,33 @@ async fn settle(
             reused(app, &family, &asked, now).await;
             Err(RefreshRefused::Reused)
         }
+    }
+}
+
+/// What people are told of a token that was used twice (T9, O16).
+fn alert(family: &RefreshFamily, now: Timestamp) -> NewSecurityEvent {
+    let body = Body::Alert(Alert {
+        alert: "token-reuse".to_owned(),
+        severity: Severity::High,
+        decision_id: None,
+        score: None,
+        factors: vec![format!(
+            "a refresh token of client {} came again after it was used up: there is a copy of it",
+            family.client_id
+        )],
+        done: "refresh tokens revoked, session ended".to_owned(),
+        policies: Vec::new(),
+    });
+    NewSecurityEvent {
+        at: now,
+        kind: body.kind(),
+        subject: Some(family.subject.clone()),
+        session_id: family.session.clone(),
+        device_id: None,
+        initiator: Initiator::System,
+        by: "engine".to_owned(),
+        why: "Token reuse detected".to_owned(),
+        body: body.to_text(),
     }
 }
 

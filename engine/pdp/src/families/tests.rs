@@ -134,7 +134,7 @@ impl World {
         match change {
             FamilyChange::Stay => {}
             FamilyChange::Repeat => row.repeats += 1,
-            FamilyChange::Revoke => {
+            FamilyChange::Revoke | FamilyChange::RevokeAndTell(_) => {
                 row.revoked = Some((self.now, REUSE.to_owned()));
                 self.session_ended = true;
             }

@@ -67,7 +67,10 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/revocations",
             get(revocations::list).post(revocations::revoke),
         )
-        .route(ssf::metadata::WELL_KNOWN, get(ssf::metadata::metadata))
+        .route(
+            "/.well-known/ssf-configuration",
+            get(ssf::metadata::metadata),
+        )
         .route(
             "/.well-known/ssf-configuration/{*path}",
             get(ssf::metadata::metadata),

@@ -194,7 +194,6 @@ impl Body {
     }
 
     /// The kind that has it.
-    #[cfg(test)]
     pub(crate) const fn kind(&self) -> SecurityEventKind {
         use SecurityEventKind as Kind;
         match self {

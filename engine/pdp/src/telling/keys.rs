@@ -27,7 +27,7 @@ pub(crate) enum SignError {
 }
 
 /// Where the ring lies within the data folder.
-const FOLDER: &str = "shared-signals";
+pub(crate) const FOLDER: &str = "shared-signals";
 
 impl App {
     /// The ring, made when it is first asked for: an engine that tells nobody needs none, and an

@@ -9,8 +9,9 @@
 
 pub(crate) mod alerting;
 pub(crate) mod body;
+pub(crate) mod claims;
 pub(crate) mod handing_on;
-mod keys;
+pub(crate) mod keys;
 mod looking_after;
 pub(crate) mod pushing;
 pub(crate) mod registry;

@@ -5,6 +5,7 @@ use domain::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::security_events::{self, NewSecurityEvent};
 use super::{Store, StoreError, stamp};
 
 /// An entity as it is stored.
@@ -123,7 +124,8 @@ impl Store {
     }
 
     /// Adds changes, all or none, and returns the number of the first. They are numbered without
-    /// gaps in this order. Notes on the way that those up to `journalled` are in the journal.
+    /// gaps in this order. Notes on the way that those up to `journalled` are in the journal, and what
+    /// others are to be told of it.
     /// Durable when it returns.
     ///
     /// # Errors
@@ -135,6 +137,7 @@ impl Store {
         at: Timestamp,
         why: Option<&str>,
         journalled: u64,
+        told: &[NewSecurityEvent],
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let mut first = None;
@@ -160,6 +163,9 @@ impl Store {
         .bind(signed(journalled))
         .execute(&mut *transaction)
         .await?;
+        for event in told {
+            security_events::insert(&mut transaction, event).await?;
+        }
         transaction.commit().await?;
         unsigned(first.unwrap_or_default())
     }

@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::opened::{Ending, end_one};
+use super::security_events::{self, NewSecurityEvent};
 use super::{Store, StoreError, stamp};
 
 /// A family: all the tokens that follow from one grant, one after another.
@@ -68,6 +69,8 @@ pub enum FamilyChange {
     Repeat,
     /// It is revoked, and its session ends with it.
     Revoke,
+    /// The same, and people are to know.
+    RevokeAndTell(Box<NewSecurityEvent>),
 }
 
 impl Store {
@@ -232,6 +235,10 @@ async fn apply(
         }
         FamilyChange::Revoke => {
             revoke(connection, family, ending).await?;
+        }
+        FamilyChange::RevokeAndTell(event) => {
+            revoke(connection, family, ending).await?;
+            security_events::insert(connection, event).await?;
         }
     }
     Ok(())

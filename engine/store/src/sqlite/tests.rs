@@ -91,7 +91,7 @@ async fn entities_of_any_moment_can_be_put_together_until_they_are_long_over() {
         body: body.map(str::to_owned),
     };
     let add = async |changes: &[NewEntityChange], time, journalled| {
-        let added = store.add_entity_changes(changes, "key", time, None, journalled);
+        let added = store.add_entity_changes(changes, "key", time, None, journalled, &[]);
         added.await.unwrap()
     };
     let stored = async |until| {

@@ -13,7 +13,7 @@ use crate::http::Problem;
 use crate::http::oauth::metadata::path_of;
 
 /// What stands between host and path of the issuer (SSF 1.0 §7.2).
-pub(in crate::http) const WELL_KNOWN: &str = "/.well-known/ssf-configuration";
+const WELL_KNOWN: &str = "/.well-known/ssf-configuration";
 
 /// For everybody. The keys are there from now on at the latest: who reads this reads them next.
 pub(in crate::http) async fn metadata(State(app): State<Arc<App>>, uri: Uri) -> Response {
