@@ -27,6 +27,9 @@ fn the_demo_stops_five_attacks_and_lets_honest_people_work() {
             assert_ne!(scene["outcome"], "deny", "{scene}");
         }
     }
+    let watched = &report["watched"];
+    assert_eq!(watched["as_it_must"], true, "{watched}");
+    assert!(watched["heard"]["events"].is_object(), "{watched}");
     let ordinary = report["ordinary"].as_object().unwrap();
     let allowed = ordinary["allow"].as_u64().unwrap();
     let all: u64 = ordinary.values().map(|count| count.as_u64().unwrap()).sum();

@@ -10,6 +10,7 @@ use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
+use serde_json::Value;
 use wire::Event;
 use wire::event::WrittenEvent;
 
@@ -152,9 +153,31 @@ impl Client {
         )))
     }
 
+    /// Calls the engine with JSON, and reads what it answers; nothing is null.
+    pub(super) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Failure> {
+        let method = method.parse().map_err(Failure::unable)?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let (status, answer) = self.send(method, path, body.into_bytes()).await?;
+        Ok((status, serde_json::from_slice(&answer).unwrap_or_default()))
+    }
+
     async fn post(&self, path: &str, body: Vec<u8>) -> Result<(StatusCode, Bytes), Failure> {
+        self.send(Method::POST, path, body).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(format!("{}{path}", self.base))
             .header(AUTHORIZATION, format!("Bearer {}", self.key))
             .header(CONTENT_TYPE, "application/json")

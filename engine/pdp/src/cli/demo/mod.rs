@@ -7,6 +7,7 @@ mod cast;
 mod client;
 mod day;
 mod report;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +31,7 @@ use crate::inputs::Inputs;
 use crate::serve;
 use crate::settings::Settings;
 use client::{Answer, Client};
+use watched::Listening;
 
 /// Where the demo's files are, seen from the project's folder.
 const POLICIES: &str = "policies";
@@ -51,6 +53,9 @@ pub(super) struct DemoArgs {
     #[arg(long, default_value = "127.0.0.1:8181")]
     listen: SocketAddr,
 }
+
+/// Whose laptop is stolen after the day.
+const STOLEN: &str = "dave";
 
 /// An event with the answer it got.
 #[derive(Clone, Debug)]
@@ -75,7 +80,9 @@ async fn play(args: DemoArgs, output: Output, folder: &Path) -> Result<(), Failu
         Some(path) => Some(read_events(path)?),
     };
     let (policies, entities) = prepare_policies(folder, events.as_deref())?;
-    let settings = settings(folder, &policies, &entities, args.listen);
+    let mut listening = Listening::open().await?;
+    let mut settings = settings(folder, &policies, &entities, args.listen);
+    settings.outbound.allow.extend(listening.allowed());
     let built = app::build(settings, Inputs::system())
         .await
         .map_err(Failure::unable)?;
@@ -102,7 +109,7 @@ async fn play(args: DemoArgs, output: Output, folder: &Path) -> Result<(), Failu
     let client = Client::new(address, &keeper.key);
     let verdict = match events {
         Some(events) => play_file(&client, events, output).await,
-        None => play_day(&client, &app, output).await,
+        None => play_day(&client, (&app, address), &mut listening, output).await,
     };
     if let Ok(desk) = &verdict
         && !args.once
@@ -139,10 +146,10 @@ impl Default for Desk {
 }
 
 impl Desk {
-    /// As the last of alice's events has it.
-    fn of_alice(events: &[Event]) -> Option<Self> {
-        let of_alice = |event: &&Event| event.request.subject.entity.id.as_str() == "alice";
-        let last = events.iter().rfind(of_alice)?;
+    /// As the last of somebody's events has it.
+    fn of(who: &str, events: &[Event]) -> Option<Self> {
+        let theirs = |event: &&Event| event.request.subject.entity.id.as_str() == who;
+        let last = events.iter().rfind(theirs)?;
         let context = &last.request.context;
         Some(Self {
             time: format!(
@@ -228,12 +235,17 @@ fn read_events(path: &Path) -> Result<Vec<Event>, Failure> {
 }
 
 async fn play_file(client: &Client, events: Vec<Event>, output: Output) -> Result<Desk, Failure> {
-    let desk = Desk::of_alice(&events).unwrap_or_default();
+    let desk = Desk::of("alice", &events).unwrap_or_default();
     let played = play_all(client, events, "playing").await?;
     report::of_file(&played, output).map(|()| desk)
 }
 
-async fn play_day(client: &Client, app: &app::App, output: Output) -> Result<Desk, Failure> {
+async fn play_day(
+    client: &Client,
+    (app, address): (&Arc<app::App>, SocketAddr),
+    listening: &mut Listening,
+    output: Output,
+) -> Result<Desk, Failure> {
     let text = fs::read_to_string(WORLD)?;
     let world = World::parse(Path::new(WORLD), &text).map_err(Failure::unable)?;
     let day = day::Day::build(&world, app.inputs.clock.now()).map_err(Failure::unable)?;
@@ -248,11 +260,13 @@ async fn play_day(client: &Client, app: &app::App, output: Output) -> Result<Des
             .await
             .map_err(Failure::unable)?;
     }
-    let desk = Desk::of_alice(&day.today).unwrap_or_default();
+    let desk = Desk::of("alice", &day.today).unwrap_or_default();
+    let thief = Desk::of(STOLEN, &day.today).unwrap_or_default();
     let learnt = day.history.len();
     play_all(client, day.history, "history").await?;
     let played = play_all(client, day.today, "the day").await?;
-    report::of_day(&played, &day.scenes, learnt, output).map(|()| desk)
+    let watched = watched::watch(app, address, listening, (STOLEN, &thief)).await?;
+    report::of_day(&played, &day.scenes, learnt, &watched, output).map(|()| desk)
 }
 
 /// Plays events through the engine: several at once, those of one subject in order. Honest

@@ -8,6 +8,7 @@ use serde_json::json;
 use wire::event::Label;
 
 use super::day::Scene;
+use super::watched::Watched;
 use super::{Answer, Played};
 use crate::cli::Failure;
 use crate::cli::output::{Output, table, tell};
@@ -20,6 +21,7 @@ pub(super) fn of_day(
     played: &[Played],
     scenes: &[Scene],
     learnt: usize,
+    watched: &Watched,
     output: Output,
 ) -> Result<(), Failure> {
     let mut rows = table(&["", "what happened", "answers", "score", "why"]);
@@ -83,6 +85,7 @@ pub(super) fn of_day(
     if denied > 0 {
         wrong.push(format!("{denied} ordinary requests were denied"));
     }
+    wrong.extend(watched.wrong.clone());
     let summary = format!(
         "{learnt} requests of three quiet weeks to learn from, then one Wednesday. Everything \
          else on that day, {} ordinary requests: {}.",
@@ -94,8 +97,10 @@ pub(super) fn of_day(
         "scenes": report,
         "ordinary": outcome_counts(&ordinary),
         "learnt_from": learnt,
+        "watched": watched.report,
     });
-    output.print(&value, &format!("{rows}\n{summary}"))?;
+    let text = format!("{rows}\n{summary}\n{}", watched.text());
+    output.print(&value, &text)?;
     if wrong.is_empty() {
         Ok(())
     } else {
