@@ -47,6 +47,7 @@ mod revocation;
 mod scenarios;
 mod scopes;
 mod search;
+mod session_tiers;
 mod sessions;
 mod signing_keys;
 mod slicing;

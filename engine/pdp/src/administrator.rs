@@ -256,6 +256,10 @@ pub(crate) async fn answer_admitted(
             delta.attempt.failed = true;
         }
         app.state.count_attempt(&delta.attempt);
+        if let (Rung::Allow, Some(session)) = (outcome.decision.rung, &request.context.session_id) {
+            // What waited there, if anything did, was asked again.
+            app.session_waits.remove(session);
+        }
         if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
                 client_id: caller.client_id.clone(),

@@ -46,6 +46,12 @@ pub(super) struct Step {
     /// The session's public id is sent, and not its handle.
     #[serde(default)]
     pub(super) by_id: bool,
+    /// Somebody else sends a handle that the session has had: its place among them, from 0.
+    pub(super) stolen: Option<usize>,
+    /// A step-up is passed in the session of this name, at `level` or 3.
+    pub(super) step_up: Option<String>,
+    /// See there.
+    pub(super) level: Option<u8>,
     /// A step-up is passed for the last decision: its level.
     pub(super) passes: Option<u8>,
     /// A device's record is written: `id`, and what `PUT /v1/devices` takes.
@@ -85,6 +91,9 @@ pub(super) struct Want {
     pub(super) status: Option<u16>,
     /// How many sessions a round looked at.
     pub(super) looked: Option<usize>,
+    /// How many handles sessions have had, by name.
+    #[serde(default)]
+    pub(super) handles: BTreeMap<String, usize>,
     /// Members of sessions by name, as `GET /v1/sessions/{id}` shows them. Text with `…` at its
     /// end is a beginning.
     #[serde(default)]

@@ -110,8 +110,8 @@ impl Done {
 
 struct Player {
     world: World,
-    /// Id and handle, by name.
-    sessions: BTreeMap<String, (String, String)>,
+    /// Id and handles, the last one the current one, by name.
+    sessions: BTreeMap<String, (String, Vec<String>)>,
     /// The last one.
     decision: Option<String>,
 }
@@ -125,7 +125,7 @@ impl Player {
             done = Done::of(&response);
             let opened = &done.answer;
             if let (Some(id), Some(handle)) = (opened["id"].as_str(), opened["handle"].as_str()) {
-                let session = (id.to_owned(), handle.to_owned());
+                let session = (id.to_owned(), vec![handle.to_owned()]);
                 self.sessions.insert(name.clone(), session);
             } else if step.want.status.is_none() {
                 return Err(format!("no session was opened: {opened}"));
@@ -133,17 +133,32 @@ impl Player {
         }
         if let Some(name) = &step.ask {
             let mut question = ordinary(&self.world.timed(&step.request));
-            let (id, handle) = self.session(name)?;
+            let (id, handles) = self.session(name)?;
+            let handle = match step.stolen {
+                Some(place) => handles.get(place),
+                None => handles.last(),
+            };
+            let handle = handle.cloned().ok_or("the session never had it")?;
             question["context"]["session_id"] = json!(if step.by_id { id } else { handle });
             let response = self.world.gateway.post("/access/v1/evaluation", &question);
             done = Done::of(&response);
             let context = &done.answer["context"];
             self.decision = context["decision_id"].as_str().map(str::to_owned);
-            // The handle goes on as the engine says.
-            if let Some(next) = context["session"]["handle"].as_str()
-                && let Some(session) = self.sessions.get_mut(name)
-            {
-                next.clone_into(&mut session.1);
+            // The handle goes on as the engine says; a thief keeps his to himself.
+            if step.stolen.is_none() {
+                let next = context["session"]["handle"].as_str().map(str::to_owned);
+                self.hand_out(name, next);
+            }
+        }
+        if let Some(name) = &step.step_up {
+            let (id, _) = self.session(name)?;
+            let path = format!("/v1/sessions/{id}/step-up");
+            let level = json!({ "level": step.level.unwrap_or(3) });
+            done = Done::of(&self.world.gateway.post(&path, &level));
+            let next = done.answer["handle"].as_str().map(str::to_owned);
+            self.hand_out(name, next);
+            if step.want.status.is_none() && done.status != Some(200) {
+                return Err(format!("the step-up was not taken: {}", done.answer));
             }
         }
         if let Some(level) = step.passes {
@@ -153,6 +168,12 @@ impl Player {
             done = Done::of(&response);
             if step.want.status.is_none() && response.status >= 300 {
                 return Err(format!("the step-up was not taken: {}", done.answer));
+            }
+            let session = &done.answer["session"];
+            let is_of = |known: &(String, Vec<String>)| session["id"] == known.0.as_str();
+            let named = self.sessions.iter().find(|(_, known)| is_of(known));
+            if let Some(name) = named.map(|(name, _)| name.clone()) {
+                self.hand_out(&name, session["handle"].as_str().map(str::to_owned));
             }
         }
         for (method, path, body) in self.calls(step)? {
@@ -203,7 +224,15 @@ impl Player {
         Ok(calls)
     }
 
-    fn session(&self, name: &str) -> Result<(String, String), String> {
+    fn hand_out(&mut self, name: &str, handle: Option<String>) {
+        if let (Some(handle), Some((_, handles))) = (handle, self.sessions.get_mut(name))
+            && handles.last() != Some(&handle)
+        {
+            handles.push(handle);
+        }
+    }
+
+    fn session(&self, name: &str) -> Result<(String, Vec<String>), String> {
         let found = self.sessions.get(name).cloned();
         found.ok_or(format!("no session `{name}` was opened"))
     }
@@ -237,6 +266,16 @@ impl Player {
         }
         if want.looked.is_some() && want.looked != done.looked {
             return differs("looked", &json!(done.looked));
+        }
+        for (name, wanted) in &want.handles {
+            let (_, handles) = self.session(name)?;
+            if handles.len() != *wanted {
+                return Err(format!(
+                    "`{name}` had {} handles: {}",
+                    handles.len(),
+                    done.answer
+                ));
+            }
         }
         for (name, members) in &want.session {
             let (id, _) = self.session(name)?;

@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod policy;
 mod serve;
+mod sessions;
 mod signing_keys;
 mod strangers;
 
@@ -59,6 +60,9 @@ enum Command {
     /// Keys of callers
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Sessions that were opened with the engine: list them, end them
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// Keys that tokens and checkpoints are signed with
     #[command(subcommand)]
     SigningKeys(signing_keys::SigningKeysCommand),
@@ -124,6 +128,9 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| keys::run(command, &s, output)),
+        Command::Sessions(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| sessions::run(command, &s, output)),
         Command::SigningKeys(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| signing_keys::run(&command, &s, output)),

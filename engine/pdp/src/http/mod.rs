@@ -37,6 +37,7 @@ use crate::app::App;
 
 pub use authn::UnderWay;
 pub use problem::Problem;
+pub(crate) use sessions::stored_view as session_view;
 
 /// Every path that the engine answers. What is not built answers 404.
 pub fn router(app: &Arc<App>) -> Router {

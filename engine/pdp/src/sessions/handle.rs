@@ -108,7 +108,7 @@ impl Handle {
     /// The secret in it alone, as text.
     #[cfg(test)]
     pub(super) fn secret_text(&self) -> String {
-        let bytes = BASE64URL_NOPAD.decode(self.text[PREFIX.len()..].as_bytes());
+        let bytes = BASE64URL_NOPAD.decode(&self.text.as_bytes()[PREFIX.len()..]);
         let from = ID_BYTES + NUMBER_BYTES;
         let secret = &bytes.unwrap()[from..from + SECRET_BYTES];
         format!("_{}", BASE64URL_NOPAD.encode(secret))

@@ -16,6 +16,7 @@ pub(crate) mod stepping_up;
 pub(crate) mod tells;
 pub(crate) mod tier;
 mod tighten;
+pub(crate) mod uses;
 
 use std::sync::Arc;
 

@@ -23,6 +23,7 @@ use crate::app::App;
 use crate::families;
 use crate::http::bearer::Came;
 use crate::presented;
+use crate::sessions::uses;
 
 /// Its path, as metadata names it.
 pub(super) const PATH: &str = "/oauth2/introspect";
@@ -46,13 +47,21 @@ async fn serve(app: &Arc<App>, request: Request) -> Result<Value, OAuthError> {
     let started = Instant::now();
     let now = app.inputs.clock.now();
     // The hint is not looked at: a token says itself what it is (RFC 7662 §2.1).
+    let mut of_session = (None, None);
     let found = if text.starts_with(families::form::PREFIX) {
-        refresh_token(app, &asker.caller, may_see_all, text, now).await?
+        let found = refresh_token(app, &asker.caller, may_see_all, text, now).await?;
+        found.map(|(session, body)| {
+            of_session.0 = session;
+            body
+        })
     } else {
         presented::own(app, text, None, now)
             .ok()
             .filter(|claims| may_see_all || is_for(&asker.caller, claims))
-            .map(|claims| access_token(&claims))
+            .map(|claims| {
+                of_session = (claims.sid.clone(), Some(claims.jti.clone()));
+                access_token(&claims)
+            })
     };
     let result = if found.is_some() {
         "active"
@@ -60,6 +69,15 @@ async fn serve(app: &Arc<App>, request: Request) -> Result<Value, OAuthError> {
         "inactive"
     };
     let took = started.elapsed();
+    if found.is_some() {
+        let (session, token_id) = (of_session.0.as_ref(), of_session.1.as_deref());
+        uses::note(app, &asker.caller, session, "introspection", token_id, now)
+            .await
+            .map_err(|cause| {
+                tracing::error!(%cause, "the use of a strict session could not be recorded");
+                OAuthError::unavailable("the token cannot be looked at now; ask again in a moment")
+            })?;
+    }
     app.metrics.tokens.validated("introspection", result, took);
     Ok(found.unwrap_or_else(|| json!({"active": false})))
 }
@@ -95,7 +113,7 @@ async fn refresh_token(
     may_see_all: bool,
     text: &str,
     now: Timestamp,
-) -> Result<Option<Value>, OAuthError> {
+) -> Result<Option<(Option<String>, Value)>, OAuthError> {
     let Some(family) = families::current(app, text, now).await? else {
         return Ok(None);
     };
@@ -128,5 +146,5 @@ async fn refresh_token(
             members.insert("cnf".to_owned(), cnf.into());
         }
     }
-    Ok(Some(body))
+    Ok(Some((family.session, body)))
 }

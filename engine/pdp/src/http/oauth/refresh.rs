@@ -12,6 +12,7 @@ use crate::families::{self, RefreshRefused};
 use crate::minting::derive::narrowed;
 use crate::minting::weigh::{Wish, weigh};
 use crate::minting::{Holder, assurance_of, draft, sign};
+use crate::sessions::uses;
 
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     let Asked { app, now, .. } = *asked;
@@ -63,6 +64,12 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         is_of_session: true,
     };
     let granted = weigh(app, caller, &wish, &scopes, asked.request_id, now).await?;
+    uses::note(app, caller, family.session.as_ref(), "refresh", None, now)
+        .await
+        .map_err(|cause| {
+            tracing::error!(%cause, "the use of a strict session could not be recorded");
+            OAuthError::unavailable("the refresh token is as good as before; ask again in a moment")
+        })?;
     asked.proven.spend(app, now)?;
     let refreshed = families::rotate(app, look, now).await?;
 

@@ -84,7 +84,7 @@ fn view(session: &SessionRecord, now: Timestamp) -> Value {
     })
 }
 
-fn stored_view(stored: &StoredSession, now: Timestamp) -> Value {
+pub(crate) fn stored_view(stored: &StoredSession, now: Timestamp) -> Value {
     let mut told = view(&stored.record, now);
     if let Some(members) = told.as_object_mut() {
         let regenerated = stored.handle_at.map(wire::time::format);
