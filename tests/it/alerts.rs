@@ -13,7 +13,11 @@ fn v16_v17_o5_o6_rules_ask_for_metrics_that_there_are() {
     let rules: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
     let mut asked = BTreeSet::new();
     let mut names = BTreeSet::new();
-    for rule in rules["groups"][0]["rules"].as_sequence().unwrap() {
+    let groups = rules["groups"].as_sequence().unwrap();
+    let rules = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_sequence().unwrap());
+    for rule in rules {
         names.insert(rule["alert"].as_str().unwrap());
         assert!(rule["annotations"]["action"].is_string(), "{rule:?}");
         let expr = rule["expr"].as_str().unwrap();

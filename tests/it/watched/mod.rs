@@ -108,6 +108,9 @@ impl Done {
     }
 }
 
+/// Method, path and body.
+type Call = (&'static str, String, Option<Value>);
+
 struct Player {
     world: World,
     /// Id and handles, the last one the current one, by name.
@@ -195,7 +198,7 @@ impl Player {
     }
 
     /// What an administrator does.
-    fn calls(&self, step: &Step) -> Result<Vec<(&'static str, String, Option<Value>)>, String> {
+    fn calls(&self, step: &Step) -> Result<Vec<Call>, String> {
         let mut calls = Vec::new();
         let text = |members: &BTreeMap<String, Value>, name: &str| {
             let found = members.get(name).and_then(Value::as_str);

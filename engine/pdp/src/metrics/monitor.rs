@@ -62,7 +62,7 @@ impl MonitorMetrics {
         );
         registry.register_with_unit(
             "monitor_lag",
-            "From the look at something that happened to its end: what it ends is ended then",
+            "From something that happened to a session to the end of the look at it: what it ends has ended then",
             Unit::Seconds,
             self.lag_seconds.clone(),
         );

@@ -2,6 +2,7 @@
 //! has happened to. Both are bounded, and name everything once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use domain::{EntityRef, Timestamp};
 
@@ -84,10 +85,13 @@ impl Moved {
     }
 }
 
+/// What something has happened to, what it was, and since when it waits.
+pub(super) type Happened = (Look, &'static str, Instant);
+
 /// What something has happened to, in the order that it happened.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    waiting: VecDeque<(Look, &'static str)>,
+    waiting: VecDeque<Happened>,
     known: HashSet<Look>,
     /// All are to be looked at, and why.
     all: Option<&'static str>,
@@ -103,16 +107,16 @@ impl Looks {
             _ if self.waiting.len() >= most => self.all = self.all.or(Some(cause)),
             look => {
                 self.known.insert(look.clone());
-                self.waiting.push_back((look, cause));
+                self.waiting.push_back((look, cause, Instant::now()));
             }
         }
     }
 
     /// The oldest ones, at most so many. What happens to them from here on is another look.
-    pub(super) fn take(&mut self, most: usize) -> Vec<(Look, &'static str)> {
+    pub(super) fn take(&mut self, most: usize) -> Vec<Happened> {
         let end = self.waiting.len().min(most);
         let taken: Vec<_> = self.waiting.drain(..end).collect();
-        for (look, _) in &taken {
+        for (look, ..) in &taken {
             self.known.remove(look);
         }
         taken
@@ -156,11 +160,15 @@ mod tests {
         assert_eq!(looks.take_all(), None);
         looks.add(session(3), "device", 2);
         assert_eq!(looks.take_all(), Some("device"));
-        assert_eq!(looks.take(1), [(session(1), "device")]);
+        let taken = |looks: &mut Looks, most| -> Vec<_> {
+            let taken = looks.take(most).into_iter();
+            taken.map(|(look, cause, _)| (look, cause)).collect()
+        };
+        assert_eq!(taken(&mut looks, 1), [(session(1), "device")]);
         // It happens again while the first look goes on.
         looks.add(session(1), "entity", 2);
         assert_eq!(
-            looks.take(9),
+            taken(&mut looks, 9),
             [(session(2), "device"), (session(1), "entity")]
         );
         assert!(looks.take(9).is_empty());

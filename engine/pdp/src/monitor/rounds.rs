@@ -72,18 +72,17 @@ async fn happened(app: &App) -> Result<usize, StoreError> {
             return Ok(looked);
         }
         let mut left = looks.into_iter();
-        while let Some((look, cause)) = left.next() {
-            let started = Instant::now();
+        while let Some((look, cause, since)) = left.next() {
             match one(app, &look, cause).await {
                 Ok(count) => looked += count,
                 Err(error) => {
                     // Nothing that happened is forgotten.
                     app.monitor.look_at(look, cause);
-                    left.for_each(|(look, cause)| app.monitor.look_at(look, cause));
+                    left.for_each(|(look, cause, _)| app.monitor.look_at(look, cause));
                     return Err(error);
                 }
             }
-            app.metrics.monitor.lagged(started.elapsed());
+            app.metrics.monitor.lagged(since.elapsed());
         }
     }
 }
