@@ -72,7 +72,7 @@ impl Background {
         tasks.spawn(until(stopped.clone(), tell(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), drift(Arc::clone(app))));
         tasks.spawn(until(stopped.clone(), count_sessions(Arc::clone(app))));
-        tasks.spawn(until(stopped.clone(), monitor::run(Arc::clone(app))));
+        tasks.spawn(monitor::run(Arc::clone(app), stopped.clone()));
         tasks.spawn(until(stopped.clone(), hear(Arc::clone(app))));
         for place in app.hearing.polled() {
             tasks.spawn(until(stopped.clone(), poll(Arc::clone(app), place)));

@@ -65,6 +65,8 @@ pub(super) struct Step {
     /// The key of the client that opens sessions is revoked.
     #[serde(default)]
     pub(super) no_key: bool,
+    /// Done to the database behind the engine's back.
+    pub(super) sql: Option<String>,
     /// The monitor's rounds that are due by now are made.
     #[serde(default)]
     pub(super) monitor: bool,
@@ -89,6 +91,9 @@ pub(super) struct Want {
     pub(super) score: Option<[i64; 2]>,
     /// Of any request over HTTP.
     pub(super) status: Option<u16>,
+    /// A round cannot be made.
+    #[serde(default)]
+    pub(super) fails: bool,
     /// How many sessions a round looked at.
     pub(super) looked: Option<usize>,
     /// How many handles sessions have had, by name.

@@ -191,8 +191,15 @@ impl Player {
         if step.no_key {
             done.status = Some(self.world.revoke_key());
         }
+        if let Some(sql) = &step.sql {
+            self.world.sql(sql);
+        }
         if step.monitor {
-            done.looked = Some(self.world.monitor());
+            match (self.world.monitor(), step.want.fails) {
+                (Ok(looked), false) => done.looked = Some(looked),
+                (Err(_), true) => {}
+                (made, _) => return Err(format!("the round came to {made:?}")),
+            }
         }
         Ok(done)
     }

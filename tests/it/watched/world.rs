@@ -12,6 +12,8 @@ use pdp::app::{self, App};
 use pdp::inputs::{Clock, Inputs};
 use pdp::settings::Settings;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -49,7 +51,7 @@ pub(super) struct World {
     /// Number of the last security event that was asked for.
     seen: u64,
     _stop: watch::Sender<bool>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -95,7 +97,7 @@ impl World {
             clock,
             seen: 0,
             _stop: stop,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -116,8 +118,21 @@ impl World {
     }
 
     /// Makes the monitor's rounds that are due, and says how many sessions were looked at.
-    pub(super) fn monitor(&self) -> usize {
-        RUNTIME.block_on(pdp::monitor::round(&self.app)).unwrap()
+    pub(super) fn monitor(&self) -> Result<usize, store::sqlite::StoreError> {
+        RUNTIME.block_on(pdp::monitor::round(&self.app))
+    }
+
+    /// Does something to the database by a connection of its own.
+    pub(super) fn sql(&self, sql: &str) {
+        let path = self.folder.path().join("var/portreeve.db");
+        assert!(path.exists(), "{}", path.display());
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        RUNTIME.block_on(async {
+            let options = SqliteConnectOptions::new().filename(path);
+            let mut connection = options.connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        });
     }
 
     pub(super) fn revoke_key(&mut self) -> u16 {

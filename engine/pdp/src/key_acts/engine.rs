@@ -7,6 +7,7 @@ use token::revocation::Entry;
 use super::{Actor, Hands, KeyActError, REVOKED, Rotated, record_of};
 use crate::access::{Caller, KeyWish, NewKey, Role};
 use crate::app::App;
+use crate::monitor::Look;
 use crate::revoking;
 
 impl App {
@@ -138,6 +139,12 @@ impl App {
         {
             return Ok(());
         }
+        // Its sessions end with the health check, and not with the next sweep.
+        let sessions = Look::Client {
+            id: client_id.clone(),
+            after: String::new(),
+        };
+        self.monitor.look_at(sessions, "key");
         let everything = Entry::Client {
             client_id,
             before: Timestamp::MAX,

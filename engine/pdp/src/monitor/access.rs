@@ -6,6 +6,7 @@ use domain::{Cause, SessionRecord};
 
 use super::act::{Grounds, carry_out};
 use super::check::{grounds, points_of};
+use super::lock;
 use super::plan::{Found, Plan, plan};
 use super::rules::judge;
 use crate::app::App;
@@ -45,8 +46,7 @@ pub(crate) async fn after_access(
         }),
         plan => plan,
     };
-    let is_act = matches!(plan, Plan::End(_) | Plan::Tighten(..));
-    let grounds = if is_act {
+    let grounds = if plan.is_act() {
         Grounds {
             cause: "access",
             decision_id: Some(decision_id.to_owned()),
@@ -56,7 +56,11 @@ pub(crate) async fn after_access(
     } else {
         Grounds::default()
     };
-    if let Err(error) = carry_out(app, session, terms, plan, &grounds).await {
-        tracing::error!(%error, session = %session.id, "what an access says of its session could not be made durable");
+    if let Err(error) = carry_out(app, session, terms, &plan, &grounds).await {
+        tracing::error!(
+            %error, session = %session.id,
+            "what an access says of its session could not be made durable; trying again",
+        );
+        lock(&app.monitor.unfinished).add(&session.id, plan, grounds);
     }
 }

@@ -36,19 +36,19 @@ pub(super) struct Grounds {
 /// Carries a plan out. Durable when this returns, and on record, if the journal takes it.
 ///
 /// # Errors
-/// When it could not be made durable: it is tried again with the next look.
+/// When it could not be made durable: nothing is changed then, and it is to be tried again.
 pub(super) async fn carry_out(
     app: &App,
     session: &SessionRecord,
     terms: &SessionTerms,
-    plan: Plan,
+    plan: &Plan,
     grounds: &Grounds,
 ) -> Result<(), StoreError> {
     let now = app.inputs.clock.now();
-    match plan {
+    match *plan {
         Plan::Nothing => {}
-        Plan::Note(change) => {
-            tighten(app, &session.id, &change, &[]).await?;
+        Plan::Note(ref change) => {
+            tighten(app, &session.id, change, &[]).await?;
         }
         Plan::End(why) => {
             let by = by(why);
@@ -63,7 +63,7 @@ pub(super) async fn carry_out(
                 record(app, session, terms, None, why, done, grounds, now).await;
             }
         }
-        Plan::Tighten(change, why) => {
+        Plan::Tighten(ref change, why) => {
             let mut told = Vec::new();
             if let Some(tier) = change.tier {
                 let body = RiskLevelChange {
@@ -75,22 +75,18 @@ pub(super) async fn carry_out(
                 told.push(event(session, kind, why, now, &body));
             }
             let done = if change.wanted.is_some() {
-                told.extend(alert(
-                    session,
-                    why,
-                    grounds,
-                    "re-authentication required",
-                    now,
-                ));
-                app.metrics.monitor.acted("reauthentication");
-                "re-authentication required"
+                told.extend(alert(session, why, grounds, REAUTHENTICATION, now));
+                REAUTHENTICATION
             } else {
-                app.metrics.monitor.acted("tightened");
                 "tightened"
             };
-            if tighten(app, &session.id, &change, &told).await?.is_some() {
+            if tighten(app, &session.id, change, &told).await?.is_some() {
+                app.metrics.monitor.acted(match change.wanted {
+                    Some(_) => "reauthentication",
+                    None => "tightened",
+                });
                 app.telling.wake();
-                record(app, session, terms, Some(&change), why, done, grounds, now).await;
+                record(app, session, terms, Some(change), why, done, grounds, now).await;
             }
         }
     }

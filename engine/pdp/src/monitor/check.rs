@@ -12,7 +12,7 @@ use super::act::{Grounds, carry_out};
 use super::plan::{Found, Plan, plan};
 use super::question::{Asked, LookedUp, ask, device_id};
 use super::rules::{Verdict, judge};
-use super::{Monitor, health};
+use super::{Monitor, health, lock};
 use crate::app::App;
 use crate::engine::{self, Snapshot};
 
@@ -50,11 +50,12 @@ pub(super) async fn check(
     let planned = look(app, &snapshot, &live, &looked_up, cause, now);
     drop(looked_up);
     for (session, terms, plan, grounds) in planned {
-        if let Err(error) = carry_out(app, session, terms, plan, &grounds).await {
+        if let Err(error) = carry_out(app, session, terms, &plan, &grounds).await {
             tracing::error!(
                 %error, session = %session.id,
-                "what the monitor found could not be made durable; it looks again",
+                "what the monitor found could not be made durable; trying again",
             );
+            lock(&app.monitor.unfinished).add(&session.id, plan, grounds);
             app.monitor.touched(&session.id);
         }
     }

@@ -17,7 +17,9 @@ mod queue;
 mod rounds;
 pub mod rules;
 mod seen;
+mod unfinished;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::Timestamp;
@@ -28,6 +30,7 @@ pub use queue::Look;
 use queue::{Due, Looks, Moved};
 pub(crate) use rounds::run;
 pub use rounds::{round, sweep};
+use unfinished::Unfinished;
 
 /// Used sessions that wait for their look; further ones are looked at with all others. Some 80
 /// bytes each.
@@ -45,6 +48,9 @@ pub struct Monitor {
     moved: Mutex<Moved>,
     times: Mutex<Times>,
     allowed: seen::Allowed,
+    unfinished: Mutex<Unfinished>,
+    /// The engine stops: nothing more is begun.
+    stops: AtomicBool,
     woken: Notify,
 }
 

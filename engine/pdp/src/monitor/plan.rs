@@ -96,11 +96,7 @@ pub(super) fn plan(
         (_, Some(Rung::Challenge)) => (Level::Challenge, Why::Policy),
         _ => (Level::None, Why::Tier),
     };
-    let waits_for = terms
-        .wanted
-        .filter(|wanted| !wanted.is_met_by(&session.assurance))
-        .map_or(Level::None, |wanted| wanted.level);
-    let wanted = (level > waits_for).then_some(Wanted { level, since: now });
+    let wanted = (level > waits_for(session, terms)).then_some(Wanted { level, since: now });
     let tier = found
         .score
         .map(|score| tier_of(score, levels))
@@ -115,6 +111,61 @@ pub(super) fn plan(
         (None, Some(_)) => Plan::Tighten(change, Why::Tier),
         (None, None) if is_worth_noting(terms.score, found.score, levels) => Plan::Note(change),
         (None, None) => Plan::Nothing,
+    }
+}
+
+/// What is left to do of what was planned before: what was done or proven meanwhile is not done
+/// again.
+pub(super) fn still(session: &SessionRecord, terms: &SessionTerms, plan: &Plan) -> Plan {
+    let Plan::Tighten(change, why) = plan else {
+        return plan.clone();
+    };
+    let waits_for = waits_for(session, terms);
+    let wanted = change
+        .wanted
+        .filter(|wanted| !wanted.is_met_by(&session.assurance) && wanted.level > waits_for);
+    let tier = change.tier.filter(|tier| *tier > terms.tier);
+    match (wanted, tier) {
+        (None, None) => Plan::Nothing,
+        _ => Plan::Tighten(
+            Change {
+                wanted,
+                tier,
+                ..change.clone()
+            },
+            if wanted.is_some() { *why } else { Why::Tier },
+        ),
+    }
+}
+
+fn waits_for(session: &SessionRecord, terms: &SessionTerms) -> Level {
+    terms
+        .wanted
+        .filter(|wanted| !wanted.is_met_by(&session.assurance))
+        .map_or(Level::None, |wanted| wanted.level)
+}
+
+impl Plan {
+    /// Whether something is done that others are told of.
+    pub(super) const fn is_act(&self) -> bool {
+        matches!(self, Self::End(_) | Self::Tighten(..))
+    }
+
+    /// Whether it comes to more than another one for the same session.
+    pub(super) fn exceeds(&self, other: &Self) -> bool {
+        self.weight() > other.weight()
+    }
+
+    fn weight(&self) -> (u8, Level, Option<Tier>) {
+        match self {
+            Self::Nothing => (0, Level::None, None),
+            Self::Note(_) => (1, Level::None, None),
+            Self::Tighten(change, _) => {
+                let level = change.wanted.map_or(Level::None, |wanted| wanted.level);
+                (2, level, change.tier)
+            }
+            Self::End(_) => (3, Level::None, None),
+        }
     }
 }
 

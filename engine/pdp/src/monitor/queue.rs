@@ -15,6 +15,14 @@ pub enum Look {
     Subject(EntityRef),
     /// All live sessions that were last seen on a device.
     Device(String),
+    /// The live sessions that a client opened: those after this id, in their order; all of them
+    /// when it is empty.
+    Client {
+        /// Whose.
+        id: String,
+        /// How far it was looked.
+        after: String,
+    },
     /// All live sessions: those that changed nothing since are not put to the policies again.
     All,
 }
@@ -122,6 +130,15 @@ impl Looks {
         taken
     }
 
+    /// Puts back what could not be looked at, in its place and with the moment since which it
+    /// waits. What happened again meanwhile is looked at twice.
+    pub(super) fn put_back(&mut self, taken: impl DoubleEndedIterator<Item = Happened>) {
+        for happened in taken.rev() {
+            self.known.insert(happened.0.clone());
+            self.waiting.push_front(happened);
+        }
+    }
+
     /// Whether all are to be looked at, and why.
     pub(super) fn take_all(&mut self) -> Option<&'static str> {
         self.all.take()
@@ -148,6 +165,22 @@ mod tests {
         let (used, has_lost) = due.take();
         assert_eq!((used.len(), has_lost), (2, true));
         assert_eq!(due.take(), (HashSet::new(), false));
+    }
+
+    #[test]
+    fn what_is_put_back_stays_in_its_place_and_has_waited_since_it_happened() {
+        let mut looks = Looks::default();
+        let session = |number: u8| Look::Session(format!("ses_{number}"));
+        for number in [1, 2, 3] {
+            looks.add(session(number), "device", 9);
+        }
+        let taken = looks.take(2);
+        looks.put_back(taken.clone().into_iter());
+        // It waits already.
+        looks.add(session(1), "entity", 9);
+        let again = looks.take(9);
+        assert_eq!(again.len(), 3);
+        assert_eq!(again[..2], taken[..]);
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! every `monitor.sweep_every` and after what decides has changed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use domain::Timestamp;
 use store::sqlite::StoreError;
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
 use super::check::check;
-use super::{Look, Times, lock};
+use super::unfinished::finish;
+use super::{Look, Monitor, Times, lock};
 use crate::app::App;
 use crate::engine::Snapshot;
 
@@ -19,48 +22,108 @@ const BATCH: usize = 32;
 const PAGE: u32 = 4096;
 /// Happenings that are taken at once.
 const LOOKS: usize = 256;
+/// Sessions of one client that are looked at in one turn.
+const FEW: u32 = 256;
 /// How often it is looked whether something is due.
 const TICK: Duration = Duration::from_millis(500);
+/// How long it is waited at most while the store fails.
+const LONGEST: Duration = Duration::from_secs(5);
 /// For each moment at work, a sweep rests so many while requests are under way.
 const REST: u32 = 1;
 
-/// Everything that is due by the engine's clock: what happened, what was used, and a whole sweep
-/// when it is time. Returns how many sessions were looked at.
+/// Everything that is due by the engine's clock: what happened, what could not be done before, what
+/// was used, and a whole sweep when it is time. Returns how many sessions were looked at.
 ///
 /// # Errors
 /// When the store cannot be read; what was due is due with the next round.
 pub async fn round(app: &App) -> Result<usize, StoreError> {
-    let looked = happened(app).await? + used(app).await?;
-    Ok(looked + sweep_if_due(app).await?)
+    Ok(prompt(app).await? + sweep_if_due(app).await?)
 }
 
-/// Looks after sessions until it is dropped. What happens does not wait for a sweep: the two are
-/// tasks of their own.
-pub(crate) async fn run(app: Arc<App>) {
+async fn prompt(app: &App) -> Result<usize, StoreError> {
+    let looked = happened(app).await?;
+    finish(app).await?;
+    Ok(looked + used(app).await?)
+}
+
+/// Looks after sessions until it is told to stop, and stops between two looks: what one of them does
+/// is done to its end. What happens does not wait for a sweep: the two go on beside each other.
+pub(crate) async fn run(app: Arc<App>, stopped: Receiver<bool>) {
     let sweeping = {
-        let app = Arc::clone(&app);
+        let (app, mut stopped) = (Arc::clone(&app), stopped.clone());
         async move {
+            let mut patience = Patience::default();
+            while goes_on(&mut stopped, tokio::time::sleep(patience.or(TICK))).await {
+                patience.note(sweep_if_due(&app).await, "sessions could not be swept");
+            }
+        }
+    };
+    let prompting = {
+        let (app, mut stopped) = (Arc::clone(&app), stopped.clone());
+        async move {
+            let mut patience = Patience::default();
             loop {
-                tokio::time::sleep(TICK).await;
-                if let Err(error) = sweep_if_due(&app).await {
-                    tracing::error!(%error, "sessions could not be swept; trying again");
+                // What happens meanwhile leaves a permit, so that none is missed. While the store
+                // fails, nothing is prompt.
+                let woken = async {
+                    match patience.is_tried() {
+                        true => tokio::time::sleep(patience.or(TICK)).await,
+                        false => {
+                            let _ = tokio::time::timeout(TICK, app.monitor.woken.notified()).await;
+                        }
+                    }
+                };
+                if !goes_on(&mut stopped, woken).await {
+                    return;
                 }
+                patience.note(prompt(&app).await, "sessions could not be looked at");
             }
         }
     };
-    let prompt = async {
-        loop {
-            // What happens meanwhile leaves a permit, so that none is missed.
-            let _ = tokio::time::timeout(TICK, app.monitor.woken.notified()).await;
-            if let Err(error) = happened(&app).await {
-                tracing::error!(%error, "sessions could not be looked at; trying again");
-            }
-            if let Err(error) = used(&app).await {
-                tracing::error!(%error, "sessions in use could not be looked at; trying again");
+    let mut told = stopped;
+    let stopping = async {
+        let _ = told.wait_for(|stopped| *stopped).await;
+        app.monitor.stops.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(sweeping, prompting, stopping);
+}
+
+/// Waits. False when the engine stops meanwhile.
+async fn goes_on(stopped: &mut Receiver<bool>, wait: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        biased;
+        _ = stopped.wait_for(|stopped| *stopped) => false,
+        () = wait => true,
+    }
+}
+
+/// What fails is tried again, each time later, and said once.
+#[derive(Debug, Default)]
+struct Patience {
+    failures: u32,
+}
+
+impl Patience {
+    const fn is_tried(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// How long to wait: so long, and longer after failures.
+    fn or(&self, usual: Duration) -> Duration {
+        usual.saturating_mul(1 << self.failures.min(6)).min(LONGEST)
+    }
+
+    fn note(&mut self, done: Result<usize, StoreError>, what: &str) {
+        match done {
+            Ok(_) => self.failures = 0,
+            Err(error) => {
+                if !self.is_tried() {
+                    tracing::error!(%error, "{what}; trying again");
+                }
+                self.failures = self.failures.saturating_add(1);
             }
         }
-    };
-    tokio::join!(sweeping, prompt);
+    }
 }
 
 /// Looks at what something has happened to.
@@ -73,12 +136,16 @@ async fn happened(app: &App) -> Result<usize, StoreError> {
         }
         let mut left = looks.into_iter();
         while let Some((look, cause, since)) = left.next() {
+            if app.monitor.is_stopping() {
+                return Ok(looked);
+            }
             match one(app, &look, cause).await {
                 Ok(count) => looked += count,
                 Err(error) => {
-                    // Nothing that happened is forgotten.
-                    app.monitor.look_at(look, cause);
-                    left.for_each(|(look, cause, _)| app.monitor.look_at(look, cause));
+                    // Nothing that happened is forgotten. Nobody is woken for it.
+                    let failed = std::iter::once((look, cause, since));
+                    let left = failed.chain(left).collect::<Vec<_>>();
+                    lock(&app.monitor.looks).put_back(left.into_iter());
                     return Err(error);
                 }
             }
@@ -99,6 +166,17 @@ async fn one(app: &App, look: &Look, cause: &'static str) -> Result<usize, Store
             ids.sort_unstable();
             ids.dedup();
             ids
+        }
+        Look::Client { id, after } => {
+            let ids = store.unended_sessions_by(id, after, FEW).await?;
+            let next = ids.last().cloned();
+            let looked = batches(app, ids, cause, false).await?;
+            // One client may have very many: others take turns with them.
+            if let Some(after) = next {
+                let id = id.clone();
+                app.monitor.look_at(Look::Client { id, after }, cause);
+            }
+            return Ok(looked);
         }
         Look::All => Vec::new(),
     };
@@ -131,13 +209,15 @@ async fn batches(
 ) -> Result<usize, StoreError> {
     let mut looked = 0;
     let mut ids = ids.into_iter().peekable();
-    while ids.peek().is_some() {
+    while ids.peek().is_some() && !app.monitor.is_stopping() {
         let started = Instant::now();
-        let batch = app.state.sessions_among(ids.by_ref().take(BATCH)).await;
-        let batch = match batch {
+        let some: Vec<String> = ids.by_ref().take(BATCH).collect();
+        let batch = match app.state.sessions_among(some.iter().cloned()).await {
             Ok(batch) => batch,
             Err(error) => {
-                ids.for_each(|id| app.monitor.touched(&id));
+                // Those of this batch too: nobody else knows that they are due.
+                let left = some.into_iter().chain(ids);
+                left.for_each(|id| app.monitor.touched(&id));
                 return Err(error);
             }
         };
@@ -173,7 +253,7 @@ async fn sweep_if_due(app: &App) -> Result<usize, StoreError> {
     let swept = sweep(app, cause).await;
     if swept.is_err() {
         // From the beginning: those that were looked at cost little.
-        app.monitor.look_at(Look::All, cause);
+        lock(&app.monitor.times).asked = Some(cause);
     }
     swept
 }
@@ -188,6 +268,9 @@ pub async fn sweep(app: &App, cause: &'static str) -> Result<usize, StoreError> 
     loop {
         let ids = app.state.store().unended_sessions(&after, PAGE).await?;
         let Some(last) = ids.last() else { break };
+        if app.monitor.is_stopping() {
+            return Ok(looked);
+        }
         after.clone_from(last);
         looked += batches(app, ids, cause, true).await?;
     }
@@ -195,6 +278,12 @@ pub async fn sweep(app: &App, cause: &'static str) -> Result<usize, StoreError> 
     app.metrics.monitor.swept(started.elapsed());
     tracing::debug!(sessions = looked, cause, "all live sessions were looked at");
     Ok(looked)
+}
+
+impl Monitor {
+    fn is_stopping(&self) -> bool {
+        self.stops.load(Ordering::Relaxed)
+    }
 }
 
 impl Times {
@@ -251,4 +340,25 @@ impl Times {
 fn has_passed(last: Timestamp, now: Timestamp, span: Duration) -> bool {
     let passed = now.millis().saturating_sub(last.millis());
     passed < 0 || passed >= i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_later_each_time_and_at_once_after_a_success() {
+        let mut patience = Patience::default();
+        let failed = || Err(StoreError::Nonsense { what: "test" });
+        let mut before = patience.or(TICK);
+        assert_eq!(before, TICK);
+        for _ in 0..100 {
+            patience.note(failed(), "it fails");
+            let now = patience.or(TICK);
+            assert!(now >= before && now > TICK && now <= LONGEST, "{now:?}");
+            before = now;
+        }
+        patience.note(Ok(1), "it fails");
+        assert_eq!(patience.or(TICK), TICK);
+    }
 }

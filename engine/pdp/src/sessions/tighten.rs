@@ -24,8 +24,8 @@ pub(crate) struct Change {
 /// alone is written behind; anything else is durable and in effect when this returns.
 ///
 /// # Errors
-/// When it could not be made durable. It is in effect in memory all the same, and nothing is told:
-/// whoever has something to tell comes again.
+/// When it could not be made durable. Then it is not in effect, and nothing is told: whoever has
+/// something to tell comes again.
 pub(crate) async fn tighten(
     app: &App,
     id: &str,

@@ -315,7 +315,8 @@ impl State {
     /// written or told. With another handle, where it gets one. The session as it is then; none when there is no such session.
     ///
     /// # Errors
-    /// When it could not be made durable. It is changed in memory all the same.
+    /// When it could not be made durable. Then it is not changed in memory either: whoever looks
+    /// again finds the same to do, and to tell.
     pub async fn change_session_durably(
         &self,
         id: &String,
@@ -347,6 +348,7 @@ impl State {
         if handle.is_some() {
             self.handles.forget(id);
         }
+        written?;
         // On top of whatever has changed there meanwhile; who looked it up before has nothing.
         let mut now_is = None;
         self.sessions.change(id, |known| {
@@ -355,7 +357,6 @@ impl State {
             now_is = Some(Arc::clone(known));
             true
         });
-        written?;
         Ok(Some(now_is.unwrap_or_else(|| Arc::new(changed))))
     }
 

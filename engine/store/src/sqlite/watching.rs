@@ -34,6 +34,29 @@ impl Store {
         Ok(ids)
     }
 
+    /// The same of those that one client opened.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unended_sessions_by(
+        &self,
+        client_id: &str,
+        after: &str,
+        most: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        // By the one index that a page costs no more for being the last.
+        let ids = sqlx::query_scalar(
+            "SELECT session_id FROM sessions INDEXED BY sessions_live \
+             WHERE client_id = ? AND client_id NOT NULL AND ended_at IS NULL AND session_id > ? ORDER BY session_id LIMIT ?",
+        )
+        .bind(client_id)
+        .bind(after)
+        .bind(most)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(ids)
+    }
+
     /// The same of one subject.
     ///
     /// # Errors
