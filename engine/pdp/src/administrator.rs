@@ -232,16 +232,28 @@ pub(crate) async fn answer_admitted(
         }
         sessions::note_refused(app, caller, &request, &outcome);
         alert(app, &request, &outcome.decision, &decision_id);
-        session = match &signals.session {
-            Signal::Known(known) => {
-                sessions::note(app, caller, &request, known, &outcome, &decision_id).await
+        let known = signals.session.known();
+        let is_used =
+            known.is_some_and(|known| sessions::is_used(caller, &request, &named, known, &outcome));
+        session = match known {
+            Some(known) => {
+                sessions::note(
+                    app,
+                    caller,
+                    &request,
+                    known,
+                    is_used,
+                    &outcome,
+                    &decision_id,
+                )
+                .await
             }
-            Signal::Absent | Signal::Unavailable => None,
+            None => None,
         };
         let mut delta = outcome
             .evidence
             .delta(Key::of(&decision_id), outcome.lesson);
-        if signals.session.known().is_some() {
+        if is_used {
             behaviour::note(app, caller, &request, &outcome, &signals.profile, &snapshot);
         }
         // The profile that was read goes now, so that the one to be changed need not be copied.
@@ -256,7 +268,9 @@ pub(crate) async fn answer_admitted(
             delta.attempt.failed = true;
         }
         app.state.count_attempt(&delta.attempt);
-        if let (Rung::Allow, Some(session)) = (outcome.decision.rung, &request.context.session_id) {
+        if let (Rung::Allow, Some(session)) = (outcome.decision.rung, &request.context.session_id)
+            && is_used
+        {
             // What waited there, if anything did, was asked again.
             app.session_waits.remove(session);
         }
@@ -265,12 +279,14 @@ pub(crate) async fn answer_admitted(
                 client_id: caller.client_id.clone(),
                 subject: request.subject.entity.clone(),
                 session_id: request.context.session_id.clone(),
+                is_by_handle: matches!(&named, Named::Kept { handle, .. } if handle.is_some()),
                 needs,
                 score: outcome.decision.risk.score.points(),
                 decided_at: now,
                 passed: Mutex::default(),
             };
-            if let Some(session) = target.session_id.as_ref().filter(|name| is_id(name)) {
+            let waits_in = target.session_id.as_ref().filter(|name| is_id(name));
+            if let Some(session) = waits_in.filter(|_| is_used) {
                 app.session_waits
                     .insert(session.clone(), decision_id.clone());
             }

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{ActionResult, Assurance, Level, Timestamp};
+use domain::{ActionResult, Assurance, Level, Signal, Timestamp};
 use futures_util::future::try_join_all;
 use risk::{Key, Lesson};
 use wire::Event;
@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::engine::Snapshot;
 use crate::pip;
 use crate::sessions::ending::By;
-use crate::sessions::name::is_handle;
+use crate::sessions::name::{is_handle, is_opened_by};
 use crate::sessions::{self, Named, lift};
 use crate::step_up::ToldError;
 
@@ -228,7 +228,14 @@ async fn take_in(
         let assurance = Assurance::of(level, Some(event.time.min(now)));
         let name = caller.by();
         let by = By::client(caller, &name);
-        lift(app, &key, subject, assurance, None, by).await?;
+        // Of another client's session nobody tells what was proven in it.
+        let is_own = match app.state.session(&key, now).await {
+            Signal::Known(session) => is_opened_by(&session, &caller.client_id),
+            Signal::Absent | Signal::Unavailable => false,
+        };
+        if is_own {
+            lift(app, &key, subject, assurance, None, by).await?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{Assurance, EntityRef, Level, Rung, Timestamp};
+use domain::{Assurance, EntityRef, Level, Rung, SessionRecord, Signal, Timestamp};
 use risk::Key;
 use store::journal::AppendError;
 use tokio::sync::Mutex;
@@ -13,6 +13,7 @@ use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::recorder::{self, DrainError};
 use crate::sessions::ending::By;
+use crate::sessions::name::is_opened_by;
 use crate::sessions::{self, Answered, Lifted, lift};
 
 /// A decision that a step-up may follow.
@@ -24,6 +25,8 @@ pub struct StepUpTarget {
     pub subject: EntityRef,
     /// In which session.
     pub session_id: Option<String>,
+    /// It was named by its handle. After a start this is not known any more.
+    pub(crate) is_by_handle: bool,
     /// What it takes to pass.
     pub needs: Level,
     /// The score that was found.
@@ -33,6 +36,14 @@ pub struct StepUpTarget {
     /// What came of the challenge and of the MFA that were passed for it. Held while one is taken
     /// in.
     pub(crate) passed: Mutex<[Option<SteppedUp>; 2]>,
+}
+
+impl StepUpTarget {
+    /// Whether a step-up for it lifts a session: whoever asked by nothing but the id of another
+    /// client's has no say in it.
+    pub(crate) fn lifts(&self, session: &SessionRecord) -> bool {
+        self.is_by_handle || is_opened_by(session, &self.client_id)
+    }
 }
 
 /// What a step-up must reach to satisfy a rung; none for rungs that offer none.
@@ -160,8 +171,12 @@ pub(crate) async fn take_in(
             .state
             .confirm(&target.subject, Key::of(decision_id), at)
             .await;
-    let session = match &target.session_id {
-        Some(name) => {
+    let key = match &target.session_id {
+        Some(name) => lifted_by(app, target, sessions::key(&target.client_id, name), now).await,
+        None => None,
+    };
+    let session = match key {
+        Some(key) => {
             let answered = Answered {
                 score: Some(target.score),
                 needs: Some(target.needs),
@@ -169,7 +184,7 @@ pub(crate) async fn take_in(
             let by = caller.by();
             lift(
                 app,
-                &sessions::key(&target.client_id, name),
+                &key,
                 &target.subject,
                 Assurance::of(level, Some(at)),
                 Some(answered),
@@ -181,6 +196,19 @@ pub(crate) async fn take_in(
         None => None,
     };
     Ok(passed.insert(SteppedUp { learnt, session }).clone())
+}
+
+/// The key of a decision's session, where a step-up for the decision lifts it.
+async fn lifted_by(
+    app: &App,
+    target: &StepUpTarget,
+    key: String,
+    now: Timestamp,
+) -> Option<String> {
+    match app.state.session(&key, now).await {
+        Signal::Known(session) => target.lifts(&session).then_some(key),
+        Signal::Absent | Signal::Unavailable => None,
+    }
 }
 
 /// Why a step-up was not taken in.
@@ -227,6 +255,7 @@ async fn find_target(
             client_id: app.keys.client_of(&head.caller),
             subject: EntityRef::new(head.subject.0, head.subject.1).ok()?,
             session_id: head.session_id,
+            is_by_handle: false,
             needs,
             score: head.score,
             decided_at: head.at,

@@ -46,6 +46,11 @@ pub(super) struct Step {
     /// The session's public id is sent, and not its handle.
     #[serde(default)]
     pub(super) by_id: bool,
+    /// It is asked, passed or told by a client that did not open the session and knows its id.
+    #[serde(default)]
+    pub(super) by_another: bool,
+    /// It is told as a fact that a second factor was passed in the session of this name.
+    pub(super) fact: Option<String>,
     /// Somebody else sends a handle that the session has had: its place among them, from 0.
     pub(super) stolen: Option<usize>,
     /// A step-up is passed in the session of this name, at `level` or 3.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Response, root};
+use crate::harness::{Client, Response, root};
 
 mod form;
 mod world;
@@ -142,13 +142,17 @@ impl Player {
                 None => handles.last(),
             };
             let handle = handle.cloned().ok_or("the session never had it")?;
-            question["context"]["session_id"] = json!(if step.by_id { id } else { handle });
-            let response = self.world.gateway.post("/access/v1/evaluation", &question);
+            question["context"]["session_id"] = json!(if step.by_id || step.by_another {
+                id
+            } else {
+                handle
+            });
+            let response = self.client(step).post("/access/v1/evaluation", &question);
             done = Done::of(&response);
             let context = &done.answer["context"];
             self.decision = context["decision_id"].as_str().map(str::to_owned);
             // The handle goes on as the engine says; a thief keeps his to himself.
-            if step.stolen.is_none() {
+            if step.stolen.is_none() && !step.by_another {
                 let next = context["session"]["handle"].as_str().map(str::to_owned);
                 self.hand_out(name, next);
             }
@@ -167,7 +171,7 @@ impl Player {
         if let Some(level) = step.passes {
             let id = self.decision.clone().ok_or("nothing was decided yet")?;
             let path = format!("/v1/decisions/{id}/step-up");
-            let response = self.world.gateway.post(&path, &json!({ "level": level }));
+            let response = self.client(step).post(&path, &json!({ "level": level }));
             done = Done::of(&response);
             if step.want.status.is_none() && response.status >= 300 {
                 return Err(format!("the step-up was not taken: {}", done.answer));
@@ -177,6 +181,21 @@ impl Player {
             let named = self.sessions.iter().find(|(_, known)| is_of(known));
             if let Some(name) = named.map(|(name, _)| name.clone()) {
                 self.hand_out(&name, session["handle"].as_str().map(str::to_owned));
+            }
+        }
+        if let Some(name) = &step.fact {
+            let fact = json!({
+                "time": "$now",
+                "subject": { "type": "User", "id": "alice" },
+                "action": { "name": "mfa" },
+                "resource": { "type": "Application", "id": "mail" },
+                "context": { "session_id": self.session(name)?.0 },
+                "result": "success",
+            });
+            let fact = self.world.timed(&fact);
+            done = Done::of(&self.client(step).post("/v1/events", &fact));
+            if done.answer["taken"] != 1 {
+                return Err(format!("the fact was not taken: {}", done.answer));
             }
         }
         for (method, path, body) in self.calls(step)? {
@@ -202,6 +221,14 @@ impl Player {
             }
         }
         Ok(done)
+    }
+
+    fn client(&mut self, step: &Step) -> &mut Client {
+        if step.by_another {
+            &mut self.world.another
+        } else {
+            &mut self.world.gateway
+        }
     }
 
     /// What an administrator does.

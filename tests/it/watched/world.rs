@@ -47,6 +47,7 @@ pub(super) struct World {
     clock: Arc<HandClock>,
     key_id: String,
     pub(super) gateway: Client,
+    pub(super) another: Client,
     pub(super) admin: Client,
     /// Number of the last security event that was asked for.
     seen: u64,
@@ -83,14 +84,16 @@ impl World {
             let app = built.app;
             let (listener, address) = pdp::serve::listen(&app).await.unwrap();
             let gateway = app.create_key("gateway", Role::Gateway).await.unwrap();
+            let another = app.create_key("another", Role::Gateway).await.unwrap();
             let admin = app.create_key("admin", Role::Admin).await.unwrap();
             tokio::spawn(pdp::serve::serve(Arc::clone(&app), listener, stopped));
-            (app, address, [gateway, admin])
+            (app, address, [gateway, another, admin])
         });
-        let [gateway, admin] = keys;
+        let [gateway, another, admin] = keys;
         let client = |key: &str, address: SocketAddr| Client::of(address, key);
         Self {
             gateway: client(&gateway.key, address),
+            another: client(&another.key, address),
             admin: client(&admin.key, address),
             key_id: gateway.record.key_id.clone(),
             app,

@@ -39,7 +39,7 @@ pub(crate) async fn after_access(
         // The access itself was answered; whether the session goes on is another question.
         rung: None,
     };
-    let plan = match plan(session, terms, &found, levels, app.inputs.clock.now()) {
+    let plan = match plan(terms, &found, levels, app.inputs.clock.now()) {
         Plan::Nothing => Plan::Note(Change {
             score: Some(score.points()),
             ..Change::default()

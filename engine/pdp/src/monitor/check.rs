@@ -144,7 +144,7 @@ impl Looking<'_> {
             found.rung = same.then_some(Rung::Allow);
         }
         let is_quiet = found.rung.is_some() || !asks;
-        let planned = plan(session, terms, &found, levels, self.now);
+        let planned = plan(terms, &found, levels, self.now);
         if is_quiet && matches!(planned, Plan::Nothing | Plan::Note(_)) {
             return Some((session, terms, planned, Grounds::default()));
         }
@@ -165,7 +165,7 @@ impl Looking<'_> {
                 self.monitor.allowed.note(session, glance);
             }
         }
-        let planned = plan(session, terms, &found, levels, self.now);
+        let planned = plan(terms, &found, levels, self.now);
         let grounds = Grounds {
             cause: self.cause,
             policy_revision: self.snapshot.revisions.policies.to_string(),

@@ -74,13 +74,7 @@ pub(super) enum Plan {
 }
 
 /// Plans. `levels` are `risk.levels`.
-pub(super) fn plan(
-    session: &SessionRecord,
-    terms: &SessionTerms,
-    found: &Found,
-    levels: [u8; 3],
-    now: Timestamp,
-) -> Plan {
+pub(super) fn plan(terms: &SessionTerms, found: &Found, levels: [u8; 3], now: Timestamp) -> Plan {
     if let Some(fault) = found.fault {
         return Plan::End(Why::Fault(fault));
     }
@@ -96,7 +90,7 @@ pub(super) fn plan(
         (_, Some(Rung::Challenge)) => (Level::Challenge, Why::Policy),
         _ => (Level::None, Why::Tier),
     };
-    let wanted = (level > waits_for(session, terms)).then_some(Wanted { level, since: now });
+    let wanted = (level > waits_for(terms)).then_some(Wanted { level, since: now });
     let tier = found
         .score
         .map(|score| tier_of(score, levels))
@@ -120,7 +114,7 @@ pub(super) fn still(session: &SessionRecord, terms: &SessionTerms, plan: &Plan) 
     let Plan::Tighten(change, why) = plan else {
         return plan.clone();
     };
-    let waits_for = waits_for(session, terms);
+    let waits_for = waits_for(terms);
     let wanted = change
         .wanted
         .filter(|wanted| !wanted.is_met_by(&session.assurance) && wanted.level > waits_for);
@@ -138,11 +132,9 @@ pub(super) fn still(session: &SessionRecord, terms: &SessionTerms, plan: &Plan) 
     }
 }
 
-fn waits_for(session: &SessionRecord, terms: &SessionTerms) -> Level {
-    terms
-        .wanted
-        .filter(|wanted| !wanted.is_met_by(&session.assurance))
-        .map_or(Level::None, |wanted| wanted.level)
+/// Until a step-up in the session has taken it away, whatever was proven elsewhere.
+fn waits_for(terms: &SessionTerms) -> Level {
+    terms.wanted.map_or(Level::None, |wanted| wanted.level)
 }
 
 impl Plan {
@@ -189,25 +181,14 @@ pub(super) const fn told_level(tier: Tier) -> ssf::event::RiskLevel {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Assurance, EntityRef, SessionBirth};
-
     use super::*;
 
     const LEVELS: [u8; 3] = [30, 60, 80];
     const NOW: Timestamp = Timestamp::from_seconds(1_803_888_000);
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for the call")]
     fn planned(terms: SessionTerms, found: &Found) -> Plan {
-        let session = SessionRecord {
-            id: "ses_1".to_owned(),
-            subject: EntityRef::new("User", "alice").unwrap(),
-            birth: SessionBirth::default(),
-            last_seen: NOW,
-            sight: None,
-            assurance: Assurance::default(),
-            ended: false,
-            terms: Some(terms.clone()),
-        };
-        plan(&session, &terms, found, LEVELS, NOW)
+        plan(&terms, found, LEVELS, NOW)
     }
 
     fn found(score: u8, verdict: Verdict, rung: Option<Rung>) -> Found {

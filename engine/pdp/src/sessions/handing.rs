@@ -115,13 +115,15 @@ pub(crate) async fn alarm(
 }
 
 /// The handle that takes the place of a session's when more was proven in it (F15, F21), and what
-/// is kept of it. None when there is no such session.
+/// is kept of it. None when there is no such session. Where nobody is there to be given it
+/// (`is_given`), the one before goes on naming the session, and brings no assurance from then on.
 ///
 /// # Errors
 /// When the store cannot be read.
 pub(super) async fn anew(
     app: &App,
     id: &str,
+    is_given: bool,
     now: Timestamp,
 ) -> Result<Option<(Handle, NewHandle)>, StoreError> {
     let Some(kept) = app.state.store().session_handles(id).await? else {
@@ -137,7 +139,8 @@ pub(super) async fn anew(
         sha256: handle.sha256(),
         number,
         at: now,
-        previous_until: now.plus_seconds(i64::try_from(overlap).unwrap_or(i64::MAX)),
+        previous_until: is_given
+            .then(|| now.plus_seconds(i64::try_from(overlap).unwrap_or(i64::MAX))),
     };
     Ok(Some((handle, new)))
 }

@@ -34,10 +34,13 @@ pub(crate) struct Lifted {
 }
 
 /// Adds to the assurance of a live session of this subject; none when there is none. A step-up
-/// (`answered`) gives it another handle, and may relax its tier. Durable when it returns.
+/// (`answered`) gives it another handle, is what it waited for, and may relax its tier. What was
+/// proven elsewhere, with nobody there to be given a handle, counts for the client that names the
+/// session by its id: whoever has the handle may have planted it, so it brings no assurance until
+/// a step-up, which alone is what the session waits for. Durable when it returns.
 ///
 /// # Errors
-/// When it could not be made durable.
+/// When it could not be made durable. It has no effect then.
 pub(crate) async fn lift(
     app: &App,
     key: &String,
@@ -66,20 +69,18 @@ pub(crate) async fn lift(
         true
     };
     let tells = tells_of(&session, passed, by, now);
-    let anew = match answered {
-        Some(_) => handing::anew(app, key, now).await?,
-        None => None,
+    let Some((handle, kept)) = handing::anew(app, key, answered.is_some(), now).await? else {
+        return Ok(None);
     };
-    let (handle, kept) = anew.unzip();
     let lifted = app
         .state
-        .change_session_durably(key, &tells, kept.as_ref(), change)
+        .change_session_durably(key, &tells, Some(&kept), change)
         .await?;
     Ok(lifted
         .filter(|session| !session.is_over(now))
         .map(|session| Lifted {
             session: SessionRecord::clone(&session),
-            handle,
+            handle: answered.is_some().then_some(handle),
         }))
 }
 
@@ -125,8 +126,8 @@ fn apply(
     let Some(terms) = &mut session.terms else {
         return;
     };
-    terms.wanted = terms.wanted.filter(|wanted| !wanted.is_met_by(&assurance));
     let Some(answered) = answered else { return };
+    terms.wanted = terms.wanted.filter(|wanted| !wanted.is_met_by(&assurance));
     let wanted = terms.wanted.map(|wanted| wanted.level);
     let is_enough = passed.level >= needs(terms.tier)
         && answered.needs.is_none_or(|needs| passed.level >= needs)
@@ -135,9 +136,20 @@ fn apply(
     let score = score.filter(|_| is_enough);
     if let Some(found) = score.and_then(|score| RiskScore::from_points(f64::from(score))) {
         // What the monitor compares with from now on (B20).
-        terms.granted_score = score;
+        terms.granted_score = granted(terms.granted_score, found, levels);
         tier::step_up(terms, tier_of(found, levels), born, settings, now);
     }
+}
+
+/// The score that a session is held against when a step-up was passed at a score. Never one at
+/// which sessions end: no proof makes 80 bearable, and a later 95 would be no more than that. Where
+/// a policy let it be opened as high as that, it goes on being.
+fn granted(before: Option<u8>, found: RiskScore, levels: [u8; 3]) -> Option<u8> {
+    let [_, _, ends] = levels;
+    if before.is_some_and(|before| before >= ends) {
+        return before;
+    }
+    Some(found.points().min(ends.saturating_sub(1)))
 }
 
 /// What it takes to leave a tier: what it takes to be let through in it.
@@ -174,4 +186,43 @@ async fn lift_own_word(
         session,
         handle: None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::monitor::rules::{Verdict, judge};
+
+    const LEVELS: [u8; 3] = [30, 60, 80];
+
+    fn score(points: u8) -> RiskScore {
+        RiskScore::from_points(f64::from(points)).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn m7_b20_no_step_up_lets_a_session_stay_at_80(
+            opened in prop::option::of(0..80_u8),
+            passed in prop::collection::vec(0..=100_u8, 1..6),
+            now in 80..=100_u8,
+        ) {
+            let mut terms = opened;
+            for found in passed {
+                terms = granted(terms, score(found), LEVELS);
+            }
+            let verdict = judge(terms.map(score), score(now), LEVELS, 20);
+            prop_assert_eq!(verdict, Verdict::Ends);
+        }
+
+        #[test]
+        fn who_was_let_in_at_80_goes_on_after_a_step_up(
+            opened in 80..=100_u8, passed in 0..=100_u8, now in 80..=100_u8,
+        ) {
+            let held = granted(Some(opened), score(passed), LEVELS);
+            prop_assume!(now <= opened);
+            prop_assert_eq!(judge(held.map(score), score(now), LEVELS, 20), Verdict::GoesOn);
+        }
+    }
 }

@@ -21,8 +21,8 @@ pub(crate) mod uses;
 use std::sync::Arc;
 
 use domain::{
-    AccessRequest, Assurance, Cause, EntityRef, Rung, SessionBirth, SessionRecord, SessionTerms,
-    Signal, Timestamp,
+    AccessRequest, Assurance, Cause, EntityRef, Rung, SessionBirth, SessionRecord, Signal,
+    Timestamp,
 };
 use risk::{Signals, binding};
 
@@ -116,33 +116,55 @@ pub(crate) fn begin(
     there.map(|session| seen_by(&session, name, false, outcome.time))
 }
 
+/// Whether an access uses a session, for whatever follows from its use: as its subject, and by
+/// its handle or as the client that opened it.
+pub(crate) fn is_used(
+    caller: &Caller,
+    request: &AccessRequest,
+    named: &Named,
+    session: &SessionRecord,
+    outcome: &Outcome,
+) -> bool {
+    is_own(request, session, outcome) && named.is_holders(caller, session)
+}
+
+/// Whoever has an old handle, or another's, has not used the session.
+fn is_own(request: &AccessRequest, session: &SessionRecord, outcome: &Outcome) -> bool {
+    outcome.decision.cause != Cause::HandleSuperseded && session.subject == request.subject.entity
+}
+
 /// Notes that a session was seen, and what the access says of it: a higher score tightens it at
-/// once, or ends it ([`monitor::after_access`]); what it waited for and was brought is waited for no
-/// more. It, as the caller may see it, if it is the subject's own.
+/// once, or ends it ([`monitor::after_access`]). What the session waits for it goes on waiting for,
+/// whatever the request brought: that satisfies this one request, and only a step-up in the session
+/// all that follow, because that alone gives it another handle ([`lift`]). It, as the caller may
+/// see it, if it is the subject's own.
+///
+/// Whoever only knows its public id is decided with it, and leaves it as it is: ids stand in
+/// records and URLs, and nobody's accesses may end another client's session or keep it awake.
 pub(crate) async fn note(
     app: &App,
     caller: &Caller,
     request: &AccessRequest,
     session: &SessionRecord,
+    is_used: bool,
     outcome: &Outcome,
     decision_id: &str,
 ) -> Option<SessionRecord> {
-    // Whoever has an old handle, or another's, has not used the session.
-    if outcome.decision.cause == Cause::HandleSuperseded
-        || session.subject != request.subject.entity
-    {
+    if !is_own(request, session, outcome) {
         return None;
     }
     // The engine's own go by the engine's clock, whatever moment is decided for.
-    if session.terms.is_some() && request.context.time.is_some() {
+    if !is_used || (session.terms.is_some() && request.context.time.is_some()) {
         return Some(session.clone());
     }
     let key = key(&caller.client_id, &session.id);
-    touch(app, &key, outcome.time);
+    // Or whoever is turned away would keep it from becoming idle.
+    if outcome.decision.rung != Rung::Deny {
+        touch(app, &key, outcome.time);
+    }
     let mut seen = session.clone();
     if session.terms.is_some() && !session.ended {
         sight::note(app, &key, request, outcome);
-        clear(app, &key, outcome);
         app.monitor.touched(&key);
         if let Signal::Known(live) = app.state.session(&key, outcome.time).await {
             monitor::after_access(app, &live, outcome, decision_id).await;
@@ -152,28 +174,6 @@ pub(crate) async fn note(
         }
     }
     Some(seen)
-}
-
-/// Waits no more for what was proven. Whoever has proven it holds the session at the score of this
-/// access, and is compared with that from here on.
-fn clear(app: &App, key: &String, outcome: &Outcome) {
-    let assurance = &outcome.evidence.assurance;
-    let score = outcome.decision.risk.score.points();
-    app.state.change_session(key, |known| {
-        let Some(session) = known else { return false };
-        let is_met = |terms: &SessionTerms| terms.wanted.is_some_and(|it| it.is_met_by(assurance));
-        if !session.terms.as_ref().is_some_and(is_met) {
-            return false;
-        }
-        let session = Arc::make_mut(session);
-        // Whoever brought it: what a session waits for is proven in it from then on.
-        session.assurance = session.assurance.merged_with(*assurance);
-        if let Some(terms) = &mut session.terms {
-            terms.wanted = None;
-            terms.granted_score = terms.granted_score.max(Some(score));
-        }
-        true
-    });
 }
 
 /// Says when an access was denied for its session: one that is over, or another subject's. A stolen

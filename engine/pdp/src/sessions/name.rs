@@ -5,7 +5,7 @@
 //! caller's own word.
 
 use data_encoding::BASE64URL_NOPAD;
-use domain::{RequestContext, Signal, Timestamp};
+use domain::{RequestContext, SessionRecord, Signal, Timestamp};
 
 use super::handle::{self, Handle, ID_BYTES, Standing};
 use crate::access::Caller;
@@ -58,6 +58,13 @@ impl Named {
         })
     }
 
+    /// Whether whoever named it may do something to it: by its handle, as the client that opened
+    /// it, or by that client's own word.
+    pub(crate) fn is_holders(&self, caller: &Caller, session: &SessionRecord) -> bool {
+        let is_by_handle = matches!(self, Self::Kept { handle, .. } if handle.is_some());
+        is_by_handle || is_opened_by(session, &caller.client_id)
+    }
+
     /// Whether it was named by a handle that it had long before.
     pub(crate) fn is_superseded(&self) -> bool {
         matches!(self, Self::Kept { handle: Some(presented), .. }
@@ -95,6 +102,12 @@ pub(crate) fn is_handle(name: &str) -> bool {
 fn is_base64url(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Whether a session was opened by a client, or is its own word for one.
+pub(crate) fn is_opened_by(session: &SessionRecord, client_id: &str) -> bool {
+    let terms = session.terms.as_ref();
+    terms.is_none_or(|terms| terms.client_id == client_id)
 }
 
 /// Under what a session is kept: the engine's own under their ids, a caller's under the client and

@@ -77,7 +77,14 @@ pub(crate) async fn open(
     let subject = request.subject.entity.clone();
     let (score, decision) = decide(app, caller, request, now, request_id).await?;
     let settings = &app.settings.sessions;
-    let tier = tier_of(score, app.live.current().settings.levels);
+    let levels = app.live.current().settings.levels;
+    let tier = tier_of(score, levels);
+    // Only what the policies let in at a score at which sessions end goes on at it.
+    let [_, _, ends] = levels;
+    let granted = match &decision {
+        Some(_) => score.points(),
+        None => score.points().min(ends.saturating_sub(1)),
+    };
     let session = SessionRecord {
         id,
         subject,
@@ -91,7 +98,7 @@ pub(crate) async fn open(
             expires_at: tier::end(tier, now, settings),
             idle_seconds: i64::try_from(settings.idle.as_secs()).unwrap_or(i64::MAX),
             tier,
-            granted_score: Some(score.points()),
+            granted_score: Some(granted),
             score: Some(score.points()),
             ..SessionTerms::default()
         }),
@@ -234,7 +241,7 @@ async fn record(
             "client_id": caller.client_id,
             "level": session.assurance.level.number(),
             "tier": terms.map(|terms| terms.tier.as_str()),
-            "score": terms.and_then(|terms| terms.granted_score),
+            "score": terms.and_then(|terms| terms.score),
             "expires_at": terms.map(|terms| wire::time::format(terms.expires_at)),
             "decision_id": decision.map(|decision| decision.decision_id.as_str()),
         }),

@@ -119,7 +119,9 @@ async fn waiting(
     };
     let target = step_up::waiting(app, &decision_id).await?;
     let is_of_session = |target: &Arc<StepUpTarget>| {
-        target.session_id.as_ref() == Some(&session.id) && target.subject == session.subject
+        target.session_id.as_ref() == Some(&session.id)
+            && target.subject == session.subject
+            && target.lifts(session)
     };
     let Some(target) = target.filter(is_of_session) else {
         return if is_named {

@@ -90,8 +90,8 @@ fn apply(
     if let Some(to) = change.tier {
         tier::tighten(terms, to, settings, now);
     }
-    if let Some(wanted) = change.wanted {
-        // What was proven meanwhile waits no more.
+    // What was proven meanwhile need not be again: nothing would ever take it away.
+    if let Some(wanted) = change.wanted.filter(|wanted| !wanted.is_met_by(&assurance)) {
         let waiting = terms
             .wanted
             .filter(|waiting| !waiting.is_met_by(&assurance));

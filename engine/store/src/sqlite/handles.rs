@@ -115,18 +115,21 @@ impl Store {
 }
 
 /// Gives a session another handle, which follows from nothing before: the one before is good until
-/// a moment, and brings no assurance.
+/// a moment, and brings no assurance. Where nobody was given the one before, it is the one before
+/// that, which its holder still has.
 pub(super) async fn regenerate(
     connection: &mut SqliteConnection,
     id: &str,
     new: &NewHandle,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE sessions SET previous_sha256 = handle_sha256, previous_until = ?, \
+        "UPDATE sessions SET previous_sha256 = CASE \
+         WHEN previous_is_weak = 1 AND previous_until IS NULL AND previous_sha256 NOT NULL \
+         THEN previous_sha256 ELSE handle_sha256 END, previous_until = ?, \
          previous_is_weak = 1, handle_sha256 = ?, handle_at = ?, handle_number = ? \
          WHERE session_id = ?",
     )
-    .bind(new.previous_until.millis())
+    .bind(new.previous_until.map(Timestamp::millis))
     .bind(new.sha256.as_slice())
     .bind(new.at.millis())
     .bind(new.number)
@@ -145,8 +148,9 @@ pub struct NewHandle {
     pub number: u32,
     /// Since when it is.
     pub at: Timestamp,
-    /// Until when the one before is good.
-    pub previous_until: Timestamp,
+    /// Until when the one before is good. None: nobody is given the new one, and the one before is
+    /// good, without assurance, until the session has another.
+    pub previous_until: Option<Timestamp>,
 }
 
 fn read(row: &SqliteRow) -> Result<SessionHandles, StoreError> {

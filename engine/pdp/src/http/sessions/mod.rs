@@ -62,7 +62,6 @@ fn view(session: &SessionRecord, now: Timestamp) -> Value {
         "tier": terms.map(|terms| terms.tier.as_str()),
         "required_level": terms
             .and_then(|terms| terms.wanted)
-            .filter(|wanted| !wanted.is_met_by(assurance))
             .map(|wanted| wanted.level.number()),
         "accesses": terms.map(|terms| terms.accesses),
         "elevated": assurance.level >= domain::Level::Challenge,
