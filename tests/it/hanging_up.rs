@@ -80,3 +80,93 @@ fn v20_t9_what_is_durable_is_in_effect_although_nobody_waited_for_the_answer() {
     }
     assert!(durable.iter().all(|count| *count > 0), "{durable:?}");
 }
+
+/// Sends a question, or a step-up, under a name and hangs up a while after.
+fn cut_named(engine: &Engine, key: &str, path: &str, name: &str, body: &Value, after: Duration) {
+    let body = body.to_string();
+    let length = body.len();
+    let message = format!(
+        "POST {path} HTTP/1.1\r\nHost: engine\r\nAuthorization: Bearer {key}\r\n\
+         X-Request-Id: {name}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(engine.address).unwrap();
+    stream.write_all(message.as_bytes()).unwrap();
+    std::thread::sleep(after);
+}
+
+/// How often some words are in the journal.
+fn on_record(site: &Site, words: &str) -> usize {
+    let mut count = 0;
+    for entry in std::fs::read_dir(site.data().join("journal")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(path).unwrap_or_default();
+        count += String::from_utf8_lossy(&bytes).matches(words).count();
+    }
+    count
+}
+
+#[test]
+fn m7_e3_what_a_decision_does_to_its_session_is_done_although_nobody_waited() {
+    let site = Site::with(
+        "[sessions.standard]\nmost = 100\n[sessions.strict]\nmost = 100\n[risk]\n\
+         model_weight = 0.0\nrule_weight = 1.0\n\
+         rules = { device-of-another = 85, device-not-compliant = 65 }",
+    );
+    let (key, operator) = (site.key("gateway"), site.key("admin"));
+    let engine = site.start();
+    let (mut client, mut admin) = (engine.client(&key), engine.client(&operator));
+    let bobs = json!({ "owner": { "type": "User", "id": "bob" } });
+    let content = ("Content-Type", "application/json");
+    let put = |admin: &mut crate::harness::Client, id: &str, body: &Value| {
+        let path = format!("/v1/devices/{id}");
+        let body = body.to_string();
+        let done = admin.send("PUT", &path, &[content], body.as_bytes());
+        assert!(done.status < 300, "{path}: {}", done.status);
+    };
+    put(&mut admin, "bobs-laptop", &bobs);
+    put(&mut admin, "lapsed", &json!({ "compliant": false }));
+    let mut durable = [0; 3];
+    for round in 0..60_u64 {
+        let session = sign_in(&mut client);
+        let word = |path: &str| session.pointer(path).and_then(Value::as_str).unwrap();
+        let shown = format!("/v1/sessions/{}", word("/id"));
+        let after = Duration::from_micros(150 * (round / 3));
+        let way = usize::try_from(round % 3).unwrap();
+        let name = format!("cut-{round}-");
+        let mut question = alice_reads();
+        question["context"]["session_id"] = json!(word("/handle"));
+        let is_durable = if way < 2 {
+            // At 85 it ends; at 65 its tier is another.
+            let device = ["bobs-laptop", "lapsed"][way];
+            question["context"]["device"] = json!({ "id": device });
+            let path = "/access/v1/evaluation";
+            cut_named(&engine, &key, path, &name, &question, after);
+            on_record(&site, &name) > 0
+        } else {
+            question["context"]["device"] = json!({ "id": "lapsed" });
+            client.ask(&question);
+            let answer = client.ask(&question);
+            assert_eq!(answer["context"]["outcome"], "mfa", "{answer}");
+            let id = answer["context"]["decision_id"].as_str().unwrap();
+            let before = on_record(&site, id);
+            let path = format!("/v1/decisions/{id}/step-up");
+            cut_named(&engine, &key, &path, &name, &json!({ "level": 3 }), after);
+            on_record(&site, id) > before
+        };
+        if !is_durable {
+            continue;
+        }
+        durable[way] += 1;
+        eventually("what was decided is done", || {
+            let session = client.get(&shown).json();
+            let is_done = match way {
+                0 => session["active"] == false,
+                1 => session["tier"] == "strict" && session["required_level"] == 3,
+                _ => session["required_level"].is_null(),
+            };
+            is_done.then_some(())
+        });
+    }
+    assert!(durable.iter().all(|count| *count > 0), "{durable:?}");
+}

@@ -16,9 +16,11 @@ use super::authn::Authenticated;
 use super::client_certificate::Shown;
 use super::guard::RequestId;
 use super::oauth::proof;
+use super::to_the_end::to_the_end;
 use crate::access::Permission;
 use crate::administrator::{Answered, answer};
 use crate::app::App;
+use crate::sessions::name::is_engines;
 
 /// Paths, as proofs name them.
 const EVALUATION: &str = "/access/v1/evaluation";
@@ -38,8 +40,26 @@ pub(super) async fn evaluation(
     let mut incoming =
         wire::request::parse(&body).map_err(|Malformed(why)| Problem::malformed(why))?;
     bind(&app, (&headers, shown.as_ref()), EVALUATION, &mut incoming)?;
-    let answered = answer(&app, &asker.caller, incoming, false, &id.to_text()).await?;
+    let answered = answer_one(app, asker, incoming, id.to_text()).await?;
     json(&answered.view())
+}
+
+/// Answers one question. What a decision does to a session of the engine's (it ends, tightens, has
+/// another handle) is done to its end once it is decided, whether or not anybody waits; all other
+/// decisions change the memory alone, and a task of their own would cost each of them more than it
+/// is worth.
+async fn answer_one(
+    app: Arc<App>,
+    asker: Authenticated,
+    incoming: Incoming,
+    id: String,
+) -> Result<Answered, Problem> {
+    let named = incoming.request.context.session_id.as_deref();
+    if !named.is_some_and(is_engines) {
+        return Ok(answer(&app, &asker.caller, incoming, false, &id).await?);
+    }
+    let work = async move { answer(&app, &asker.caller, incoming, false, &id).await };
+    Ok(to_the_end("a decision in a session", work).await??)
 }
 
 /// `POST /access/v1/evaluations` (AuthZEN §7). A batch asks, it does not access: nothing is
@@ -61,7 +81,7 @@ pub(super) async fn evaluations(
     match batch {
         Batch::Single(mut incoming) => {
             bind(&app, (&headers, shown.as_ref()), EVALUATIONS, &mut incoming)?;
-            let answered = answer(&app, &asker.caller, *incoming, false, &id.to_text()).await?;
+            let answered = answer_one(app, asker, *incoming, id.to_text()).await?;
             json(&answered.view())
         }
         Batch::Items { semantic, items } => {

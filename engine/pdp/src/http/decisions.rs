@@ -12,6 +12,7 @@ use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_object};
 use super::path::Id;
+use super::to_the_end::to_the_end;
 use crate::access::Permission;
 use crate::app::App;
 use crate::step_up::StepUpError;
@@ -91,8 +92,10 @@ pub(super) async fn step_up(
                 .ok_or_else(|| Problem::malformed("`time` is not a time as in RFC 3339"))?,
         ),
     };
-    let done = step_up::step_up(&app, &asker.caller, &id, level, at)
-        .await
+    let decision_id = id.clone();
+    let work = async move { step_up::step_up(&app, &asker.caller, &id, level, at).await };
+    let done = to_the_end("a step-up", work)
+        .await?
         .map_err(|error| match error {
             StepUpError::InTheFuture => Problem::malformed(error.to_string()),
             StepUpError::OfAnother => Problem::refused(error.to_string()),
@@ -105,7 +108,7 @@ pub(super) async fn step_up(
         Problem::not_found("no decision of that id waits for a step-up; it may be too old")
     })?;
     let mut told = serde_json::json!({
-        "decision_id": id,
+        "decision_id": decision_id,
         "level": level.number(),
         "learnt": done.learnt,
         "session_lifted": done.session.is_some(),

@@ -8,6 +8,7 @@ use axum::response::Response;
 use super::Problem;
 use super::authn::Authenticated;
 use super::authzen::{json, read_body};
+use super::to_the_end::to_the_end;
 use crate::access::Permission;
 use crate::app::App;
 use crate::observer;
@@ -21,12 +22,11 @@ pub(super) async fn report(
 ) -> Result<Response, Problem> {
     asker.require(Permission::ReportEvents)?;
     let body = read_body(&app, request).await?;
-    let (taken, rejected) = observer::observe(&app, &asker.caller, &body)
-        .await
-        .map_err(|error| {
-            tracing::error!(%error, "events were not recorded");
-            Problem::unavailable("the events could not be recorded; send them again")
-        })?;
+    let work = async move { observer::observe(&app, &asker.caller, &body).await };
+    let (taken, rejected) = to_the_end("observed facts", work).await?.map_err(|error| {
+        tracing::error!(%error, "events were not recorded");
+        Problem::unavailable("the events could not be recorded; send them again")
+    })?;
     if taken == 0 {
         let why = rejected.first().map_or_else(
             || "the body is empty: send one event a line".to_owned(),

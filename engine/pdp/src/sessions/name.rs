@@ -99,6 +99,11 @@ pub(crate) fn is_handle(name: &str) -> bool {
         .is_some_and(|rest| rest.len() >= handle::CHARACTERS / 2 && is_base64url(rest))
 }
 
+/// Whether this names a session of the engine's, by id or handle.
+pub(crate) fn is_engines(name: &str) -> bool {
+    is_id(name) || is_handle(name)
+}
+
 fn is_base64url(text: &str) -> bool {
     text.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

@@ -55,6 +55,44 @@ pub struct State {
     failing_since: AtomicI64,
 }
 
+/// Has the memory follow a session that is being written, also where whoever writes it is dropped.
+struct Following<'a, F: Fn(&mut SessionRecord) -> bool> {
+    state: &'a State,
+    id: &'a String,
+    change: &'a F,
+    brings_handle: bool,
+    is_in_effect: bool,
+    now_is: Option<Arc<SessionRecord>>,
+    is_done: bool,
+}
+
+impl<F: Fn(&mut SessionRecord) -> bool> Following<'_, F> {
+    fn follow(&mut self) {
+        if std::mem::replace(&mut self.is_done, true) {
+            return;
+        }
+        if self.brings_handle {
+            self.state.handles.forget(self.id);
+        }
+        // On top of whatever has changed there meanwhile; who looked it up before has nothing. It
+        // waits to be written in any case: whether it was, is not known of what broke off.
+        self.state.sessions.change(self.id, |known| {
+            let Some(known) = known else { return false };
+            if self.is_in_effect {
+                (self.change)(Arc::make_mut(known));
+            }
+            self.now_is = Some(Arc::clone(known));
+            true
+        });
+    }
+}
+
+impl<F: Fn(&mut SessionRecord) -> bool> Drop for Following<'_, F> {
+    fn drop(&mut self) {
+        self.follow();
+    }
+}
+
 impl State {
     /// The state in front of a store.
     #[must_use]
@@ -312,7 +350,12 @@ impl State {
 
     /// Changes a session that was opened with the engine, and tells of it in the same transaction;
     /// then changes it in memory. `change` says whether it changes anything; else nothing is
-    /// written or told. With another handle, where it gets one. The session as it is then; none when there is no such session.
+    /// written or told. With another handle, where it gets one: then it is a proof. The session as
+    /// it is then; none when there is no such session.
+    ///
+    /// Where it is dropped while it waits, nobody knows whether it was written: what is in memory
+    /// counts, and the next flush writes it. What tightens is in effect then, and a proof is not,
+    /// since nobody has the handle that goes with it.
     ///
     /// # Errors
     /// When it could not be made durable. Then it is not changed in memory either: whoever looks
@@ -341,22 +384,24 @@ impl State {
         if !change(&mut changed) {
             return Ok(Some(known).filter(|known| !known.ended));
         }
+        // Dropped before the lock is: no flush comes between.
+        let mut following = Following {
+            state: self,
+            id,
+            change: &change,
+            brings_handle: handle.is_some(),
+            is_in_effect: handle.is_none(),
+            now_is: None,
+            is_done: false,
+        };
         let written = self
             .store
             .put_session_telling(&changed, tells, handle)
             .await;
-        if handle.is_some() {
-            self.handles.forget(id);
-        }
+        following.is_in_effect = written.is_ok();
+        following.follow();
+        let now_is = following.now_is.take();
         written?;
-        // On top of whatever has changed there meanwhile; who looked it up before has nothing.
-        let mut now_is = None;
-        self.sessions.change(id, |known| {
-            let Some(known) = known else { return false };
-            change(Arc::make_mut(known));
-            now_is = Some(Arc::clone(known));
-            true
-        });
         Ok(Some(now_is.unwrap_or_else(|| Arc::new(changed))))
     }
 
@@ -509,7 +554,8 @@ fn read_profile(form: u32, body: &[u8]) -> Result<Arc<Profile>, StoreError> {
 mod tests {
     use std::path::Path;
 
-    use domain::{Assurance, Level, SessionBirth};
+    use domain::{Assurance, Level, SessionBirth, SessionTerms, Wanted};
+    use store::sqlite::Initiator;
 
     use super::*;
     use crate::settings::Settings;
@@ -563,5 +609,92 @@ mod tests {
         assert_eq!(flushed.unwrap(), 1);
         let stored = state.store().session(&id).await.unwrap().unwrap();
         assert_eq!(stored.assurance.level, Level::Mfa);
+    }
+
+    /// A session that was opened with the engine, stored and in memory, changed there by use.
+    async fn opened(state: &State, id: &String, handle: u8, now: Timestamp) {
+        let mut record = session(id, now);
+        record.terms = Some(SessionTerms::default());
+        let store = state.store();
+        let ending = Ending {
+            at: now,
+            why: "displaced",
+            by: "engine",
+            initiator: Initiator::System,
+            until: now,
+            written: ToString::to_string,
+            tells: &[],
+        };
+        store
+            .open_session(&record, &[handle; 32], 1000, &ending, &[])
+            .await
+            .unwrap();
+        state.session(id, now).await;
+        state.change_session(id, |known| {
+            Arc::make_mut(known.as_mut().unwrap()).last_seen = now.plus_seconds(1);
+            true
+        });
+    }
+
+    /// Polls so often and drops it. Whether it was done by then.
+    fn broken_off<T>(work: impl Future<Output = T>, polls: usize) -> bool {
+        let mut work = std::pin::pin!(work);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        (0..polls).any(|_| {
+            // The store has a thread of its own, which goes on between the polls.
+            std::thread::sleep(Duration::from_millis(1));
+            work.as_mut().poll(&mut context).is_ready()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_change_that_breaks_off_leaves_memory_and_store_as_one() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let state = state(folder.path()).await;
+        let now = Timestamp::from_millis(1_000_000);
+        let wanted = Wanted {
+            level: Level::Mfa,
+            since: now,
+        };
+        let mut done = 0;
+        for number in 0..60_u8 {
+            let (polls, is_proof) = (usize::from(number / 2) + 1, number % 2 == 1);
+            let id = format!("ses_{polls}_{is_proof}");
+            opened(&state, &id, number, now).await;
+            let new = NewHandle {
+                sha256: [100 + number; 32],
+                number: 1,
+                at: now,
+                previous_until: Some(now),
+            };
+            let change = |session: &mut SessionRecord| {
+                if is_proof {
+                    session.assurance = Assurance::of(Level::Mfa, Some(now));
+                } else {
+                    session.terms.as_mut().unwrap().wanted = Some(wanted);
+                }
+                true
+            };
+            let handle = is_proof.then_some(&new);
+            let work = state.change_session_durably(&id, &[], handle, change);
+            let is_done = broken_off(work, polls);
+            done += usize::from(is_done);
+            state.flush(now).await.unwrap();
+            let held = state.session(&id, now).await.known().cloned().unwrap();
+            let stored = state.store().session(&id).await.unwrap().unwrap();
+            let of = |session: &SessionRecord| {
+                let wanted = session.terms.as_ref().unwrap().wanted;
+                (wanted, session.assurance.level, session.last_seen)
+            };
+            assert_eq!(of(&held), of(&stored), "{id}");
+            if is_proof {
+                let level = if is_done { Level::Mfa } else { Level::None };
+                assert_eq!(stored.assurance.level, level, "{id}");
+            } else if polls > 1 {
+                // It may have waited for the lock no longer.
+                assert_eq!(of(&stored).0, Some(wanted), "{id}");
+            }
+        }
+        assert!(done > 0, "none was done");
     }
 }
