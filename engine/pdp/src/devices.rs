@@ -134,6 +134,7 @@ pub(crate) fn compliance_change(
             current_status: status(is),
         })
         .to_text(),
+        record: None,
     })
 }
 

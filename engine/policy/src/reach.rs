@@ -114,6 +114,26 @@ impl Policies {
         (told.collect(), reach.collect())
     }
 
+    /// Whether the scope of some `permit` leaves room for an action, by its id: one that names it, or
+    /// is for all actions of everybody. One for all that a few may do, such as administrators, does
+    /// not count. Where there is none, a denial says that nobody has thought of the action, and
+    /// nothing about who asks.
+    #[must_use]
+    pub fn may_permit(&self, action: &str) -> bool {
+        let schema: &ValidatorSchema = self.schema().as_ref();
+        let mut kinds = kinds(schema);
+        kinds.retain(|kind| AsRef::<str>::as_ref(kind.action.eid()) == action);
+        let policies = self.policies.iter().enumerate();
+        policies
+            .filter(|(_, policy)| policy.effect == Effect::Permit)
+            .filter(|(_, policy)| {
+                let principal = policy.policy.principal_constraint().to_string();
+                let is_for_few = principal.contains(" in ") || principal.contains("==");
+                !(is_for_few && matches!(policy.policy.action_constraint(), ActionConstraint::Any))
+            })
+            .any(|(position, policy)| !self.kinds_of(position, policy, &kinds).is_empty())
+    }
+
     /// For each policy, in the order of [`Self::reach`], whether its scope admits a principal, with
     /// the groups that it is stored in. None when the text names no entity, such as
     /// `User::"alice"`.

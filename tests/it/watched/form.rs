@@ -16,6 +16,9 @@ pub(super) struct Story {
     /// More settings, as TOML.
     #[serde(default)]
     pub(super) settings: String,
+    /// Files of the shipped policies that are left out.
+    #[serde(default)]
+    pub(super) without_policies: Vec<String>,
     /// More policies, beside the shipped ones.
     #[serde(default)]
     pub(super) more_policies: String,
@@ -101,6 +104,8 @@ pub(super) struct Want {
     pub(super) fails: bool,
     /// How many sessions a round looked at.
     pub(super) looked: Option<usize>,
+    /// How many acts of the monitor are in the journal by now.
+    pub(super) recorded: Option<usize>,
     /// How many handles sessions have had, by name.
     #[serde(default)]
     pub(super) handles: BTreeMap<String, usize>,

@@ -59,7 +59,7 @@ fn told((name, story): &(String, Story)) -> Option<String> {
 /// Plays a story and holds every step against what is wanted.
 fn check(story: &Story) -> Result<(), String> {
     let mut player = Player {
-        world: World::new(&story.settings, &story.more_policies),
+        world: World::new(story),
         sessions: BTreeMap::new(),
         decision: None,
     };
@@ -303,6 +303,10 @@ impl Player {
         }
         if want.looked.is_some() && want.looked != done.looked {
             return differs("looked", &json!(done.looked));
+        }
+        let recorded = want.recorded.map(|_| self.world.recorded());
+        if recorded != want.recorded {
+            return differs("the number of records", &json!(recorded));
         }
         for (name, wanted) in &want.handles {
             let (_, handles) = self.session(name)?;

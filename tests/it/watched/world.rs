@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::form::Story;
 use crate::harness::{Client, root};
 
 /// A Monday at eight, UTC: nine in Paris.
@@ -57,11 +58,15 @@ pub(super) struct World {
 
 impl World {
     /// Shipped policies, model and demo addresses; nothing goes on by itself.
-    pub(super) fn new(settings: &str, more_policies: &str) -> Self {
+    pub(super) fn new(story: &Story) -> Self {
+        let settings = &story.settings;
         let folder = TempDir::new().unwrap();
         let policies = folder.path().join("policies");
         copy(&root().join("policies"), &policies);
-        std::fs::write(policies.join("99-story.cedar"), more_policies).unwrap();
+        std::fs::write(policies.join("99-story.cedar"), &story.more_policies).unwrap();
+        for name in &story.without_policies {
+            std::fs::remove_file(policies.join(name)).unwrap();
+        }
         let (data, root) = (folder.path().join("var"), root());
         let geo = root.join("data/geo/demo.mmdb");
         let models = root.join("models");
@@ -123,6 +128,17 @@ impl World {
     /// Makes the monitor's rounds that are due, and says how many sessions were looked at.
     pub(super) fn monitor(&self) -> Result<usize, store::sqlite::StoreError> {
         RUNTIME.block_on(pdp::monitor::round(&self.app))
+    }
+
+    /// How many acts of the monitor are in the journal.
+    pub(super) fn recorded(&self) -> usize {
+        let files = std::fs::read_dir(self.folder.path().join("var/journal")).unwrap();
+        let count = |file: std::io::Result<std::fs::DirEntry>| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let text = String::from_utf8_lossy(&bytes);
+            text.matches(r#""kind":"monitor""#).count()
+        };
+        files.map(count).sum()
     }
 
     /// Does something to the database by a connection of its own.

@@ -344,6 +344,7 @@ fn alert(family: &RefreshFamily, now: Timestamp) -> NewSecurityEvent {
         by: "engine".to_owned(),
         why: "Token reuse detected".to_owned(),
         body: body.to_text(),
+        record: None,
     }
 }
 

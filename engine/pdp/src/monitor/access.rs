@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{Cause, SessionRecord};
 
-use super::act::{Grounds, carry_out};
+use super::act::{Grounds, carry_out, put_on_record};
 use super::check::{grounds, points_of};
 use super::lock;
 use super::plan::{Found, Plan, plan};
@@ -62,5 +62,7 @@ pub(crate) async fn after_access(
             "what an access says of its session could not be made durable; trying again",
         );
         lock(&app.monitor.unfinished).add(&session.id, plan, grounds);
+    } else if plan.is_act() {
+        put_on_record(app).await;
     }
 }

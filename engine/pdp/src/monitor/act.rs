@@ -11,6 +11,8 @@ use crate::sessions::ending::{self, By};
 use crate::sessions::{Change, tells, tighten};
 use crate::telling::body::{Alert, RiskLevelChange, Severity};
 
+/// Records that are put in the journal together.
+const RECORDS: u32 = 256;
 /// What is told when a proof is wanted.
 const REAUTHENTICATION: &str = "re-authentication required";
 
@@ -56,11 +58,11 @@ pub(super) async fn carry_out(
             let told: Vec<_> = alert(session, why, grounds, done, now)
                 .into_iter()
                 .collect();
+            let told = recorded(told, record(session, terms, None, why, done, grounds, now));
             let reason = why.reason();
             if ending::end_telling(app, &session.id, by, &reason, &told).await? {
                 app.metrics.monitor.acted("ended");
                 app.telling.wake();
-                record(app, session, terms, None, why, done, grounds, now).await;
             }
         }
         Plan::Tighten(ref change, why) => {
@@ -80,13 +82,16 @@ pub(super) async fn carry_out(
             } else {
                 "tightened"
             };
+            let told = recorded(
+                told,
+                record(session, terms, Some(change), why, done, grounds, now),
+            );
             if tighten(app, &session.id, change, &told).await?.is_some() {
                 app.metrics.monitor.acted(match change.wanted {
                     Some(_) => "reauthentication",
                     None => "tightened",
                 });
                 app.telling.wake();
-                record(app, session, terms, Some(change), why, done, grounds, now).await;
             }
         }
     }
@@ -135,11 +140,41 @@ fn alert(
     Some(event(session, SecurityEventKind::Alert, why, now, &body))
 }
 
-/// A line of the journal for what was done. What happened is durable before: a journal that fails
-/// takes nothing of it back.
-#[expect(clippy::too_many_arguments, reason = "each is a member of the record")]
-async fn record(
-    app: &App,
+/// With what is on record of the act, which becomes durable with it.
+fn recorded(mut told: Vec<NewSecurityEvent>, record: String) -> Vec<NewSecurityEvent> {
+    if let Some(first) = told.first_mut() {
+        first.record = Some(record);
+    }
+    told
+}
+
+/// Puts in the journal what was done. It was made durable with the act, so that neither a crash nor
+/// a journal that fails loses it: the next call goes on. After a crash a record may come to be there
+/// twice.
+pub(super) async fn put_on_record(app: &App) {
+    if let Err(error) = try_put_on_record(app).await {
+        tracing::error!(%error, "what the monitor did is not on record yet; trying again");
+    }
+}
+
+async fn try_put_on_record(app: &App) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let _alone = app.monitor.recording.lock().await;
+    loop {
+        let records = app.state.store().act_records(RECORDS).await?;
+        let Some((last, _)) = records.last() else {
+            return Ok(());
+        };
+        let last = *last;
+        let appended = records
+            .into_iter()
+            .map(|(_, record)| app.journal.append(record.into_bytes()));
+        futures_util::future::try_join_all(appended).await?;
+        app.state.store().forget_act_records(last).await?;
+    }
+}
+
+/// A line of the journal for what is done.
+fn record(
     session: &SessionRecord,
     terms: &SessionTerms,
     change: Option<&Change>,
@@ -147,10 +182,10 @@ async fn record(
     done: &str,
     grounds: &Grounds,
     now: Timestamp,
-) {
+) -> String {
     let tier = change.and_then(|change| change.tier).unwrap_or(terms.tier);
     let wanted = change.and_then(|change| change.wanted);
-    let told = json!({
+    json!({
         "v": wire::record::RECORD_VERSION,
         "kind": "monitor",
         "at": wire::time::format(now),
@@ -174,8 +209,6 @@ async fn record(
         "policy_revision": grounds.policy_revision,
         "model": grounds.model,
         "caller": "engine",
-    });
-    if let Err(error) = app.journal.append(told.to_string().into_bytes()).await {
-        tracing::error!(%error, session = %session.id, "what the monitor did is not on record");
-    }
+    })
+    .to_string()
 }

@@ -8,7 +8,7 @@ use policy::Question;
 use risk::behaviour::{Recommendation, WINDOW_SECONDS};
 use risk::extract::CONTINUE;
 
-use super::act::{Grounds, carry_out};
+use super::act::{Grounds, carry_out, put_on_record};
 use super::plan::{Found, Plan, plan};
 use super::question::{Asked, LookedUp, ask, device_id};
 use super::rules::{Verdict, judge};
@@ -49,7 +49,9 @@ pub(super) async fn check(
     let looked = live.len();
     let planned = look(app, &snapshot, &live, &looked_up, cause, now);
     drop(looked_up);
+    let mut has_acted = false;
     for (session, terms, plan, grounds) in planned {
+        has_acted |= plan.is_act();
         if let Err(error) = carry_out(app, session, terms, &plan, &grounds).await {
             tracing::error!(
                 %error, session = %session.id,
@@ -58,6 +60,9 @@ pub(super) async fn check(
             lock(&app.monitor.unfinished).add(&session.id, plan, grounds);
             app.monitor.touched(&session.id);
         }
+    }
+    if has_acted {
+        put_on_record(app).await;
     }
     app.metrics.monitor.checked(looked);
     looked
@@ -85,6 +90,7 @@ fn look<'a>(
         rise: app.settings.monitor.rise,
         knows_action: snapshot.policies.knows_action(CONTINUE)
             && snapshot.deny_from.is_none_or(|from| now < from),
+        may_permit: app.monitor.may_permit(snapshot),
         cause,
         now,
     };
@@ -103,6 +109,8 @@ struct Looking<'a> {
     rise: u8,
     /// Whether policies can be asked at all whether a session goes on.
     knows_action: bool,
+    /// Whether any of them could say yes. Where none could, that nothing permits says nothing.
+    may_permit: bool,
     cause: &'static str,
     now: Timestamp,
 }
@@ -158,7 +166,7 @@ impl Looking<'_> {
             self.now,
         );
         if asks {
-            found.rung = rung_of(&decision);
+            found.rung = rung_of(&decision, self.may_permit);
             if found.rung == Some(Rung::Allow)
                 && let Some(glance) = glance
             {
@@ -209,9 +217,10 @@ fn by_behaviour(asked: &Asked<'_>, by_score: Verdict, now: Timestamp) -> Verdict
 
 /// What an answer says of a session. An answer that was not reached says nothing: only what is
 /// known to be a no ends a session.
-fn rung_of(decision: &Decision) -> Option<Rung> {
+fn rung_of(decision: &Decision, may_permit: bool) -> Option<Rung> {
     match (decision.rung, decision.cause) {
-        (Rung::Deny, Cause::Policies | Cause::NothingPermits) => Some(Rung::Deny),
+        (Rung::Deny, Cause::Policies) => Some(Rung::Deny),
+        (Rung::Deny, Cause::NothingPermits) if may_permit => Some(Rung::Deny),
         (Rung::Deny, _) => None,
         (rung, _) => Some(rung),
     }

@@ -23,8 +23,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::Timestamp;
+use risk::extract::CONTINUE;
 use tokio::sync::Notify;
 
+use crate::engine::Snapshot;
 pub(crate) use access::after_access;
 pub use queue::Look;
 use queue::{Due, Looks, Moved};
@@ -49,6 +51,10 @@ pub struct Monitor {
     times: Mutex<Times>,
     allowed: seen::Allowed,
     unfinished: Mutex<Unfinished>,
+    /// Whether policies of a revision could let a session go on.
+    permitted: Mutex<Option<(String, bool)>>,
+    /// Held while acts are put on record, so that each is once.
+    recording: tokio::sync::Mutex<()>,
     /// The engine stops: nothing more is begun.
     stops: AtomicBool,
     woken: Notify,
@@ -75,6 +81,28 @@ impl Monitor {
     /// Notes that a session is on another device than before, which is written a little later.
     pub(crate) fn moved(&self, id: &str, device_id: &str, now: Timestamp) {
         lock(&self.moved).add(id, device_id, now, MOVED_MOST);
+    }
+
+    /// Whether some policy could let a session go on. Says once of each revision that none could.
+    fn may_permit(&self, snapshot: &Snapshot) -> bool {
+        let revision = snapshot.revisions.policies.as_ref();
+        let mut permitted = lock(&self.permitted);
+        if let Some((known, may)) = &*permitted
+            && known == revision
+        {
+            return *may;
+        }
+        let policies = &snapshot.policies;
+        let may = policies.may_permit(CONTINUE);
+        if !may && policies.knows_action(CONTINUE) {
+            tracing::warn!(
+                policy_revision = revision,
+                "no policy permits `{CONTINUE}` to anybody: only a `forbid`, the score and what a \
+                 session stands on end sessions; write a `permit` for it (see `portreeve policy check`)"
+            );
+        }
+        *permitted = Some((revision.to_owned(), may));
+        may
     }
 
     /// Has live sessions looked at, at once: something has happened to them. `cause` is a word for

@@ -10,6 +10,7 @@ use store::sqlite::StoreError;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
+use super::act::put_on_record;
 use super::check::check;
 use super::unfinished::finish;
 use super::{Look, Monitor, Times, lock};
@@ -43,6 +44,8 @@ pub async fn round(app: &App) -> Result<usize, StoreError> {
 async fn prompt(app: &App) -> Result<usize, StoreError> {
     let looked = happened(app).await?;
     finish(app).await?;
+    // What another task or another start left.
+    put_on_record(app).await;
     Ok(looked + used(app).await?)
 }
 
@@ -86,6 +89,7 @@ pub(crate) async fn run(app: Arc<App>, stopped: Receiver<bool>) {
         app.monitor.stops.store(true, Ordering::Relaxed);
     };
     tokio::join!(sweeping, prompting, stopping);
+    put_on_record(&app).await;
 }
 
 /// Waits. False when the engine stops meanwhile.

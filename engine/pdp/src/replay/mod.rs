@@ -28,6 +28,11 @@ pub enum NotComparable {
     /// The record itself.
     #[error("{0}")]
     Record(#[from] Unreadable),
+    /// The monitor did it while nobody asked.
+    #[error(
+        "the monitor did it by itself: its record has the reasons, and not all that was known then"
+    )]
+    Monitor,
     /// What decided is not kept.
     #[error("{0}")]
     Gone(#[from] Gone),

@@ -151,16 +151,21 @@ impl<'a> Worker<'a> {
         };
         if self.job.from.is_some() || self.job.to.is_some() {
             match Glance::at(text) {
-                Ok(Glance::Decision(at)) if is_wanted(at) => {}
+                Ok(Glance::Decision(at) | Glance::Monitor(at)) if is_wanted(at) => {}
                 Ok(_) => return,
                 Err(_) => {}
             }
         }
         let recorded = match Recorded::read(text) {
             Ok(recorded) => recorded,
-            Err(_) if Glance::at(text) == Ok(Glance::Other) => return,
             Err(unreadable) => {
-                *partial.not_comparable.entry(unreadable.into()).or_default() += 1;
+                let why = match Glance::at(text) {
+                    Ok(Glance::Other) => return,
+                    Ok(Glance::Monitor(_)) if self.job.only_accesses => return,
+                    Ok(Glance::Monitor(_)) => NotComparable::Monitor,
+                    _ => unreadable.into(),
+                };
+                *partial.not_comparable.entry(why).or_default() += 1;
                 return;
             }
         };

@@ -25,5 +25,6 @@ pub(crate) fn event(
         by: by.name.to_owned(),
         why: why.to_owned(),
         body: body.map(Value::to_string),
+        record: None,
     }
 }

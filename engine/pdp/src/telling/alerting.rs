@@ -380,6 +380,7 @@ mod tests {
                 by: "engine".to_owned(),
                 why: "Risk threshold exceeded".to_owned(),
                 body: body.to_text(),
+                record: None,
             },
         }
     }

@@ -33,6 +33,7 @@ pub(crate) fn changes(
             by: by.to_owned(),
             why: why.unwrap_or("its groups have changed").to_owned(),
             body: body.to_text(),
+            record: None,
         })
     };
     changes

@@ -236,6 +236,7 @@ mod tests {
             by: "engine".to_owned(),
             why: "Risk threshold exceeded".to_owned(),
             body: Some(body.to_string()),
+            record: None,
         }
     }
 

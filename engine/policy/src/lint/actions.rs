@@ -9,6 +9,9 @@ use super::conditions::Held;
 use crate::load::at_action;
 use crate::problem::{Problem, Severity};
 
+/// What the engine asks of live sessions.
+const CONTINUE: &str = "session.continue";
+
 pub(super) fn check(desk: &mut Desk<'_>, held: &Held) {
     let mut permitted = vec![false; desk.kinds.len()];
     let policies = desk.policies.policies.iter().zip(held);
@@ -28,6 +31,15 @@ pub(super) fn check(desk: &mut Desk<'_>, held: &Held) {
         }
     }
     let mut found = Vec::new();
+    if desk.policies.knows_action(CONTINUE) && !desk.policies.may_permit(CONTINUE) {
+        let message = format!("no policy is there that lets sessions go on (`{CONTINUE}`)");
+        let help = format!(
+            "the monitor ends none for that; write a `permit` with `action == \
+             Action::\"{CONTINUE}\"`, or take the action out of the schema"
+        );
+        let problem = Problem::error("schema", message).of_kind("policy::no-session-goes-on");
+        found.push((problem.with_help(help), Severity::Warning));
+    }
     for (action, (all, closed)) in by_action {
         if closed.is_empty() {
             continue;

@@ -250,6 +250,7 @@ mod tests {
             by: "sk_1".to_owned(),
             why: why.to_owned(),
             body: None,
+            record: None,
         }
     }
 

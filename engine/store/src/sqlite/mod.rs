@@ -299,6 +299,11 @@ impl MigrationSource<'static> for Embedded {
                     "devices and hearing",
                     include_str!("../../migrations/sqlite/0014_devices_and_hearing.sql"),
                 ),
+                step(
+                    15,
+                    "records of acts",
+                    include_str!("../../migrations/sqlite/0015_act_records.sql"),
+                ),
             ])
         })
     }

@@ -81,6 +81,7 @@ impl Ending<'_> {
             by: self.by.to_owned(),
             why: self.why.to_owned(),
             body: None,
+            record: None,
         };
         for event in std::iter::once(&ended).chain(self.tells) {
             security_events::insert(connection, event).await?;

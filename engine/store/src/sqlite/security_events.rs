@@ -56,6 +56,8 @@ pub struct NewSecurityEvent {
     pub why: String,
     /// What its kind has beside, JSON; the form is the service's.
     pub body: Option<String>,
+    /// What is to be on record of it, JSON, kept with it until it is: see [`Store::act_records`].
+    pub record: Option<String>,
 }
 
 /// One that is kept.
@@ -97,6 +99,36 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What was done and is not on record yet, the oldest first, with its numbers.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn act_records(&self, most: u32) -> Result<Vec<(u64, String)>, StoreError> {
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT number, record FROM act_records ORDER BY number LIMIT ?")
+                .bind(most)
+                .fetch_all(&self.read)
+                .await?;
+        let rows = rows.into_iter();
+        Ok(rows
+            .map(|(number, record)| (number.unsigned_abs(), record))
+            .collect())
+    }
+
+    /// Takes out what is on record by now.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_act_records(&self, until: u64) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM act_records WHERE number <= ?")
+            .bind(i64::try_from(until).unwrap_or(i64::MAX))
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+}
+
 /// Keeps one, in the transaction of what it tells of.
 pub(super) async fn insert(
     connection: &mut SqliteConnection,
@@ -117,8 +149,14 @@ pub(super) async fn insert(
     .bind(&event.by)
     .bind(&event.why)
     .bind(&event.body)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    if let Some(record) = &event.record {
+        sqlx::query("INSERT INTO act_records (record) VALUES (?)")
+            .bind(record)
+            .execute(connection)
+            .await?;
+    }
     Ok(())
 }
 
@@ -149,6 +187,7 @@ fn read(row: &SqliteRow) -> Result<SecurityEventRow, StoreError> {
             by: row.try_get("done_by")?,
             why: row.try_get("why")?,
             body: row.try_get("body")?,
+            record: None,
         },
     })
 }

@@ -110,6 +110,9 @@ pub struct RecordedRung {
 pub enum Glance {
     /// A decision, and when it was made.
     Decision(Timestamp),
+    /// What the monitor did with a session while nobody asked, and when. It holds what it was done
+    /// for, and not what was known.
+    Monitor(Timestamp),
     /// Something else: a step-up, a fact, an act.
     Other,
 }
@@ -126,12 +129,17 @@ impl Glance {
             kind: Option<Cow<'a, str>>,
             #[serde(default, borrow)]
             at: Option<Cow<'a, str>>,
+            #[serde(default, borrow)]
+            decision_id: Option<Cow<'a, str>>,
         }
         let head: Head<'_> = serde_json::from_slice(text).map_err(malformed)?;
-        if head.kind.is_some() {
-            return Ok(Self::Other);
+        let at = || moment("at", head.at.as_deref().unwrap_or_default());
+        match head.kind.as_deref() {
+            None => at().map(Self::Decision),
+            // What follows from an access is decided again with it.
+            Some("monitor") if head.decision_id.is_none() => at().map(Self::Monitor),
+            Some(_) => Ok(Self::Other),
         }
-        moment("at", head.at.as_deref().unwrap_or_default()).map(Self::Decision)
     }
 }
 

@@ -59,6 +59,7 @@ impl Signal<'_> {
             by: By::SYSTEM.name.to_owned(),
             why: self.why.clone(),
             body: body.to_text(),
+            record: None,
         });
     }
 

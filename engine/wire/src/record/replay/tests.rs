@@ -384,4 +384,10 @@ fn what_is_missing_or_strange_is_not_guessed() {
     }
     let other = Glance::at(br#"{"v":1,"kind":"step_up","at":"x"}"#);
     assert_eq!(other, Ok(Glance::Other));
+    let monitor =
+        |rest: &str| format!(r#"{{"v":1,"kind":"monitor","at":"1970-01-01T00:00:01Z"{rest}}}"#);
+    let at = Timestamp::from_seconds(1);
+    assert_eq!(Glance::at(monitor("").as_bytes()), Ok(Glance::Monitor(at)));
+    let follows = monitor(r#","decision_id":"dec_1""#);
+    assert_eq!(Glance::at(follows.as_bytes()), Ok(Glance::Other));
 }
