@@ -106,6 +106,17 @@ fn on_record(site: &Site, words: &str) -> usize {
     count
 }
 
+/// Whether something comes to hold that may as well never.
+fn soon(holds: impl Fn() -> bool) -> bool {
+    (0..5).any(|_| {
+        let is_so = holds();
+        if !is_so {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        is_so
+    })
+}
+
 #[test]
 fn m7_e3_what_a_decision_does_to_its_session_is_done_although_nobody_waited() {
     let site = Site::with(
@@ -131,7 +142,8 @@ fn m7_e3_what_a_decision_does_to_its_session_is_done_although_nobody_waited() {
         let session = sign_in(&mut client);
         let word = |path: &str| session.pointer(path).and_then(Value::as_str).unwrap();
         let shown = format!("/v1/sessions/{}", word("/id"));
-        let after = Duration::from_micros(150 * (round / 3));
+        // Longer each time, so that some get so far on a machine that is busy.
+        let after = Duration::from_micros(50 * (round / 3).pow(2));
         let way = usize::try_from(round % 3).unwrap();
         let name = format!("cut-{round}-");
         let mut question = alice_reads();
@@ -142,7 +154,7 @@ fn m7_e3_what_a_decision_does_to_its_session_is_done_although_nobody_waited() {
             question["context"]["device"] = json!({ "id": device });
             let path = "/access/v1/evaluation";
             cut_named(&engine, &key, path, &name, &question, after);
-            on_record(&site, &name) > 0
+            soon(|| on_record(&site, &name) > 0)
         } else {
             question["context"]["device"] = json!({ "id": "lapsed" });
             client.ask(&question);
@@ -152,7 +164,7 @@ fn m7_e3_what_a_decision_does_to_its_session_is_done_although_nobody_waited() {
             let before = on_record(&site, id);
             let path = format!("/v1/decisions/{id}/step-up");
             cut_named(&engine, &key, &path, &name, &json!({ "level": 3 }), after);
-            on_record(&site, id) > before
+            soon(|| on_record(&site, id) > before)
         };
         if !is_durable {
             continue;
