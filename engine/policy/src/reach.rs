@@ -187,3 +187,41 @@ impl Policies {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::lint;
+    use crate::{Policies, SourceFile};
+
+    #[test]
+    fn what_lets_sessions_go_on_names_it_or_is_for_everybody_and_its_lack_is_warned_of() {
+        let schema = r#"entity Group; entity User in [Group]; entity Session;
+            action "session.continue", "other" appliesTo { principal: User, resource: Session };"#;
+        let named =
+            r#"permit (principal in Group::"a", action == Action::"session.continue", resource);"#;
+        for (policies, may) in [
+            (named, true),
+            ("permit (principal, action, resource);", true),
+            ("permit (principal is User, action, resource);", true),
+            (
+                r#"permit (principal in Group::"a", action, resource);"#,
+                false,
+            ),
+            (
+                r#"permit (principal, action == Action::"other", resource);"#,
+                false,
+            ),
+            ("forbid (principal, action, resource);", false),
+        ] {
+            let files = [("a.cedarschema", schema), ("a.cedar", policies)];
+            let files = files.map(|(name, text)| SourceFile::new(name, text));
+            let loaded = Policies::load(&files).unwrap();
+            assert_eq!(loaded.may_permit("session.continue"), may, "{policies}");
+            let findings = lint::check(&files, None, None).findings.0;
+            let is_warned = findings
+                .iter()
+                .any(|finding| finding.code == "policy::no-session-goes-on");
+            assert_eq!(is_warned, !may, "{policies}: {findings:?}");
+        }
+    }
+}
