@@ -63,6 +63,12 @@ const TABLE: &[(&str, &str, Needs)] = &[
         "/v1/subjects/{subject}/{id}/sessions/end",
         May("sessions.end"),
     ),
+    ("DELETE", "/v1/subjects/{subject}/heard", May("heard.clear")),
+    (
+        "DELETE",
+        "/v1/subjects/{subject}/{id}/heard",
+        May("heard.clear"),
+    ),
     ("GET", "/v1/decisions/{id}", May("decisions.read")),
     (
         "POST",

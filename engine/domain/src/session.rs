@@ -80,6 +80,10 @@ pub struct SessionSight {
     pub device: Option<DeviceClaim>,
     /// The device was recorded: should its record go, the session goes with it (M9).
     pub is_enrolled: bool,
+    /// Since when the device is enrolled to the session's own subject, as it was when the session
+    /// came to it: should it be enrolled to somebody else, or anew, the session goes (M9). None:
+    /// it is not, or that is not known.
+    pub enrolled_at: Option<Timestamp>,
 }
 
 /// A session as far as the engine knows it.

@@ -188,6 +188,7 @@ fn session(number: usize, client_id: &str, now: Timestamp) -> SessionRecord {
             user_agent: Some(Arc::from(FIREFOX)),
             device: Some(device(0)),
             is_enrolled: false,
+            enrolled_at: None,
         })),
         assurance: Assurance::default(),
         ended: false,

@@ -53,11 +53,21 @@ pub(crate) async fn put(app: &App, record: DeviceRecord, by: &str) -> Result<(),
             is_older = before.is_some_and(|before| before.checked_at > record.checked_at)
                 && record.checked_at.is_some();
             if is_older {
-                return None;
+                // That it may not be used any more is no posture: no check outdates it.
+                let mut revoked = before.filter(|_| record.revoked)?.clone();
+                is_older = false;
+                revoked.revoked = true;
+                revoked.updated_at = record.updated_at;
+                return Some(DeviceChange {
+                    record: revoked,
+                    events: Vec::new(),
+                });
             }
             let mut record = record.clone();
-            // Whose it is from then on, unless it was all the time.
-            let same = before.filter(|before| before.owner == record.owner);
+            // Whose it is from then on, unless it was all the time, with the same key.
+            let same = before.filter(|before| {
+                before.owner == record.owner && (before.key.is_none() || before.key == record.key)
+            });
             record.enrolled_at = record
                 .enrolled_at
                 .or_else(|| same.and_then(|before| before.enrolled_at))

@@ -89,6 +89,12 @@ struct ServiceLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeardLabel {
+    transmitter: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SessionErrorLabel {
     service: String,
     error_type: &'static str,
@@ -179,6 +185,7 @@ pub struct Metrics {
     sessions: Gauge,
     active_sessions: Family<ServiceLabel, Gauge>,
     session_errors: Family<SessionErrorLabel, Counter>,
+    heard: Family<HeardLabel, Counter>,
     token_reuses: Counter,
     suspicious: Family<PatternLabel, Counter>,
     reload_failures: Counter,
@@ -234,6 +241,7 @@ impl Metrics {
             active_sessions: Family::default(),
             session_errors: Family::default(),
             suspicious: Family::default(),
+            heard: Family::default(),
             token_reuses: Counter::default(),
             reload_failures: Counter::default(),
             models: ModelMetrics::default(),
@@ -339,6 +347,12 @@ impl Metrics {
             "Suspicious patterns that sessions came to show, by name",
             self.suspicious.clone(),
         );
+        registry.register(
+            "security_event_tokens",
+            "Security event tokens of others, by transmitter and result: taken, again (taken \
+             before), refused, not_now, not_understood (events that were passed over)",
+            self.heard.clone(),
+        );
         self
     }
 
@@ -415,6 +429,17 @@ impl Metrics {
                 error_type,
             })
             .inc();
+    }
+
+    /// Counts a security event token of another, or an event of one that is passed over. The
+    /// transmitter is one of the settings', so the labels are bounded.
+    pub fn heard(&self, transmitter: &str, result: &'static str) {
+        let transmitter = transmitter.to_owned();
+        let label = HeardLabel {
+            transmitter,
+            result,
+        };
+        self.heard.get_or_create(&label).inc();
     }
 
     /// Counts a pattern that a session has come to show (M15).

@@ -47,6 +47,8 @@ pub struct Foreign {
     pub subject: String,
     /// The token's id, if it has one.
     pub jti: Option<String>,
+    /// What its issuer calls the session that it was given in (`sid`).
+    pub sid: Option<String>,
     /// Issued at, seconds.
     pub iat: i64,
     /// Expiry, seconds.
@@ -148,6 +150,8 @@ pub fn verify_foreign(
     Ok(Foreign {
         subject: subject.to_owned(),
         jti: optional(&claims, "jti")?,
+        // It names nothing that anybody is let in by: what is no name is none.
+        sid: claims.get("sid").and_then(name).map(str::to_owned),
         iat: times.iat,
         exp: times.exp,
         acr: optional(&claims, "acr")?,

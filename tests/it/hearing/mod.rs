@@ -25,6 +25,8 @@ struct Stage {
     idp: SigningKey,
     stranger: SigningKey,
     told: u32,
+    /// Keys and secrets, for as long as the engine runs.
+    _folder: tempfile::TempDir,
 }
 
 fn now() -> i64 {
@@ -42,20 +44,28 @@ impl Stage {
         std::fs::write(path("jwks"), json!({ "keys": [idp.public()] }).to_string()).unwrap();
         std::fs::write(path("secret"), format!("{SECRET}\n")).unwrap();
         std::fs::write(path("other"), "Bearer of-the-mdm").unwrap();
+        std::fs::write(path("services"), "Bearer of-the-services").unwrap();
         let site = Site::with(&format!(
             "[[ssf.transmitters]]\nissuer = 'https://idp.example'\n\
              audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
-             email_attribute = 'department'\n\
+             email_attribute = 'department'\nmay_lift = true\nmay_vouch_for_devices = true\n\
              [[ssf.transmitters]]\nissuer = 'https://mdm.example'\n\
-             audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n",
+             audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
+             [[ssf.transmitters]]\nissuer = 'https://services.example'\n\
+             audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
+             subject_type = 'Service'\n\
+             [[issuers]]\nissuer = 'https://idp.example'\naudience = 'https://pdp.example'\n\
+             jwks_file = '{}'\ntyp = ['at+jwt']\n",
             path("jwks"),
             path("secret"),
             path("jwks"),
             path("other"),
+            path("jwks"),
+            path("services"),
+            path("jwks"),
         ));
-        // Beside the data, for as long as the engine runs.
-        std::mem::forget(folder);
         Self {
+            _folder: folder,
             key: site.key("gateway"),
             admin: site.key("admin"),
             engine: Some(site.start()),
@@ -102,6 +112,19 @@ impl Stage {
             _ => Vec::new(),
         };
         format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
+    }
+
+    /// What the identity provider gives somebody in a session of its own.
+    fn subject_token(&mut self, subject: &str, sid: &str) -> String {
+        let mut header = self.header();
+        header.insert("typ".to_owned(), json!("at+jwt"));
+        let mut claims = self.claims();
+        claims.remove("sub_id");
+        claims.remove("events");
+        claims.insert("sub".to_owned(), json!(subject));
+        claims.insert("sid".to_owned(), json!(sid));
+        claims.insert("exp".to_owned(), json!(now() + 300));
+        self.sign(&header, &claims, "idp")
     }
 
     fn header(&self) -> Map<String, Value> {
@@ -224,7 +247,10 @@ struct About {
     user_iss: Option<String>,
     email: Option<String>,
     session: Option<String>,
+    /// The transmitter's own name for a session.
+    sid: Option<String>,
     device: Option<String>,
+    group: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -232,6 +258,11 @@ struct About {
 struct Step {
     open: Option<String>,
     subject: Option<String>,
+    /// It is opened with a token that the identity provider gave in this session of its own.
+    upstream: Option<String>,
+    /// Who tells it; the identity provider, where it is not said.
+    by: Option<String>,
+    clear: Option<String>,
     hear: Option<String>,
     of: About,
     body: Map<String, Value>,
@@ -263,8 +294,8 @@ fn uri(event: &str) -> String {
 }
 
 impl About {
-    fn written(&self, opened: &BTreeMap<String, Value>) -> Value {
-        let iss = self.user_iss.as_deref().unwrap_or("https://idp.example");
+    fn written(&self, by: &str, opened: &BTreeMap<String, Value>) -> Value {
+        let iss = self.user_iss.as_deref().unwrap_or(by);
         let opaque = |id: &str| json!({ "format": "opaque", "id": id });
         let user = match (&self.user, &self.email) {
             (Some(user), _) => Some(json!({ "format": "iss_sub", "iss": iss, "sub": user })),
@@ -274,13 +305,20 @@ impl About {
         let session = self
             .session
             .as_ref()
-            .map(|name| opaque(opened[name]["id"].as_str().unwrap()));
+            .map(|name| opaque(opened[name]["id"].as_str().unwrap()))
+            .or_else(|| self.sid.as_deref().map(opaque));
         let device = self.device.as_deref().map(opaque);
-        match (user, session, device) {
-            (Some(user), None, None) => user,
-            (user, session, device) => {
+        let group = self.group.as_deref().map(opaque);
+        match (user, session, device, group) {
+            (Some(user), None, None, None) => user,
+            (user, session, device, group) => {
                 let mut whole = json!({ "format": "complex" });
-                for (name, facet) in [("user", user), ("session", session), ("device", device)] {
+                for (name, facet) in [
+                    ("user", user),
+                    ("session", session),
+                    ("device", device),
+                    ("group", group),
+                ] {
                     if let Some(facet) = facet {
                         whole[name] = facet;
                     }
@@ -309,7 +347,7 @@ fn check(story: &Story) {
         }
         if let Some(name) = &step.open {
             let subject = step.subject.as_deref().unwrap();
-            let wish = json!({
+            let mut wish = json!({
                 "subject": { "type": "User", "id": subject },
                 "context": {
                     "ip": "10.10.4.7",
@@ -318,6 +356,15 @@ fn check(story: &Story) {
                     "token": { "audience": "https://docs.example", "scope": "read" },
                 },
             });
+            if let Some(sid) = &step.upstream {
+                wish["subject_token"] = json!(stage.subject_token(subject, sid));
+                let members = wish.as_object_mut().unwrap();
+                members.remove("subject");
+                members["context"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("assurance");
+            }
             let response = stage
                 .engine()
                 .client(&stage.key)
@@ -332,17 +379,31 @@ fn check(story: &Story) {
                 body.insert("event_timestamp".to_owned(), json!(now() + at));
             }
             claims.insert("iat".to_owned(), json!(now() + step.issued));
-            claims.insert("sub_id".to_owned(), step.of.written(&opened));
+            let (iss, secret) = match step.by.as_deref() {
+                Some("mdm") => ("https://mdm.example", "Bearer of-the-mdm"),
+                Some("services") => ("https://services.example", "Bearer of-the-services"),
+                _ => ("https://idp.example", SECRET),
+            };
+            claims.insert("iss".to_owned(), json!(iss));
+            claims.insert("sub_id".to_owned(), step.of.written(iss, &opened));
             claims.insert("events".to_owned(), json!({ uri(event): body }));
             if let Some(jti) = &step.jti {
                 claims.insert("jti".to_owned(), json!(jti));
             }
             let by = step.sign.as_deref().unwrap_or("idp");
             let signed = stage.sign(&stage.header(), &claims, by);
-            let response = stage.push(&signed, Some(SECRET), TYPE);
+            let response = stage.push(&signed, Some(secret), TYPE);
             match &step.want {
                 None => assert_eq!(response.status, 202, "{place}: {}", text(&response)),
                 Some(err) => assert_eq!(response.json()["err"], **err, "{place}"),
+            }
+        }
+        if let Some(subject) = &step.clear {
+            let path = format!("/v1/subjects/User/{subject}/heard");
+            for (key, status) in [(&stage.key, 403), (&stage.admin, 204), (&stage.admin, 404)] {
+                let mut client = stage.engine().client(key);
+                let response = client.send("DELETE", &path, &[], b"");
+                assert_eq!(response.status, status, "{place}: {}", text(&response));
             }
         }
         look(&mut stage, step, &opened, &place);
@@ -395,7 +456,9 @@ fn look(stage: &mut Stage, step: &Step, opened: &BTreeMap<String, Value>, place:
             json!(step.compliant),
             "{place}: {record}"
         );
-        assert_eq!(record["source"], "https://idp.example", "{place}: {record}");
+        if step.compliant.is_some() {
+            assert_eq!(record["source"], "https://idp.example", "{place}: {record}");
+        }
     }
     if let Some(subject) = &step.ask {
         let answer = client.ask(&question(subject));

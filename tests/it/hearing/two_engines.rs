@@ -74,7 +74,9 @@ fn pair(polls: bool) -> (Engine, Engine, [String; 3], [Site; 2]) {
     let second_site = Site::with(&format!(
         "[limits]\noutbound_allow = ['{at}']\n[[ssf.transmitters]]\nissuer = 'http://{at}'\n\
          jwks_uri = 'http://{at}/.well-known/jwks.json'\naudience = '{client}'\n\
-         subject_type = '*'\n{how}"
+         subject_type = '*'\nmay_vouch_for_devices = true\n{how}\
+         [[issuers]]\nissuer = 'http://{at}'\njwks_uri = 'http://{at}/.well-known/jwks.json'\n\
+         audience = 'https://docs.example'\nsubject_type = '*'\n"
     ));
     let (gateway, admin) = (second_site.key("gateway"), second_site.key("admin"));
     let mut command = second_site.command();
@@ -96,7 +98,21 @@ fn a_logout_reaches_everybody(polls: bool) {
     let (first, second, [admin, gateway, second_admin], _sites) = pair(polls);
     let (mut there, mut here) = (first.client(&admin), second.client(&gateway));
     let theirs = sign_in(&mut there);
-    let ours = sign_in(&mut here);
+    // With what the first gave in its session; another session of hers came of nothing there.
+    let ours = here.post(
+        "/v1/sessions",
+        &json!({
+            "subject_token": theirs["token"]["access_token"],
+            "context": {
+                "ip": "10.10.4.7",
+                "device": { "id": "alice-laptop" },
+                "token": { "audience": "https://docs.example", "scope": "read" },
+            },
+        }),
+    );
+    assert_eq!(ours.status, 201, "{}", text(&ours));
+    let ours = ours.json();
+    let own = sign_in(&mut here);
     let bobs = here.post(
         "/v1/sessions",
         &json!({ "subject": { "type": "User", "id": "bob" }, "context": { "ip": "10.10.4.7" } }),
@@ -113,6 +129,8 @@ fn a_logout_reaches_everybody(polls: bool) {
     });
     assert!(!is_active(&mut here, &access), "and what it was given");
     assert!(is_over(&mut here, &member(&bobs.json(), "id")).is_none());
+    assert!(is_over(&mut here, &member(&own, "id")).is_none());
+    assert!(is_active(&mut here, &member(&own["token"], "access_token")));
 
     // What the one says of a device, the other knows.
     let mut other = second.client(&second_admin);

@@ -61,6 +61,7 @@ permissions! {
     WriteKeys = "keys.write",
     ReadStreams = "ssf.read",
     ManageStreams = "ssf.manage",
+    ClearHeard = "heard.clear",
 }
 
 impl Permission {

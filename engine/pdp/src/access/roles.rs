@@ -205,6 +205,7 @@ mod tests {
             ("tokens.revoke_any", &[Role::Operator, Role::Admin]),
             ("sessions.read_any", &[Role::Operator, Role::Admin]),
             ("sessions.end_any", &[Role::Operator, Role::Admin]),
+            ("heard.clear", &[Role::Operator, Role::Admin]),
             ("sessions.create", &[Role::Gateway, Role::Admin]),
         ] {
             let may: Vec<Role> = Role::ALL

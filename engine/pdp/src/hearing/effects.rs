@@ -12,7 +12,7 @@ use ssf::Event;
 use ssf::event::{Common, Compliance};
 use ssf::set::Received;
 use store::journal::AppendError;
-use store::sqlite::{NewSecurityEvent, StoreError};
+use store::sqlite::StoreError;
 use token::revocation::Entry;
 
 use super::Transmitter;
@@ -38,17 +38,17 @@ pub(super) enum NotDone {
     Record(#[from] AppendError),
 }
 
-/// Does what a token says. What is to be passed on to those whom we tell.
+/// Does what a token says.
 ///
 /// # Errors
 /// When something could not be made durable: all of it is done again.
-pub(super) async fn of(app: &App, claims: &str) -> Result<Vec<NewSecurityEvent>, NotDone> {
+pub(super) async fn of(app: &App, claims: &str) -> Result<(), NotDone> {
     let read = serde_json::from_str(claims)
         .ok()
         .and_then(|claims| Received::read(claims).ok());
     let Some(set) = read else {
         tracing::error!("a token that was taken cannot be read any more; it is passed over");
-        return Ok(Vec::new());
+        return Ok(());
     };
     let Some(transmitter) = app.hearing.named(&set.iss) else {
         tracing::warn!(
@@ -56,7 +56,7 @@ pub(super) async fn of(app: &App, claims: &str) -> Result<Vec<NewSecurityEvent>,
             jti = set.jti,
             "its issuer is not heard any more; what it said is passed over"
         );
-        return Ok(Vec::new());
+        return Ok(());
     };
     let now = app.inputs.clock.now();
     let mut signal = Signal {
@@ -66,17 +66,20 @@ pub(super) async fn of(app: &App, claims: &str) -> Result<Vec<NewSecurityEvent>,
         at: Timestamp::MIN,
         why: String::new(),
         now,
-        passed_on: Vec::new(),
     };
     let mut names = Vec::new();
     for event in &set.events {
         let common = event.common();
         signal.at = moment(&set, common, now);
         signal.why = why(&set.iss, common);
+        if signal.who.is_beyond_us {
+            app.metrics.heard(&set.iss, "not_understood");
+            continue;
+        }
         names.push(signal.hear(event).await?);
     }
     record(app, &set, &names, &signal.who, now).await?;
-    Ok(signal.passed_on)
+    Ok(())
 }
 
 /// When it happened. Not later than now.
@@ -142,7 +145,6 @@ struct Signal<'a> {
     at: Timestamp,
     why: String,
     now: Timestamp,
-    passed_on: Vec<NewSecurityEvent>,
 }
 
 impl Signal<'_> {
@@ -203,7 +205,7 @@ impl Signal<'_> {
             Event::CredentialCompromise { .. } => {
                 self.end_sessions().await?;
                 let at = self.at;
-                self.remember(|heard| raise(heard, RiskLevel::High, at))
+                self.remember(|heard| raise(heard, RiskLevel::High, at), None)
                     .await?;
                 self.look();
                 "credential-compromise"
@@ -251,28 +253,43 @@ impl Signal<'_> {
         Timestamp::from_millis(self.at.millis().saturating_add(999))
     }
 
-    /// The sessions that it is about, and whether exactly one is named. A session that the
-    /// transmitter names and that is none of ours is unknown here: then it is about each of its
-    /// user's that may have come of it (SSF 1.0: what one side does not say matches).
+    /// Whether a session is of a subject that is named, or that the transmitter may speak of where
+    /// none is; and began before it happened.
+    fn is_meant(&self, session: &SessionRecord) -> bool {
+        let is_theirs = if self.who.names_user {
+            self.who.subjects.contains(&session.subject)
+        } else {
+            self.transmitter.settings.speaks_of(&session.subject)
+        };
+        is_theirs && session.birth.at <= self.until()
+    }
+
+    /// The sessions that it is about, and whether a session is named. One that is none of ours and
+    /// that none of ours came of is unknown here: then it is about nothing. Were it about each of
+    /// its user's, one sign-out would end them all, everywhere.
     async fn sessions(&self) -> Result<(Vec<SessionRecord>, bool), NotDone> {
         let (app, who) = (self.app, &self.who);
         // Callers' own, and on which device one was last seen, may be in memory alone.
         app.state.flush(self.now).await?;
         let store = app.state.store();
-        let begun = |session: &SessionRecord| session.birth.at <= self.until();
-        if let Some(id) = &who.session
-            && let Some(session) = store.session(id).await?
-        {
-            let is_theirs = !who.names_user || who.subjects.contains(&session.subject);
-            let found = Some(session).filter(|session| is_theirs && begun(session));
-            return Ok((found.into_iter().collect(), true));
-        }
         let mut found = Vec::new();
+        if let Some(id) = &who.session {
+            let ours = store.session(id).await?;
+            if let Some(session) = ours
+                && (who.names_user || self.is_of_its_issuers(id).await?)
+            {
+                found.push(session);
+            }
+            for issuer in self.transmitter.settings.issuers() {
+                found.extend(store.sessions_from_upstream(issuer, id).await?);
+            }
+            found.retain(|session| self.is_meant(session));
+            return Ok((found, true));
+        }
         for subject in &who.subjects {
             found.extend(store.open_sessions_of(subject).await?);
         }
         if !who.names_user
-            && who.session.is_none()
             && let Some(device) = &who.device
         {
             for id in store.unended_sessions_on(device).await? {
@@ -288,8 +305,16 @@ impl Signal<'_> {
             let seen = seen.or(session.birth.device_id.as_ref());
             who.device.is_none() || seen.is_none() || seen == who.device.as_ref()
         };
-        found.retain(|session| begun(session) && on_device(session));
+        found.retain(|session| self.is_meant(session) && on_device(session));
         Ok((found, false))
+    }
+
+    /// Whether a session of ours, where an issuer vouched for it, is of one that the transmitter
+    /// may speak for.
+    async fn is_of_its_issuers(&self, id: &str) -> Result<bool, StoreError> {
+        let upstream = self.app.state.store().session_upstream(id).await?;
+        let mut issuers = self.transmitter.settings.issuers();
+        Ok(upstream.is_none_or(|upstream| issuers.any(|issuer| issuer == upstream)))
     }
 
     async fn end_sessions(&self) -> Result<(), NotDone> {

@@ -18,14 +18,17 @@ use domain::{EntityRef, Heard, Timestamp};
 use ssf::delivery::{ErrorCode, SetError};
 use ssf::set::{Received, TYP};
 use store::Store;
+use store::journal::AppendError;
 use store::sqlite::{HeardRow, StoreError};
 use token::Refusal;
 use token::jws::{key_id, open_signed};
 use tokio::sync::Mutex;
 
+use crate::access::signed;
 use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::issuers::KeySource;
+use crate::monitor::Look;
 
 pub use settings::{PollSettings, RawTransmitter, SubjectNames, TransmitterSettings, file_faults};
 
@@ -110,6 +113,10 @@ impl Hearing {
             heard,
         } in store.heard().await?
         {
+            // Who is not heard any more says nothing: nobody could take it back.
+            if !settings.iter().any(|settings| settings.issuer == iss) {
+                continue;
+            }
             let of = said.entry(subject).or_default();
             of.insert(iss.into(), heard);
         }
@@ -220,6 +227,9 @@ impl Transmitter {
         let kid = key_id(text, &[TYP]).map_err(|why| refused(&why))?;
         let keys = self.keys.keys_for(&kid, &app.outbound, now).await;
         let keys = keys.ok_or(NotTaken::NotNow)?;
+        if self.keys.may_have(&kid, &keys) {
+            return Err(NotTaken::NotNow);
+        }
         let (claims, _) = open_signed(text, TYP, &*keys).map_err(|why| refused(&why))?;
         let text = serde_json::Value::Object(claims.clone()).to_string();
         let set = Received::read(claims).map_err(|why| {
@@ -269,35 +279,60 @@ fn refused(why: &Refusal) -> NotTaken {
 }
 
 /// Takes a token of a transmitter: checks it, makes durable what is to be done, and does it. Taken
-/// again it is as taken as before. `named` is what it is called where it was fetched.
+/// again it is as taken as before.
 ///
 /// # Errors
 /// Why it was not taken; nothing remembers it then, so that a better one of the same name can be.
-pub(crate) async fn take(
+pub(crate) async fn take(app: &App, transmitter: &Transmitter, text: &str) -> Result<(), NotTaken> {
+    let checked = check(app, transmitter, text, None).await?;
+    keep(app, checked).await
+}
+
+/// Checks a token, and counts it where it is refused. `named` is what it is called where it was
+/// fetched.
+async fn check(
     app: &App,
     transmitter: &Transmitter,
     text: &str,
     named: Option<&str>,
-) -> Result<(), NotTaken> {
+) -> Result<Checked, NotTaken> {
     let now = app.inputs.clock.now();
-    let Checked { set, text } = transmitter.open(app, text, now).await?;
-    if named.is_some_and(|named| named != set.jti) {
-        let why = "its `jti` is another than the one that it was given by";
-        return Err(NotTaken::refused(ErrorCode::InvalidRequest, why));
+    let checked = transmitter.open(app, text, now).await;
+    let checked = checked.and_then(|checked| {
+        if named.is_some_and(|named| named != checked.set.jti) {
+            let why = "its `jti` is another than the one that it was given by";
+            return Err(NotTaken::refused(ErrorCode::InvalidRequest, why));
+        }
+        Ok(checked)
+    });
+    if let Err(why) = &checked {
+        let result = match why {
+            NotTaken::Refused(..) => "refused",
+            NotTaken::NotNow => "not_now",
+        };
+        app.metrics.heard(&transmitter.settings.issuer, result);
     }
+    checked
+}
+
+/// Keeps a token that holds, and does what it says.
+async fn keep(app: &App, Checked { set, text }: Checked) -> Result<(), NotTaken> {
+    let now = app.inputs.clock.now();
     let taken = app.state.store().hear(&set.iss, &set.jti, &text, now).await;
-    match taken {
+    let (result, done) = match taken {
         Ok(Some(_)) => {
             // It is durable: whatever becomes of it now, it is done in the end.
             act(app).await;
-            Ok(())
+            ("taken", Ok(()))
         }
-        Ok(None) => Ok(()),
+        Ok(None) => ("again", Ok(())),
         Err(error) => {
             tracing::error!(%error, "a security event token could not be kept");
-            Err(NotTaken::NotNow)
+            ("not_now", Err(NotTaken::NotNow))
         }
-    }
+    };
+    app.metrics.heard(&set.iss, result);
+    done
 }
 
 /// Does what was taken and is not done yet.
@@ -315,20 +350,52 @@ pub(crate) async fn act(app: &App) {
             return;
         }
         for one in waiting {
-            let passed_on = match effects::of(app, &one.claims).await {
-                Ok(passed_on) => passed_on,
-                Err(error) => {
-                    tracing::error!(%error, "what was heard is not done; it is tried again");
-                    return;
-                }
-            };
-            let done = app.state.store().heard_done(one.number, &passed_on).await;
-            if let Err(error) = done {
+            if let Err(error) = effects::of(app, &one.claims).await {
+                tracing::error!(%error, "what was heard is not done; it is tried again");
+                return;
+            }
+            if let Err(error) = app.state.store().heard_done(one.number).await {
                 tracing::error!(%error, "what was heard is done, and is done again");
                 return;
             }
         }
     }
+}
+
+/// Forgets all that was heard of a subject, from whomever, and has the monitor look. Whether there
+/// was anything. Durable, in effect and on record when this returns.
+///
+/// # Errors
+/// When it could not be made durable.
+pub(crate) async fn clear(app: &App, subject: &EntityRef, by: &str) -> Result<bool, NotCleared> {
+    let _alone = app.hearing.acting.lock().await;
+    if app.state.store().forget_all_heard(subject).await? == 0 {
+        return Ok(false);
+    }
+    let said = app.hearing.said.write();
+    said.unwrap_or_else(PoisonError::into_inner).remove(subject);
+    app.monitor
+        .look_at(Look::Subject(subject.clone()), "shared signal");
+    let told = signed(
+        serde_json::json!({
+            "v": wire::record::RECORD_VERSION,
+            "kind": "heard_cleared",
+            "subject": { "type": subject.kind.as_str(), "id": subject.id.as_str() },
+            "at": wire::time::format(app.inputs.clock.now()),
+        }),
+        by,
+    );
+    app.journal.append(told.to_string().into_bytes()).await?;
+    Ok(true)
+}
+
+/// Why what was heard is not cleared.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotCleared {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("it is cleared, but is not on record: {0}")]
+    Record(#[from] AppendError),
 }
 
 /// Forgets tokens that could not come again, and what was said of subjects and is over.

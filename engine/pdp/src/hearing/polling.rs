@@ -7,8 +7,9 @@ use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use ssf::delivery::{POLL_MAX, Poll, Polled, SetError};
 
-use super::{Transmitter, take};
+use super::{NotTaken, Transmitter, check, keep};
 use crate::app::App;
+use crate::outbound::OutboundError;
 
 /// What is acknowledged with the next poll.
 #[derive(Debug, Default)]
@@ -29,13 +30,21 @@ pub(crate) async fn poll(app: Arc<App>, place: usize) {
     };
     let mut outcome = Outcome::default();
     let mut was_fine = true;
+    let mut most = POLL_MAX;
     loop {
-        match once(&app, transmitter, &outcome).await {
+        match once(&app, transmitter, &outcome, most).await {
             Ok(next) => {
                 outcome = next;
                 was_fine = true;
+                most = more(most);
+            }
+            Err(Failed::TooLarge) if most > 1 => {
+                // What is to be acknowledged is told again.
+                most /= 2;
+                continue;
             }
             Err(why) => {
+                let why = why.to_string();
                 // What is to be acknowledged is told again.
                 outcome.has_more = false;
                 if was_fine {
@@ -56,13 +65,40 @@ pub(crate) async fn poll(app: Arc<App>, place: usize) {
     }
 }
 
-/// Acknowledges what was taken before, fetches what is there, and takes it.
-async fn once(app: &App, transmitter: &Transmitter, before: &Outcome) -> Result<Outcome, String> {
+/// How many tokens are asked for after so many were no trouble.
+fn more(most: usize) -> usize {
+    most.saturating_add(most / 4 + 1).min(POLL_MAX)
+}
+
+/// Why a poll came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// So many tokens are more than is read of an answer.
+    #[error("even one token is more than is read of an answer")]
+    TooLarge,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self::Other(why)
+    }
+}
+
+/// Acknowledges what was taken before, fetches what is there, at most so many, and takes it in the
+/// order in which it was issued: an answer has none of its own.
+async fn once(
+    app: &App,
+    transmitter: &Transmitter,
+    before: &Outcome,
+    most: usize,
+) -> Result<Outcome, Failed> {
     let Some(settings) = &transmitter.settings.poll else {
         return Ok(Outcome::default());
     };
     let wish = Poll {
-        max_events: u32::try_from(POLL_MAX).ok(),
+        max_events: u32::try_from(most).ok(),
         return_immediately: true,
         ack: before.acks.clone(),
         set_errs: before.errors.clone(),
@@ -82,9 +118,13 @@ async fn once(app: &App, transmitter: &Transmitter, before: &Outcome) -> Result<
         .outbound
         .post(&settings.url, "application/json", headers, body)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| match error {
+            OutboundError::TooLarge(_) => Failed::TooLarge,
+            other => Failed::Other(other.to_string()),
+        })?;
     if answer.status != StatusCode::OK {
-        return Err(format!("{} answered {}", settings.url, answer.status));
+        let why = format!("{} answered {}", settings.url, answer.status);
+        return Err(Failed::Other(why));
     }
     let polled: Polled = wire::read(&answer.body)
         .map_err(|why| format!("{} answered no tokens: {why}", settings.url))?;
@@ -92,24 +132,50 @@ async fn once(app: &App, transmitter: &Transmitter, before: &Outcome) -> Result<
         has_more: polled.more_available,
         ..Outcome::default()
     };
+    let mut checked = Vec::new();
     for (jti, text) in polled.sets {
-        match take(app, transmitter, &text, Some(&jti)).await {
+        match check(app, transmitter, &text, Some(&jti)).await {
+            Ok(one) => checked.push((jti, one)),
+            Err(why) => not_taken(transmitter, &mut outcome, jti, why),
+        }
+    }
+    checked.sort_by_key(|(_, one)| one.set.iat);
+    for (jti, one) in checked {
+        match keep(app, one).await {
             Ok(()) => outcome.acks.push(jti),
-            Err(why) => {
-                tracing::warn!(
-                    issuer = transmitter.settings.issuer,
-                    jti,
-                    ?why,
-                    "a security event token is not taken"
-                );
-                // Neither the one nor the other: it comes again.
-                if let Some(error) = why.told() {
-                    outcome.errors.insert(jti, error);
-                } else {
-                    outcome.has_more = false;
-                }
-            }
+            Err(why) => not_taken(transmitter, &mut outcome, jti, why),
         }
     }
     Ok(outcome)
+}
+
+fn not_taken(transmitter: &Transmitter, outcome: &mut Outcome, jti: String, why: NotTaken) {
+    tracing::warn!(
+        issuer = transmitter.settings.issuer,
+        jti,
+        ?why,
+        "a security event token is not taken"
+    );
+    // Neither the one nor the other: it comes again.
+    if let Some(error) = why.told() {
+        outcome.errors.insert(jti, error);
+    } else {
+        outcome.has_more = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_one_token_at_a_time_it_goes_up_to_as_many_as_may_be() {
+        let mut most = 1;
+        for _ in 0..40 {
+            let next = more(most);
+            assert!(next > most || most == POLL_MAX, "{most}: {next}");
+            most = next;
+        }
+        assert_eq!(most, POLL_MAX);
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::Name;
+use domain::{EntityRef, Name, NameError};
 use serde::Deserialize;
 
 use crate::issuers::{Source, key_file_fault};
@@ -31,6 +31,12 @@ pub struct RawTransmitter {
     #[serde(default = "subject_type")]
     subject_type: String,
     email_attribute: Option<String>,
+    #[serde(default)]
+    speaks_for: Vec<String>,
+    #[serde(default)]
+    may_lift: bool,
+    #[serde(default)]
+    may_vouch_for_devices: bool,
 }
 
 fn subject_type() -> String {
@@ -57,6 +63,16 @@ pub enum SubjectNames {
     Typed,
 }
 
+impl SubjectNames {
+    /// What a word of the settings means.
+    pub(crate) fn read(word: &str) -> Result<Self, NameError> {
+        if word == TYPED {
+            return Ok(Self::Typed);
+        }
+        Name::new(word).map(Self::Of)
+    }
+}
+
 /// A transmitter, checked.
 #[derive(Clone, Debug)]
 pub struct TransmitterSettings {
@@ -75,6 +91,28 @@ pub struct TransmitterSettings {
     pub names: SubjectNames,
     /// The stored attribute of subjects that is the mail address it may name them by.
     pub email_attribute: Option<String>,
+    /// Other issuers whose subjects and sessions it may speak of, beside its own.
+    pub speaks_for: Vec<String>,
+    /// Whether it may say that more was proven in a session than is known here. That less was,
+    /// it may always say.
+    pub may_lift: bool,
+    /// Whether it may say that a device meets the rules, and speak of devices that are nobody's.
+    pub may_vouch_for_devices: bool,
+}
+
+impl TransmitterSettings {
+    /// The issuers whose subjects and sessions it speaks of.
+    pub(super) fn issuers(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.issuer.as_str()).chain(self.speaks_for.iter().map(String::as_str))
+    }
+
+    /// Whether it may speak of a subject.
+    pub(super) fn speaks_of(&self, subject: &EntityRef) -> bool {
+        match &self.names {
+            SubjectNames::Of(kind) => subject.kind == *kind,
+            SubjectNames::Typed => true,
+        }
+    }
 }
 
 impl RawTransmitter {
@@ -147,16 +185,9 @@ impl RawTransmitter {
                 faults.push(format!("`{name}` is empty or longer than 512 bytes"));
             }
         }
-        let names = match self.subject_type.as_str() {
-            TYPED => Some(SubjectNames::Typed),
-            kind => match Name::new(kind) {
-                Ok(kind) => Some(SubjectNames::Of(kind)),
-                Err(why) => {
-                    faults.push(format!("`subject_type` {why}"));
-                    None
-                }
-            },
-        };
+        let names = SubjectNames::read(&self.subject_type)
+            .map_err(|why| faults.push(format!("`subject_type` {why}")))
+            .ok();
         match (keys, names) {
             (Some(keys), Some(names)) if faults.is_empty() => Ok(TransmitterSettings {
                 issuer: self.issuer,
@@ -170,6 +201,9 @@ impl RawTransmitter {
                 }),
                 names,
                 email_attribute: self.email_attribute,
+                speaks_for: self.speaks_for,
+                may_lift: self.may_lift,
+                may_vouch_for_devices: self.may_vouch_for_devices,
             }),
             _ => Err(faults),
         }

@@ -21,12 +21,26 @@ pub(super) struct Who {
     pub(super) device: Option<String>,
     /// Somebody is named, whether or not it is anybody here.
     pub(super) names_user: bool,
+    /// A part of it cannot be held against anything here (an application, a tenant, a group): what
+    /// it narrows would be done to more than is meant, so it is done to none.
+    pub(super) is_beyond_us: bool,
 }
 
 /// Finds out whom a signal is about. A transmitter names subjects by its own names or by their
 /// mail addresses; what another calls them means something only where tokens of that other are
-/// believed as well.
+/// believed as well, and the transmitter may speak for it. Of whom the directory does not admit
+/// nobody can be hurt, and names made up would fill the store.
 pub(super) fn resolve(app: &App, transmitter: &Transmitter, subject: &Subject) -> Who {
+    let mut who = named(app, transmitter, subject);
+    let snapshot = app.live.current();
+    who.subjects.retain(|subject| {
+        transmitter.settings.speaks_of(subject)
+            && snapshot.directory.admits(&snapshot.policies, subject)
+    });
+    who
+}
+
+fn named(app: &App, transmitter: &Transmitter, subject: &Subject) -> Who {
     match subject {
         Subject::Complex(complex) => Who {
             subjects: complex
@@ -37,6 +51,14 @@ pub(super) fn resolve(app: &App, transmitter: &Transmitter, subject: &Subject) -
             session: complex.session.as_ref().and_then(word),
             device: complex.device.as_ref().and_then(word),
             names_user: complex.user.is_some(),
+            is_beyond_us: [
+                &complex.application,
+                &complex.tenant,
+                &complex.org_unit,
+                &complex.group,
+            ]
+            .into_iter()
+            .any(Option::is_some),
         },
         Subject::Opaque { id } if is_id(id) => Who {
             session: Some(id.clone()),
@@ -79,7 +101,9 @@ fn subjects(app: &App, transmitter: &Transmitter, subject: &Subject) -> Vec<Enti
     };
     match subject {
         Subject::IssSub { iss, sub } if *iss == settings.issuer => one(sub).into_iter().collect(),
-        Subject::IssSub { iss, sub } => app.issuers.subject(iss, sub).into_iter().collect(),
+        Subject::IssSub { iss, sub } if settings.speaks_for.contains(iss) => {
+            app.issuers.subject(iss, sub).into_iter().collect()
+        }
         Subject::Email { email } => by_email(app, transmitter, email),
         Subject::Account { uri } => match uri.strip_prefix(ACCT) {
             Some(address) => by_email(app, transmitter, address),

@@ -9,10 +9,13 @@ use axum::response::{IntoResponse, Response};
 use ssf::delivery::{ErrorCode, SECEVENT_JWT, SetError};
 
 use super::Problem;
+use super::authn::Authenticated;
 use super::authzen::read_body_up_to;
+use super::sessions::{Whose, failed};
 use super::to_the_end::to_the_end;
+use crate::access::Permission;
 use crate::app::App;
-use crate::hearing::{NotTaken, take};
+use crate::hearing::{self, NotTaken, take};
 
 /// Largest body, bytes: the longest token, and a line's end.
 const BODY_BYTES_MAX: usize = (16 << 10) + 2;
@@ -52,7 +55,7 @@ pub(super) async fn receive(
     let text = String::from_utf8_lossy(body.trim_ascii()).into_owned();
     let work = async move {
         let sender = app.hearing.of_these(&senders, &text)?;
-        let taken = take(&app, sender, &text, None).await;
+        let taken = take(&app, sender, &text).await;
         if let Err(why) = &taken {
             tracing::warn!(
                 event = "signal_refused",
@@ -72,6 +75,24 @@ pub(super) async fn receive(
         }
         Err(NotTaken::Refused(err, description)) => refusal(SetError { err, description }),
     })
+}
+
+/// `DELETE /v1/subjects/{type}/{id}/heard`: forgets what others said of a subject, for an account
+/// that they locked and cannot be asked to open. What they say from then on counts.
+pub(super) async fn clear(
+    State(app): State<Arc<App>>,
+    asker: Authenticated,
+    Whose(subject): Whose,
+) -> Result<Response, Problem> {
+    asker.require(Permission::ClearHeard)?;
+    let by = asker.caller.by();
+    let work = async move { hearing::clear(&app, &subject, &by).await };
+    let cleared = to_the_end("what was heard of a subject", work).await?;
+    if cleared.map_err(|error| failed(&error))? {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    } else {
+        Err(Problem::not_found("nothing was heard of this subject"))
+    }
 }
 
 /// The one `Authorization` of a request.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::app::App;
 
@@ -115,6 +115,8 @@ pub fn router(app: &Arc<App>) -> Router {
             "/v1/subjects/{subject}/{id}/sessions/end",
             post(sessions::end_all),
         )
+        .route("/v1/subjects/{subject}/heard", delete(hearing::clear))
+        .route("/v1/subjects/{subject}/{id}/heard", delete(hearing::clear))
         .route("/v1/entities", get(entities::list).post(entities::load))
         .route(
             "/v1/entities/{type}/{id}",

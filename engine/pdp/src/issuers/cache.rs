@@ -113,6 +113,12 @@ impl KeyCache {
         inner.failures = inner.failures.saturating_add(1);
     }
 
+    /// Whether the last fetch that came to an end brought nothing: a key that is not there may be
+    /// a new one.
+    pub(super) fn is_failing(&self) -> bool {
+        self.lock().failures > 0
+    }
+
     /// The keys that are there, however old, and when they were fetched.
     pub(super) fn standing(&self) -> Option<(usize, Timestamp)> {
         let inner = self.lock();

@@ -99,6 +99,12 @@ impl KeySource {
         }
     }
 
+    /// Whether a key that these lack may be there all the same: it was looked for, and in vain
+    /// because its source did not answer.
+    pub(crate) fn may_have(&self, kid: &str, keys: &Admitted) -> bool {
+        keys.find(kid).is_none() && (self.cache.is_failing() || self.is_fetching())
+    }
+
     fn is_fetching(&self) -> bool {
         self.fetching.try_lock().is_err()
     }

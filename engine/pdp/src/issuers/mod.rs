@@ -60,6 +60,8 @@ pub struct External {
     pub issuer: String,
     /// Of whom it speaks.
     pub subject: EntityRef,
+    /// What its issuer calls the session that it was given in (`sid`), as it stands.
+    pub sid: Option<String>,
     /// How sure one may be of that, and since when (`sessions.acr_levels`). Without `auth_time` the
     /// level is of long ago: when it was issued says nothing of when somebody typed a password.
     pub assurance: Assurance,
@@ -133,7 +135,7 @@ impl Issuers {
     #[must_use]
     pub fn subject(&self, issuer: &str, sub: &str) -> Option<EntityRef> {
         let settings = &self.0.get(issuer)?.settings;
-        EntityRef::new(settings.subject_type.as_str(), sub).ok()
+        settings.subject(sub).ok()
     }
 
     /// How their keys stand.
@@ -174,8 +176,7 @@ impl Issuers {
             life_max_seconds: settings.life_max_seconds,
         };
         let foreign = verify_foreign(text, &*keys, &expected, now)?;
-        let subject = EntityRef::new(settings.subject_type.as_str(), foreign.subject)
-            .map_err(NotBelieved::Subject)?;
+        let subject = settings.subject(&foreign.subject)?;
         let auth_time = foreign.auth_time.map(Timestamp::from_seconds);
         if auth_time.is_some_and(|at| at > now.plus_seconds(LEEWAY_SECONDS.cast_signed())) {
             return Err(Refusal::NotYet("auth_time").into());
@@ -193,6 +194,7 @@ impl Issuers {
         Ok(External {
             issuer: name,
             subject,
+            sid: foreign.sid,
             assurance: Assurance::of(level, auth_time.map(|at| at.min(now))),
             acr: foreign.acr,
             amr: foreign.amr,

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::Name;
+use domain::EntityRef;
 use serde::Deserialize;
+use token::Refusal;
 use token::claims::is_scope_word;
 
+use super::NotBelieved;
+use crate::hearing::SubjectNames;
 use crate::outbound::{Allowed, is_callable};
 
 /// Longest life of a foreign token that may be set, seconds.
@@ -75,7 +78,7 @@ pub struct IssuerSettings {
     /// Kinds of token that are taken (`typ`).
     pub kinds: Vec<String>,
     /// The type of the subjects that it speaks of. Two issuers that share one share its people.
-    pub subject_type: Name,
+    pub subject_type: SubjectNames,
     /// The claim that names the subject.
     pub subject_claim: String,
     /// Its clients whose tokens are taken although they are for others as well (`azp`).
@@ -168,7 +171,7 @@ impl RawIssuer {
         for word in ours.filter(|word| !is_scope_word(word)) {
             faults.push(format!("`scopes` gives `{word}`, which is no scope"));
         }
-        let subject_type = Name::new(self.subject_type.as_str());
+        let subject_type = SubjectNames::read(&self.subject_type);
         if let Err(why) = &subject_type {
             faults.push(format!("`subject_type` {why}"));
         }
@@ -198,6 +201,19 @@ impl RawIssuer {
                 stale_max_seconds: self.stale_max_seconds,
             }),
             _ => Err(faults),
+        }
+    }
+}
+
+impl IssuerSettings {
+    /// Whom it calls by this name.
+    pub(super) fn subject(&self, sub: &str) -> Result<EntityRef, NotBelieved> {
+        match &self.subject_type {
+            SubjectNames::Of(kind) => {
+                EntityRef::new(kind.as_str(), sub).map_err(NotBelieved::Subject)
+            }
+            SubjectNames::Typed => token::claims::parse_subject(sub)
+                .ok_or_else(|| Refusal::Malformed("subject").into()),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::engine::Outcome;
 
 /// What is seen of a session in a request. `is_enrolled`: its device is recorded, and may be used.
-pub(crate) fn of(request: &AccessRequest, is_enrolled: bool, at: Timestamp) -> SessionSight {
+fn of(request: &AccessRequest, is_enrolled: bool, at: Timestamp) -> SessionSight {
     let context = &request.context;
     SessionSight {
         at,
@@ -17,20 +17,27 @@ pub(crate) fn of(request: &AccessRequest, is_enrolled: bool, at: Timestamp) -> S
         user_agent: context.user_agent.as_deref().map(Arc::from),
         device: context.device.clone(),
         is_enrolled,
+        enrolled_at: None,
     }
 }
 
 /// The first sight of a session, as it is opened.
 pub(crate) async fn first(app: &App, request: &AccessRequest, at: Timestamp) -> SessionSight {
     let device = request.context.device.as_ref();
-    let is_enrolled = match device.and_then(|device| device.id.as_ref()) {
-        Some(id) => {
-            let record = app.state.device(id, at).await;
-            matches!(record, Signal::Known(record) if !record.revoked)
-        }
-        None => false,
+    let record = match device.and_then(|device| device.id.as_ref()) {
+        Some(id) => match app.state.device(id, at).await {
+            Signal::Known(record) if !record.revoked => Some(record),
+            _ => None,
+        },
+        None => None,
     };
-    of(request, is_enrolled, at)
+    let own = record
+        .as_ref()
+        .filter(|record| record.owner.as_ref() == Some(&request.subject.entity));
+    SessionSight {
+        enrolled_at: own.and_then(|record| record.enrolled_at),
+        ..of(request, record.is_some(), at)
+    }
 }
 
 /// Notes in what circumstances somebody was let through. Who was not let through is perhaps not
@@ -58,6 +65,10 @@ pub(crate) fn note(app: &App, key: &String, request: &AccessRequest, outcome: &O
         }
         let device = |sight: &SessionSight| sight.device.as_ref().and_then(|it| it.id.clone());
         moved = session.sight.as_deref().and_then(device) != device(&sight);
+        if !moved {
+            // As it was when the session came to it, or a new enrolment would pass for the old one.
+            sight.enrolled_at = session.sight.as_ref().and_then(|before| before.enrolled_at);
+        }
         Arc::make_mut(session).sight = Some(Arc::new(sight));
         true
     });

@@ -9,6 +9,8 @@ CREATE INDEX devices_by_owner ON devices (owner_type, owner_id) WHERE owner_id I
 
 -- The key that was proven when a session was last seen.
 ALTER TABLE sessions ADD COLUMN seen_key TEXT;
+-- Since when the device was enrolled to the session's subject, when the session came to it.
+ALTER TABLE sessions ADD COLUMN seen_enrolled_at INTEGER;
 
 -- Who takes a device out ends what is open on it.
 CREATE INDEX sessions_by_birth_device ON sessions (birth_device)
@@ -34,3 +36,13 @@ CREATE TABLE heard_subjects (
     risk_at       INTEGER,
     PRIMARY KEY (subject_type, subject_id, iss)
 ) STRICT, WITHOUT ROWID;
+
+-- What the issuer of the token that a session was opened with calls itself, and its own session:
+-- what ends the one ends the other, and no more.
+ALTER TABLE sessions ADD COLUMN upstream_iss TEXT;
+ALTER TABLE sessions ADD COLUMN upstream_sid TEXT;
+CREATE INDEX sessions_by_upstream ON sessions (upstream_iss, upstream_sid)
+    WHERE upstream_sid IS NOT NULL;
+
+-- When others last said how much was proven in a session: what comes late changes nothing.
+ALTER TABLE sessions ADD COLUMN assurance_heard_at INTEGER;

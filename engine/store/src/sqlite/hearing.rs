@@ -85,26 +85,44 @@ impl Store {
             .collect()
     }
 
-    /// It was acted on, and these are to be passed on. Durable when this returns.
+    /// It was acted on. Durable when this returns.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub async fn heard_done(
-        &self,
-        number: u64,
-        passed_on: &[NewSecurityEvent],
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let done = sqlx::query("DELETE FROM sets_heard WHERE number = ?")
+    pub async fn heard_done(&self, number: u64) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM sets_heard WHERE number = ?")
             .bind(i64::try_from(number).unwrap_or(i64::MAX))
-            .execute(&mut *transaction)
+            .execute(&self.write)
             .await?;
-        if done.rows_affected() > 0 {
-            for event in passed_on {
-                security_events::insert(&mut transaction, event).await?;
-            }
-        }
-        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// When others last said how much was proven in a session. None: never.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn assurance_heard_at(&self, id: &str) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<Option<i64>> =
+            sqlx::query_scalar("SELECT assurance_heard_at FROM sessions WHERE session_id = ?")
+                .bind(id)
+                .fetch_optional(&self.read)
+                .await?;
+        Ok(at.flatten().map(stamp))
+    }
+
+    /// Notes that others said so; an earlier moment changes nothing. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn note_assurance_heard(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE sessions SET assurance_heard_at = MAX(COALESCE(assurance_heard_at, ?1), ?1) \
+             WHERE session_id = ?2",
+        )
+        .bind(at.millis())
+        .bind(id)
+        .execute(&self.write)
+        .await?;
         Ok(())
     }
 
@@ -119,12 +137,18 @@ impl Store {
         rows.iter().map(read_heard).collect()
     }
 
-    /// Keeps what one of those who tell has said of a subject, over what was kept before. Durable
-    /// when this returns.
+    /// Keeps what one of those who tell has said of a subject, over what was kept before, and
+    /// what is passed on of it. In one transaction: who does it again after a crash finds no news,
+    /// and would pass on nothing. Durable when this returns.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub async fn put_heard(&self, row: &HeardRow) -> Result<(), StoreError> {
+    pub async fn put_heard(
+        &self,
+        row: &HeardRow,
+        passed_on: Option<&NewSecurityEvent>,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
         let heard = &row.heard;
         sqlx::query(
             "INSERT OR REPLACE INTO heard_subjects (subject_type, subject_id, iss, disabled, \
@@ -138,8 +162,12 @@ impl Store {
         .bind(heard.credential_at.map(Timestamp::millis))
         .bind(heard.risk.map(|(level, _)| level.as_str()))
         .bind(heard.risk.map(|(_, at)| at.millis()))
-        .execute(&self.write)
+        .execute(&mut *transaction)
         .await?;
+        if let Some(event) = passed_on {
+            security_events::insert(&mut transaction, event).await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -161,6 +189,21 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Forgets all that was said of a subject, by whomever. How many had said something. Durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn forget_all_heard(&self, subject: &EntityRef) -> Result<u64, StoreError> {
+        let done =
+            sqlx::query("DELETE FROM heard_subjects WHERE subject_type = ? AND subject_id = ?")
+                .bind(subject.kind.as_str())
+                .bind(subject.id.as_str())
+                .execute(&self.write)
+                .await?;
+        Ok(done.rows_affected())
     }
 
     /// The sessions of a subject that have not ended, callers' own among them.
@@ -267,7 +310,7 @@ mod tests {
         let waiting = store.heard_sets(10).await.unwrap();
         let claims: Vec<&str> = waiting.iter().map(|set| set.claims.as_str()).collect();
         assert_eq!(claims, ["{}", "[]"]);
-        store.heard_done(first.unwrap(), &[]).await.unwrap();
+        store.heard_done(first.unwrap()).await.unwrap();
         let waiting = store.heard_sets(10).await.unwrap();
         assert_eq!(waiting.first().map(|set| set.number), other);
         // What it knows of is forgotten with time, and what is to be done is not.
@@ -288,10 +331,10 @@ mod tests {
                 risk: Some((RiskLevel::High, stamp(3000))),
             },
         };
-        store.put_heard(&row).await.unwrap();
+        store.put_heard(&row, None).await.unwrap();
         assert_eq!(store.heard().await.unwrap(), [row.clone()]);
         row.heard = Heard::default();
-        store.put_heard(&row).await.unwrap();
+        store.put_heard(&row, None).await.unwrap();
         assert_eq!(store.heard().await.unwrap(), [row.clone()]);
         let gone = [(row.subject, row.iss)];
         store.forget_heard(&gone).await.unwrap();

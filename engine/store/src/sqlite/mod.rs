@@ -56,7 +56,7 @@ pub use handles::{NewHandle, PreviousHandle, SessionHandles};
 pub use hearing::{HeardRow, HeardSet};
 pub use keys::{KeepKeyError, KeyAct, KeyRecord};
 pub use models::{ModelAct, ModelActKind};
-pub use opened::{EndedSession, Ending, SessionFilter, SessionsOf, StoredSession};
+pub use opened::{EndedSession, Ending, SessionFilter, SessionProof, SessionsOf, StoredSession};
 pub use policies::{PolicyAct, PolicyActKind};
 pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};

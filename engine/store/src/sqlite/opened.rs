@@ -103,6 +103,17 @@ pub struct EndedSession {
     pub was_live: bool,
 }
 
+/// By what a session was opened that another issuer vouches for.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionProof<'a> {
+    /// The token, by the name that it is revoked under.
+    pub token: &'a str,
+    /// Its issuer.
+    pub issuer: &'a str,
+    /// What the issuer calls the session that it was given in (`sid`).
+    pub sid: Option<&'a str>,
+}
+
 /// Which sessions are listed: all that are opened with the engine, or a part of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SessionFilter<'a> {
@@ -186,17 +197,60 @@ impl Store {
         row.as_ref().map(read_stored).transpose()
     }
 
-    /// Notes by which token of another issuer a session was opened. Durable when this returns.
+    /// Notes by which token of another issuer a session was opened, and which session of that
+    /// issuer the token was given in. Durable when this returns.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub async fn note_session_proof(&self, id: &str, proof: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE sessions SET proven_by = ? WHERE session_id = ?")
-            .bind(proof)
-            .bind(id)
-            .execute(&self.write)
-            .await?;
+    pub async fn note_session_proof(
+        &self,
+        id: &str,
+        proof: &SessionProof<'_>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE sessions SET proven_by = ?, upstream_iss = ?, upstream_sid = ? \
+             WHERE session_id = ?",
+        )
+        .bind(proof.token)
+        .bind(proof.issuer)
+        .bind(proof.sid)
+        .bind(id)
+        .execute(&self.write)
+        .await?;
         Ok(())
+    }
+
+    /// Of which issuer the token was that a session was opened with. None: of none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn session_upstream(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let issuer = sqlx::query_scalar("SELECT upstream_iss FROM sessions WHERE session_id = ?")
+            .bind(id)
+            .fetch_optional(&self.read)
+            .await?;
+        Ok(issuer.flatten())
+    }
+
+    /// The sessions that were opened by tokens that an issuer gave in one of its sessions, and
+    /// that have not ended.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn sessions_from_upstream(
+        &self,
+        issuer: &str,
+        sid: &str,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM sessions WHERE upstream_iss = ? AND upstream_sid = ? \
+             AND ended_at IS NULL",
+        )
+        .bind(issuer)
+        .bind(sid)
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(read_session).collect()
     }
 
     /// The ids of the sessions that were opened by a token of another issuer and have not ended.

@@ -96,16 +96,17 @@ pub(super) async fn put_session(
         "INSERT INTO sessions (session_id, subject_type, subject_id, born_at, birth_ip, \
          birth_country, birth_asn, birth_agent, birth_agent_version, birth_device, birth_os, \
          birth_os_version, birth_fingerprint, last_seen, seen_at, seen_ip, seen_agent, seen_device, \
-         seen_enrolled, \
+         seen_enrolled, seen_enrolled_at, \
          seen_managed, seen_compliant, seen_os, seen_os_version, seen_fingerprint, seen_key, level, \
          level_at, challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses, \
          tier, granted_score, score, wanted_level, wanted_since) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-         ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (session_id) DO UPDATE SET \
          accesses = MAX(accesses, excluded.accesses), \
          last_seen = MAX(last_seen, excluded.last_seen), seen_at = excluded.seen_at, \
          seen_ip = excluded.seen_ip, seen_enrolled = excluded.seen_enrolled, \
+         seen_enrolled_at = excluded.seen_enrolled_at, \
          seen_agent = excluded.seen_agent, seen_device = excluded.seen_device, \
          seen_managed = excluded.seen_managed, seen_compliant = excluded.seen_compliant, \
          seen_os = excluded.seen_os, seen_os_version = excluded.seen_os_version, \
@@ -136,6 +137,7 @@ pub(super) async fn put_session(
     .bind(sight.and_then(|sight| sight.user_agent.as_deref()))
     .bind(device.and_then(|device| device.id.as_deref()))
     .bind(sight.is_some_and(|sight| sight.is_enrolled))
+    .bind(sight.and_then(|sight| sight.enrolled_at).map(Timestamp::millis))
     .bind(device.and_then(|device| device.managed))
     .bind(device.and_then(|device| device.compliant))
     .bind(device.and_then(|device| device.os.as_deref()))
@@ -259,6 +261,9 @@ fn read_sight(
             .map(Arc::from),
         device: Some(device).filter(|device| *device != DeviceClaim::default()),
         is_enrolled: row.try_get("seen_enrolled")?,
+        enrolled_at: row
+            .try_get::<Option<i64>, _>("seen_enrolled_at")?
+            .map(stamp),
     };
     Ok(Some(Arc::new(sight)))
 }

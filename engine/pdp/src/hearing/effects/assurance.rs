@@ -19,16 +19,25 @@ impl Signal<'_> {
             return Ok(());
         };
         let (sessions, is_exact) = self.sessions().await?;
+        let may_lift = is_exact && self.transmitter.settings.may_lift;
+        let store = self.app.state.store();
         for session in sessions {
-            self.set_assurance(&session, level, is_exact).await?;
+            // Told of late: what was said of a later moment stands.
+            let heard_at = store.assurance_heard_at(&session.id).await?;
+            if heard_at.is_some_and(|heard_at| heard_at > self.at) {
+                continue;
+            }
+            // First: done again after a crash it changes the same.
+            store.note_assurance_heard(&session.id, self.at).await?;
+            self.set_assurance(&session, level, may_lift).await?;
         }
         self.look();
         Ok(())
     }
 
-    /// Lowers what was proven in a session before it happened; lifts it only where the signal
-    /// names that very session, or a thief's would rise with its owner's.
-    pub(super) async fn set_assurance(
+    /// Lowers what was proven in a session before it happened; lifts it only where the transmitter
+    /// may and names that very session, or a thief's would rise with its owner's.
+    async fn set_assurance(
         &self,
         session: &SessionRecord,
         level: Level,

@@ -1,7 +1,5 @@
 //! What is remembered of subjects: their accounts, their credentials, their risk.
 
-use std::sync::Arc;
-
 use domain::{EntityRef, Heard, RiskLevel, SecurityEventKind, Timestamp};
 use ssf::event::{Change, RiskLevel as ToldRisk};
 use store::sqlite::{HeardRow, Initiator, NewSecurityEvent, SessionsOf};
@@ -12,20 +10,16 @@ use crate::sessions::ending::{self, By};
 use crate::telling::body::{AccountStatus, AccountStatusChange, Body, CredentialChange};
 
 impl Signal<'_> {
-    /// Remembers something of every subject that it is about. Which of them it changed.
+    /// Remembers something of every subject that it is about, and passes on what is news here, in
+    /// one with it. What two engines tell each other ends with the first that knows it.
     pub(super) async fn remember(
         &self,
         change: impl Fn(&mut Heard) -> bool,
-    ) -> Result<Vec<EntityRef>, NotDone> {
+        passed_on: Option<(SecurityEventKind, &Body)>,
+    ) -> Result<(), NotDone> {
         let (app, transmitter) = (self.app, self.transmitter);
         let hearing: &Hearing = &app.hearing;
-        let snapshot = Arc::clone(&app.live.current());
-        let mut changed = Vec::new();
         for subject in &self.who.subjects {
-            // Whoever cannot be here gets no row, or names made up would fill the store.
-            if !snapshot.directory.admits(&snapshot.policies, subject) {
-                continue;
-            }
             let mut heard = hearing.said_by(transmitter, subject);
             if !change(&mut heard) {
                 continue;
@@ -39,20 +33,19 @@ impl Signal<'_> {
                 iss: transmitter.settings.issuer.clone(),
                 heard: heard.clone(),
             };
-            app.state.store().put_heard(&row).await?;
+            let event = passed_on.map(|(kind, body)| self.news(kind, subject, body));
+            let store = app.state.store();
+            store.put_heard(&row, event.as_ref()).await?;
             hearing.note(transmitter, subject, heard);
-            changed.push(subject.clone());
         }
-        Ok(changed)
+        Ok(())
     }
 
-    /// Passes on what is news here. What two engines tell each other ends with the first that
-    /// knows it.
-    pub(super) fn pass_on(&mut self, kind: SecurityEventKind, subject: EntityRef, body: &Body) {
-        self.passed_on.push(NewSecurityEvent {
+    fn news(&self, kind: SecurityEventKind, subject: &EntityRef, body: &Body) -> NewSecurityEvent {
+        NewSecurityEvent {
             at: self.at,
             kind,
-            subject: Some(subject),
+            subject: Some(subject.clone()),
             session_id: None,
             device_id: None,
             initiator: Initiator::System,
@@ -60,51 +53,49 @@ impl Signal<'_> {
             why: self.why.clone(),
             body: body.to_text(),
             record: None,
-        });
+        }
     }
 
-    pub(super) async fn credential(&mut self, kind: &str, change: Change) -> Result<(), NotDone> {
+    pub(super) async fn credential(&self, kind: &str, change: Change) -> Result<(), NotDone> {
         let at = self.at;
-        let changed = self
-            .remember(|heard| {
-                let is_news = heard.credential_at < Some(at);
-                heard.credential_at = heard.credential_at.max(Some(at));
-                is_news
-            })
-            .await?;
+        let body = Body::CredentialChange(CredentialChange {
+            credential_type: kind.to_owned(),
+            change_type: change,
+        });
+        let is_news = |heard: &mut Heard| {
+            let is_news = heard.credential_at < Some(at);
+            heard.credential_at = heard.credential_at.max(Some(at));
+            is_news
+        };
+        let passed_on = Some((SecurityEventKind::CredentialChange, &body));
+        self.remember(is_news, passed_on).await?;
         let is_secret = matches!(kind, "password" | "pin");
         if is_secret && matches!(change, Change::Update | Change::Revoke | Change::Delete) {
             for subject in &self.who.subjects {
                 self.end_families(subject).await?;
             }
         }
-        for subject in changed {
-            let body = Body::CredentialChange(CredentialChange {
-                credential_type: kind.to_owned(),
-                change_type: change,
-            });
-            self.pass_on(SecurityEventKind::CredentialChange, subject, &body);
-        }
         self.look();
         Ok(())
     }
 
     pub(super) async fn account(
-        &mut self,
+        &self,
         status: AccountStatus,
         reason: Option<String>,
     ) -> Result<(), NotDone> {
         let (at, disabled) = (self.at, status != AccountStatus::Enabled);
         let is_newer = |heard: &Heard| heard.disabled.is_none_or(|(_, known)| known <= at);
-        let changed = self
-            .remember(|heard| {
-                let is_news = is_newer(heard) && heard.disabled != Some((disabled, at));
-                if is_news {
-                    heard.disabled = Some((disabled, at));
-                }
-                is_news
-            })
-            .await?;
+        let is_news = |heard: &mut Heard| {
+            let is_news = is_newer(heard) && heard.disabled != Some((disabled, at));
+            if is_news {
+                heard.disabled = Some((disabled, at));
+            }
+            is_news
+        };
+        let body = Body::AccountStatusChange(AccountStatusChange { status, reason });
+        let passed_on = Some((SecurityEventKind::AccountStatusChange, &body));
+        self.remember(is_news, passed_on).await?;
         if disabled {
             for subject in &self.who.subjects {
                 let said = self.app.hearing.said_by(self.transmitter, subject);
@@ -120,13 +111,6 @@ impl Signal<'_> {
                 ending::end_all(self.app, of, By::SYSTEM, &self.why).await?;
             }
         }
-        for subject in changed {
-            let body = Body::AccountStatusChange(AccountStatusChange {
-                status,
-                reason: reason.clone(),
-            });
-            self.pass_on(SecurityEventKind::AccountStatusChange, subject, &body);
-        }
         self.look();
         Ok(())
     }
@@ -140,7 +124,7 @@ impl Signal<'_> {
         let at = self.at;
         // Of a session or a device it can make its user's risk higher, and never lower.
         let is_users = principal == "USER";
-        self.remember(|heard| {
+        let is_news = |heard: &mut Heard| {
             if !is_users {
                 return raise(heard, level, at);
             }
@@ -150,8 +134,8 @@ impl Signal<'_> {
                 heard.risk = Some((level, at));
             }
             is_news
-        })
-        .await?;
+        };
+        self.remember(is_news, None).await?;
         self.look();
         Ok(())
     }

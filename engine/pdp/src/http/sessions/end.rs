@@ -65,7 +65,7 @@ pub(in crate::http) async fn end(
 }
 
 /// The subject of a path in one part or, type and id, in two.
-pub(in crate::http) struct Whose(EntityRef);
+pub(in crate::http) struct Whose(pub(in crate::http) EntityRef);
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Whose {
     type Rejection = Problem;

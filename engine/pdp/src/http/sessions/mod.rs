@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::behaviour;
 use crate::sessions::name;
 
-pub(super) use end::{end, end_all};
+pub(super) use end::{Whose, end, end_all};
 pub(super) use open::open;
 pub(super) use step_up::step_up;
 
@@ -32,7 +32,7 @@ pub(super) use step_up::step_up;
 const PAGE_MAX: usize = 1000;
 const PAGE: usize = 100;
 
-fn failed(error: &dyn std::fmt::Display) -> Problem {
+pub(super) fn failed(error: &dyn std::fmt::Display) -> Problem {
     tracing::error!(%error, "sessions cannot be read or written");
     Problem::unavailable("the sessions cannot be reached; ask again in a moment")
 }

@@ -10,6 +10,7 @@ use domain::{AccessRequest, Name, Rung, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use store::sqlite::SessionProof;
 use wire::Malformed;
 
 use super::{failed, view};
@@ -97,7 +98,12 @@ async fn open_session(
     let now = app.inputs.clock.now();
     if let Some(proven) = proven {
         let store = app.state.store();
-        let noted = store.note_session_proof(&opened.session.id, &proven.id);
+        let proof = SessionProof {
+            token: &proven.id,
+            issuer: &proven.issuer,
+            sid: proven.sid.as_deref(),
+        };
+        let noted = store.note_session_proof(&opened.session.id, &proof);
         noted.await.map_err(|error| failed(&error))?;
     }
     if proven.is_some_and(|proven| proven.revoked_by(app, &caller.client_id, now).is_some()) {
