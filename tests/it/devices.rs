@@ -7,6 +7,8 @@ use crate::refreshing::{is_active, sign_in, text};
 
 const KEY: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
 
+const OTHER_KEY: &str = "1ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+
 fn put(client: &mut Client, id: &str, body: &Value) -> Response {
     let headers = [("Content-Type", "application/json")];
     let path = format!("/v1/devices/{id}");
@@ -57,6 +59,14 @@ fn r1_r2_a_device_is_enrolled_checked_and_listed() {
     older["compliant"] = json!(false);
     assert_eq!(put(&mut client, "d-1", &older).status, 409);
     assert_eq!(client.get("/v1/devices/d-1").json()["compliant"], true);
+    // That it may not be used any more is no posture.
+    older["revoked"] = json!(true);
+    assert_eq!(put(&mut client, "d-1", &older).status, 204);
+    let revoked = client.get("/v1/devices/d-1").json();
+    assert_eq!(
+        (&revoked["revoked"], &revoked["compliant"]),
+        (&json!(true), &json!(true))
+    );
 
     let ids = |page: &Value| -> Vec<String> {
         let all = page["devices"].as_array().unwrap().iter();
@@ -160,4 +170,33 @@ fn m9_m10_who_takes_a_device_out_ends_what_is_open_on_it() {
     ));
     let path = format!("/v1/sessions/{}", other["id"].as_str().unwrap());
     assert_eq!(app.get(&path).json()["active"], true);
+}
+
+#[test]
+fn m9_a_device_that_is_enrolled_to_nobody_or_anew_ends_what_is_open_on_it() {
+    let site = Site::new();
+    let (gateway, operator) = (site.key("gateway"), site.key("operator"));
+    let engine = site.start();
+    let (mut app, mut writer) = (engine.client(&gateway), engine.client(&operator));
+    let device = json!({ "owner": owner("alice"), "compliant": true });
+    for after in [
+        json!({ "compliant": true }),
+        json!({ "owner": owner("bob"), "compliant": true }),
+        json!({ "owner": owner("alice"), "compliant": true, "key": { "jkt": KEY } }),
+    ] {
+        let mut keyed = device.clone();
+        if after.get("key").is_some() {
+            keyed["key"] = json!({ "jkt": OTHER_KEY });
+        }
+        assert_eq!(put(&mut writer, "alice-laptop", &keyed).status, 204);
+        let session = sign_in(&mut app);
+        let path = format!("/v1/sessions/{}", session["id"].as_str().unwrap());
+        // The same once more changes nothing.
+        assert_eq!(put(&mut writer, "alice-laptop", &keyed).status, 204);
+        assert_eq!(app.get(&path).json()["active"], true);
+        assert_eq!(put(&mut writer, "alice-laptop", &after).status, 204);
+        eventually("its session has ended", || {
+            (app.get(&path).json()["active"] == false).then_some(())
+        });
+    }
 }

@@ -291,6 +291,9 @@ fn read_heard(row: &SqliteRow) -> Result<HeardRow, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use domain::SecurityEventKind;
+
+    use super::super::security_events::Initiator;
     use super::*;
 
     #[tokio::test]
@@ -333,11 +336,29 @@ mod tests {
         };
         store.put_heard(&row, None).await.unwrap();
         assert_eq!(store.heard().await.unwrap(), [row.clone()]);
+        // With what is passed on of it, in one transaction.
+        let event = NewSecurityEvent {
+            at: stamp(1000),
+            kind: SecurityEventKind::AccountStatusChange,
+            subject: Some(row.subject.clone()),
+            session_id: None,
+            device_id: None,
+            initiator: Initiator::System,
+            by: "engine".to_owned(),
+            why: String::new(),
+            body: None,
+            record: None,
+        };
+        store.put_heard(&row, Some(&event)).await.unwrap();
+        assert_eq!(store.security_events(10).await.unwrap().len(), 1);
         row.heard = Heard::default();
         store.put_heard(&row, None).await.unwrap();
         assert_eq!(store.heard().await.unwrap(), [row.clone()]);
-        let gone = [(row.subject, row.iss)];
+        let gone = [(row.subject.clone(), row.iss.clone())];
         store.forget_heard(&gone).await.unwrap();
         assert!(store.heard().await.unwrap().is_empty());
+        store.put_heard(&row, None).await.unwrap();
+        assert_eq!(store.forget_all_heard(&row.subject).await.unwrap(), 1);
+        assert_eq!(store.forget_all_heard(&row.subject).await.unwrap(), 0);
     }
 }
