@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -115,10 +115,18 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_with_output(command, Stdio::null()).0
+    }
+
+    /// The same, with its standard output where it is piped.
+    pub(crate) fn start_with_output(
+        command: &mut Command,
+        output: Stdio,
+    ) -> (Self, Option<ChildStdout>) {
         let mut child = command
             .arg("serve")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(output)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -139,11 +147,13 @@ impl Engine {
             let _ = lines.read_to_end(&mut rest);
             log + &String::from_utf8_lossy(&rest)
         });
-        Self {
+        let output = child.stdout.take();
+        let engine = Self {
             child,
             address,
             log: Some(log),
-        }
+        };
+        (engine, output)
     }
 
     /// The id of its process.

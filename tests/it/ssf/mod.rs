@@ -1,5 +1,6 @@
 //! Shared signals: the rules of the standards as a list (`rules.yaml`), and what survives.
 
+mod delivered;
 mod sink;
 mod survives;
 

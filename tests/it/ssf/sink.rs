@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long something that must come may take.
@@ -32,6 +32,8 @@ pub(crate) struct Sink {
     came: Receiver<Came>,
     /// `503`, or `400 invalid_key`: in turn; after the last 202.
     answers: Arc<Mutex<VecDeque<String>>>,
+    /// Locked as long as nobody is answered.
+    held: Arc<Mutex<()>>,
 }
 
 impl Sink {
@@ -41,10 +43,12 @@ impl Sink {
         let (sender, came) = channel();
         let answers: Arc<Mutex<VecDeque<String>>> = Arc::default();
         let answering = Arc::clone(&answers);
+        let held = Arc::new(Mutex::new(()));
+        let waits = Arc::clone(&held);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
-                if serve(stream, &sender, &answering).is_none() {
+                if serve(stream, &sender, &answering, &waits).is_none() {
                     return;
                 }
             }
@@ -53,7 +57,13 @@ impl Sink {
             address,
             came,
             answers,
+            held,
         }
+    }
+
+    /// Answers nobody until what is returned is dropped.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.held.lock().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -81,6 +91,7 @@ fn serve(
     stream: TcpStream,
     sender: &Sender<Came>,
     answers: &Mutex<VecDeque<String>>,
+    held: &Mutex<()>,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
@@ -119,6 +130,7 @@ fn serve(
     };
     // First noted, then answered: what the engine knows to be taken is there.
     sender.send(came).ok()?;
+    drop(held.lock());
     let length = body.len();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n");
     let _ = write!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Response, root};
 
 mod form;
+mod silent_streams;
 mod world;
 
 use form::{Step, Story, Want};

@@ -47,6 +47,7 @@ pub(super) struct World {
     app: Arc<App>,
     clock: Arc<HandClock>,
     key_id: String,
+    address: SocketAddr,
     pub(super) gateway: Client,
     pub(super) another: Client,
     pub(super) admin: Client,
@@ -101,12 +102,17 @@ impl World {
             another: client(&another.key, address),
             admin: client(&admin.key, address),
             key_id: gateway.record.key_id.clone(),
+            address,
             app,
             clock,
             seen: 0,
             _stop: stop,
             folder,
         }
+    }
+
+    pub(super) fn client(&self, key: &str) -> Client {
+        Client::of(self.address, key)
     }
 
     pub(super) fn pass(&self, seconds: i64) {
@@ -152,6 +158,11 @@ impl World {
             sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
             connection.close().await.unwrap();
         });
+    }
+
+    /// Pauses streams whose receivers are silent, as is done from time to time.
+    pub(super) fn look_after_streams(&self) {
+        RUNTIME.block_on(self.app.look_after_streams()).unwrap();
     }
 
     pub(super) fn revoke_key(&mut self) -> u16 {

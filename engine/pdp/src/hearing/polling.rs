@@ -9,7 +9,7 @@ use ssf::delivery::{POLL_MAX, Poll, Polled, SetError};
 
 use super::{NotTaken, Transmitter, check, keep};
 use crate::app::App;
-use crate::outbound::OutboundError;
+use crate::outbound::{OutboundError, Purpose};
 
 /// What is acknowledged with the next poll.
 #[derive(Debug, Default)]
@@ -114,9 +114,10 @@ async fn once(
             .map_err(|_| format!("{}: no text for a header", file.display()))?;
         headers.insert(AUTHORIZATION, value);
     }
+    let purpose = Purpose::Poll(&transmitter.settings.issuer);
     let answer = app
         .outbound
-        .post(&settings.url, "application/json", headers, body)
+        .post(purpose, &settings.url, "application/json", headers, body)
         .await
         .map_err(|error| match error {
             OutboundError::TooLarge(_) => Failed::TooLarge,

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::hearing::{self, NotTaken, take};
 
 /// Largest body, bytes: the longest token, and a line's end.
-const BODY_BYTES_MAX: usize = (16 << 10) + 2;
+const BODY_BYTES_MAX: usize = token::jws::TOKEN_BYTES_MAX + 2;
 
 /// `POST /ssf/receive`.
 pub(super) async fn receive(

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::Source;
 use super::cache::{KeyCache, Plan};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Purpose};
 
 /// How long a request waits for newer keys than those that are there.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -114,7 +114,7 @@ async fn fetch(source: &Source, outbound: &Outbound) -> Result<Admitted, String>
     let text = match source {
         Source::Url(url) => {
             let accept = "application/jwk-set+json, application/json";
-            let answer = outbound.get(url, accept).await;
+            let answer = outbound.get(Purpose::Keys(url), url, accept).await;
             let answer = answer.map_err(|error| error.to_string())?;
             if answer.status != StatusCode::OK {
                 return Err(format!("{url} answered {}", answer.status));

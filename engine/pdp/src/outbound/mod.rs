@@ -45,8 +45,23 @@ const WITHIN: Duration = Duration::from_secs(10);
 const FAILURES_MAX: u32 = 5;
 /// For how long, seconds.
 const PAUSE_SECONDS: i64 = 30;
-/// Hosts whose failures are counted; past it, those in good order are forgotten.
+/// Hosts and purposes whose failures are counted; past it, those in good order are forgotten.
 const HOSTS_REMEMBERED: usize = 1000;
+
+/// What for somebody is called, and on whose behalf. Failures are counted for each by itself: the
+/// address of a receiver or a webhook is somebody's wish, and one that fails must not keep the
+/// engine from the keys of an issuer at the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose<'a> {
+    /// The keys of an issuer, by their URL.
+    Keys(&'a str),
+    /// A stream of shared signals, by its id.
+    Stream(&'a str),
+    /// A channel of alerts, by its name.
+    Alerts(&'a str),
+    /// The poll of a transmitter, by its issuer.
+    Poll(&'a str),
+}
 
 /// Whom calls may go to.
 #[derive(Clone, Debug, Default)]
@@ -125,10 +140,16 @@ impl Outbound {
     ///
     /// # Errors
     /// When there is no answer, or it may not be asked for.
-    pub async fn get(&self, url: &str, accept: &'static str) -> Result<Answer, OutboundError> {
+    pub async fn get(
+        &self,
+        purpose: Purpose<'_>,
+        url: &str,
+        accept: &'static str,
+    ) -> Result<Answer, OutboundError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        self.call(Method::GET, url, headers, Vec::new()).await
+        self.call(purpose, (Method::GET, url), headers, Vec::new())
+            .await
     }
 
     /// Tells something. More headers may be given, such as `Authorization`.
@@ -137,19 +158,20 @@ impl Outbound {
     /// When there is no answer, or it may not be told.
     pub async fn post(
         &self,
+        purpose: Purpose<'_>,
         url: &str,
         content_type: &'static str,
         mut headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<Answer, OutboundError> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        self.call(Method::POST, url, headers, body).await
+        self.call(purpose, (Method::POST, url), headers, body).await
     }
 
     async fn call(
         &self,
-        method: Method,
-        url: &str,
+        purpose: Purpose<'_>,
+        (method, url): (Method, &str),
         headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<Answer, OutboundError> {
@@ -158,7 +180,7 @@ impl Outbound {
         if !target.is_https && !is_named {
             return Err(OutboundError::Plain(target.name()));
         }
-        let breaker = self.breaker(target.name());
+        let breaker = self.breaker(format!("{purpose:?} {}", target.name()));
         if !breaker.may_ask(self.clock.now()) {
             return Err(OutboundError::LeftAlone(target.name()));
         }
@@ -230,6 +252,7 @@ impl Outbound {
         Err(last)
     }
 
+    /// The one for a purpose at a host.
     fn breaker(&self, name: String) -> Arc<Breaker> {
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
         if breakers.len() >= HOSTS_REMEMBERED && !breakers.contains_key(&name) {

@@ -86,24 +86,25 @@ fn client(allowed: &[SocketAddr]) -> (Outbound, Arc<MovedByHand>) {
 }
 
 const JSON: &str = "application/json";
+const KEYS: Purpose<'_> = Purpose::Keys("https://idp.example/keys");
 
 #[tokio::test]
 async fn who_is_named_is_called_and_nobody_else_on_this_machine() {
     let server = Server::new(answer("200 OK", "{}"));
     let (outbound, _) = client(&[server.address]);
-    let got = outbound.get(&server.url(), JSON).await.unwrap();
+    let got = outbound.get(KEYS, &server.url(), JSON).await.unwrap();
     assert_eq!(
         (got.status, got.body.as_slice()),
         (StatusCode::OK, b"{}".as_slice())
     );
     let url = server.url();
-    let told = outbound.post(&url, JSON, HeaderMap::new(), Vec::new());
+    let told = outbound.post(KEYS, &url, JSON, HeaderMap::new(), Vec::new());
     assert_eq!(told.await.unwrap().status, StatusCode::OK);
     assert_eq!(server.asked(), 2);
 
     let (strict, _) = client(&[]);
     let port = server.address.port();
-    let plain = strict.get(&server.url(), JSON).await;
+    let plain = strict.get(KEYS, &server.url(), JSON).await;
     assert!(matches!(plain, Err(OutboundError::Plain(_))), "{plain:?}");
     // Whatever this machine is called: the address counts, after it was looked up.
     for host in [
@@ -116,7 +117,7 @@ async fn who_is_named_is_called_and_nobody_else_on_this_machine() {
         "0.0.0.0",
     ] {
         let called = strict
-            .get(&format!("https://{host}:{port}/keys"), JSON)
+            .get(KEYS, &format!("https://{host}:{port}/keys"), JSON)
             .await;
         let is_refused = matches!(
             called,
@@ -133,7 +134,7 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     let head = format!("302 Found\r\nlocation: {}", inner.url());
     let server = Server::new(answer(&head, ""));
     let (outbound, _) = client(&[server.address, inner.address]);
-    let got = outbound.get(&server.url(), JSON).await.unwrap();
+    let got = outbound.get(KEYS, &server.url(), JSON).await.unwrap();
     assert_eq!(got.status, StatusCode::FOUND);
     assert_eq!(inner.asked(), 0);
 }
@@ -143,17 +144,17 @@ async fn time_and_size_are_limited() {
     let silent = Server::new("");
     let (mut outbound, _) = client(&[silent.address]);
     outbound.within = Duration::from_millis(100);
-    let late = outbound.get(&silent.url(), JSON).await;
+    let late = outbound.get(KEYS, &silent.url(), JSON).await;
     assert!(matches!(late, Err(OutboundError::TooLate(_))), "{late:?}");
 
     let large = Server::new(answer("200 OK", &"x".repeat(ANSWER_BYTES_MAX + 1)));
     let (outbound, _) = client(&[large.address]);
-    let got = outbound.get(&large.url(), JSON).await;
+    let got = outbound.get(KEYS, &large.url(), JSON).await;
     assert!(matches!(got, Err(OutboundError::TooLarge(_))), "{got:?}");
 
     let nonsense = Server::new("220 mail.example ESMTP\r\n");
     let (outbound, _) = client(&[nonsense.address]);
-    let got = outbound.get(&nonsense.url(), JSON).await;
+    let got = outbound.get(KEYS, &nonsense.url(), JSON).await;
     assert!(matches!(got, Err(OutboundError::Failed(..))), "{got:?}");
 }
 
@@ -162,19 +163,30 @@ async fn g8_v14_f1_who_fails_five_times_is_left_alone_for_half_a_minute() {
     let server = Server::new(answer("500 Broken", ""));
     let (outbound, clock) = client(&[server.address]);
     for _ in 0..5 {
-        let got = outbound.get(&server.url(), JSON).await.unwrap();
+        let got = outbound.get(KEYS, &server.url(), JSON).await.unwrap();
         assert_eq!(got.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
     for later in [0, 29] {
         clock.0.fetch_add(later, Ordering::Relaxed);
-        let got = outbound.get(&server.url(), JSON).await;
+        let got = outbound.get(KEYS, &server.url(), JSON).await;
         assert!(matches!(got, Err(OutboundError::LeftAlone(_))), "{got:?}");
     }
     assert_eq!(server.asked(), 5);
+    // Who is called for something else does not suffer for it.
+    for other in [
+        Purpose::Keys("https://other.example/keys"),
+        Purpose::Stream("str_1"),
+        Purpose::Alerts("webhook"),
+        Purpose::Poll("https://idp.example"),
+    ] {
+        let got = outbound.get(other, &server.url(), JSON).await;
+        assert!(got.is_ok(), "{other:?}: {got:?}");
+    }
+    server.asked.store(5, Ordering::Relaxed);
     // One is sent to see, fails, and all is as before.
     clock.0.fetch_add(1, Ordering::Relaxed);
-    assert!(outbound.get(&server.url(), JSON).await.is_ok());
-    assert!(outbound.get(&server.url(), JSON).await.is_err());
+    assert!(outbound.get(KEYS, &server.url(), JSON).await.is_ok());
+    assert!(outbound.get(KEYS, &server.url(), JSON).await.is_err());
     assert_eq!(server.asked(), 6);
 }
 
@@ -217,7 +229,7 @@ async fn https_believes_who_is_named_and_nobody_else() {
     let address = secure_server().await;
     let url = format!("https://{address}/");
     let (unknown, _) = client(&[address]);
-    let got = unknown.get(&url, JSON).await;
+    let got = unknown.get(KEYS, &url, JSON).await;
     let refused = got.unwrap_err().to_string();
     assert!(
         refused.contains("UnknownIssuer") || refused.contains("no authority"),
@@ -227,11 +239,16 @@ async fn https_believes_who_is_named_and_nobody_else() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/certificates");
     let (mut known, _) = client(&[address]);
     known.settings.authorities = Some(folder.join("root.pem"));
-    let got = known.get(&url, JSON).await.unwrap();
+    let got = known.get(KEYS, &url, JSON).await.unwrap();
     assert_eq!(got.body, b"secure");
     // Another name than the certificate's.
     let other = SocketAddr::from(([127, 0, 0, 2], address.port()));
     let (mut named, _) = client(&[other]);
     named.settings.authorities = known.settings.authorities.clone();
-    assert!(named.get(&format!("https://{other}/"), JSON).await.is_err());
+    assert!(
+        named
+            .get(KEYS, &format!("https://{other}/"), JSON)
+            .await
+            .is_err()
+    );
 }

@@ -11,12 +11,13 @@ use domain::{SecurityEventKind, Timestamp};
 use serde_json::{Value, json};
 use ssf::event::{Compliance, RiskLevel};
 use store::sqlite::{Initiator, NewSecurityEvent, SecurityEventRow};
-use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
 use super::body::{AccountStatus, Body, Severity};
 use super::pushing::backoff;
+use super::syslog;
 use crate::app::App;
+use crate::outbound::Purpose;
 use crate::settings::{AlertSettings, AlertTarget};
 
 /// Version of what is written.
@@ -27,15 +28,13 @@ pub(super) const HELD: u32 = 10_000;
 const BATCH: u32 = 50;
 /// Bytes of a webhook's secret at least, and of its file at most.
 const SECRET_BYTES: (usize, usize) = (16, 4096);
-/// Factors in one alert at most, and bytes of one: a datagram holds 64 KB.
+/// Factors in one alert at most, and bytes of one.
 const FACTORS_MAX: usize = 32;
 const FACTOR_BYTES_MAX: usize = 500;
 /// How often one is sent to somebody who refuses it for what it is.
 const REFUSED_MAX: u32 = 5;
 /// How long to wait at most before it is looked again whether there is something to tell.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Facility 10 of syslog: security (RFC 5424 §6.2.1).
-const FACILITY: u8 = 10;
 
 /// A channel, ready.
 #[derive(Debug)]
@@ -67,8 +66,8 @@ impl std::fmt::Debug for Target {
 #[derive(Debug, thiserror::Error)]
 enum NotTaken {
     /// It would not be taken another time either.
-    #[error("it was refused with status {0}")]
-    Refused(u16),
+    #[error("it was refused: {0}")]
+    Refused(String),
     /// Another time.
     #[error("{0}")]
     Later(String),
@@ -126,22 +125,31 @@ impl Channel {
                     NotTaken::Later("the signature is no text for a header".to_owned())
                 })?;
                 let body = alert.as_bytes().to_vec();
+                let purpose = Purpose::Alerts(&self.name);
                 let answer = app
                     .outbound
-                    .post(url, "application/json", headers, body)
+                    .post(purpose, url, "application/json", headers, body)
                     .await
                     .map_err(|error| NotTaken::Later(error.to_string()))?;
                 match answer.status.as_u16() {
                     200..=299 => Ok(()),
-                    status @ (400 | 413 | 415 | 422) => Err(NotTaken::Refused(status)),
+                    status @ (400 | 413 | 415 | 422) => {
+                        Err(NotTaken::Refused(format!("status {status}")))
+                    }
                     status => Err(NotTaken::Later(format!("it answered with status {status}"))),
                 }
             }
             Target::Syslog { address } => {
-                let line = syslog(alert, at, app.public_url());
-                datagram(address, line.as_bytes())
-                    .await
-                    .map_err(|error| NotTaken::Later(format!("{address}: {error}")))
+                let line = syslog::line(alert, at, app.public_url());
+                let sent = syslog::datagram(address, line.as_bytes()).await;
+                sent.map_err(|error| {
+                    let why = format!("{address}: {error}");
+                    if syslog::is_too_long(&error) {
+                        NotTaken::Refused(why)
+                    } else {
+                        NotTaken::Later(why)
+                    }
+                })
             }
             Target::Stdout => {
                 let line = format!("{alert}\n");
@@ -249,55 +257,6 @@ fn signed(key: &hmac::Key, body: &str, now: Timestamp) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// A message of RFC 5424 whose text is the alert. The host is the engine's own name.
-fn syslog(alert: &str, at: Timestamp, public_url: &str) -> String {
-    let read: Value = serde_json::from_str(alert).unwrap_or_default();
-    let severity = match read.get("severity").and_then(Value::as_str) {
-        Some("high") => 1,
-        Some("medium") => 4,
-        _ => 5,
-    };
-    let word = |text: &str, most: usize| -> String {
-        let kept: String = text
-            .chars()
-            .filter(char::is_ascii_graphic)
-            .take(most)
-            .collect();
-        if kept.is_empty() {
-            "-".to_owned()
-        } else {
-            kept
-        }
-    };
-    let host = public_url.split("://").nth(1).unwrap_or_default();
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    let kind = read.get("type").and_then(Value::as_str).unwrap_or_default();
-    format!(
-        "<{}>1 {} {} portreeve - {} - {alert}",
-        FACILITY * 8 + severity,
-        wire::time::format(at),
-        word(host, 255),
-        word(kind, 32),
-    )
-}
-
-async fn datagram(address: &str, message: &[u8]) -> io::Result<()> {
-    let mut last = io::Error::other("no such host");
-    for found in tokio::net::lookup_host(address).await? {
-        let from = if found.is_ipv4() {
-            "0.0.0.0:0"
-        } else {
-            "[::]:0"
-        };
-        let socket = UdpSocket::bind(from).await?;
-        match socket.send_to(message, found).await {
-            Ok(_) => return Ok(()),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
 /// Tells a channel what waits for it, for ever.
 pub(crate) async fn tell_channel(app: Arc<App>, position: usize) {
     let Some(channel) = app.telling.channels.get(position) else {
@@ -335,11 +294,11 @@ async fn tell_all(app: &App, channel: &Channel, refused: &mut u32) -> Result<(),
         for row in rows {
             match channel.send(app, &row.body, row.at).await {
                 Ok(()) => app.metrics.telling.told("alert", 1),
-                Err(NotTaken::Refused(status)) if *refused + 1 >= REFUSED_MAX => {
+                Err(NotTaken::Refused(why)) if *refused + 1 >= REFUSED_MAX => {
                     app.metrics.telling.lost("alert", 1);
                     tracing::error!(
                         channel = channel.name,
-                        status,
+                        why,
                         alert = row.body,
                         "an alert was refused again and again, and is let go"
                     );
@@ -416,10 +375,6 @@ mod tests {
         }
         assert_eq!(read["factors"][0], "Paris to Osaka in 2 h 18 min");
         assert_eq!(read["factors"][1].as_str().unwrap().len(), FACTOR_BYTES_MAX);
-
-        let line = syslog(&written, row.event.at, "https://pdp.example:8443/x");
-        let start = "<81>1 2026-11-20T23:01:00.000Z pdp.example portreeve - risk-threshold - {";
-        assert!(line.starts_with(start), "{line}");
     }
 
     #[test]

@@ -8,6 +8,20 @@ use store::sqlite::{Initiator, NewEntityChange, NewSecurityEvent};
 use super::body::{Body, TokenClaimsChange};
 use crate::engine::Snapshot;
 
+/// Names of groups that are told, bytes together: a token must fit into what receivers take, and
+/// who is in hundreds of groups is in too many for that.
+const GROUPS_BYTES_MAX: usize = 4096;
+
+/// What is told of groups: their names, or null where they are too many, since a list that was cut
+/// would be taken for the whole.
+fn told_of(groups: &[String]) -> Value {
+    let told = json!(groups);
+    if told.to_string().len() > GROUPS_BYTES_MAX {
+        return Value::Null;
+    }
+    told
+}
+
 /// The changes of entities that others have to know of: subjects that were stored before and are
 /// in other groups now, or are stored no more.
 pub(crate) fn changes(
@@ -20,8 +34,16 @@ pub(crate) fn changes(
         let subject = EntityRef::new(change.kind.as_str(), change.id.as_str()).ok()?;
         let stored = before.directory.shown(&before.policies, &subject)?;
         let groups = other_groups(&stored.text, change.body.as_deref())?;
+        let told = told_of(&groups);
+        let mut why = why.unwrap_or("its groups have changed").to_owned();
+        if told.is_null() {
+            why = format!(
+                "it is in {} groups now, too many to name here: {why}",
+                groups.len()
+            );
+        }
         let body = Body::TokenClaimsChange(TokenClaimsChange {
-            claims: Map::from_iter([("groups".to_owned(), json!(groups))]),
+            claims: Map::from_iter([("groups".to_owned(), told)]),
         });
         Some(NewSecurityEvent {
             at,
@@ -31,7 +53,7 @@ pub(crate) fn changes(
             device_id: None,
             initiator: Initiator::Admin,
             by: by.to_owned(),
-            why: why.unwrap_or("its groups have changed").to_owned(),
+            why,
             body: body.to_text(),
             record: None,
         })
@@ -83,5 +105,17 @@ mod tests {
         assert_eq!(other_groups(&before, Some(&fewer)), wanted);
         assert_eq!(other_groups(&before, None), Some(Vec::new()));
         assert_eq!(other_groups(&entity(&[], json!({})), None), None);
+    }
+
+    #[test]
+    fn g12_more_groups_than_a_token_holds_are_not_named_and_not_cut() {
+        let groups = |many: usize| -> Vec<String> {
+            (0..many)
+                .map(|number| format!("Group/team-{number:03}"))
+                .collect()
+        };
+        assert_eq!(told_of(&groups(3)), json!(groups(3)));
+        assert_eq!(told_of(&groups(700)), Value::Null);
+        assert_eq!(told_of(&[]), json!([]));
     }
 }

@@ -123,6 +123,19 @@ impl App {
                 let about = (event.clone(), sub_id.clone());
                 self.to_tell(held, about, Some(txn.clone()), happened.at)
             })
+            .filter(|set| {
+                let fits = set.claims.len() <= words::CLAIMS_BYTES_MAX;
+                if !fits {
+                    self.metrics.telling.lost("set", 1);
+                    tracing::error!(
+                        stream = set.stream_id,
+                        number = row.number,
+                        "a token would be longer than any receiver takes, and is not made: \
+                         the names of whom it is about are too long"
+                    );
+                }
+                fits
+            })
             .collect()
     }
 

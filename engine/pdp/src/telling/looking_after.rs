@@ -15,7 +15,7 @@ impl App {
     ///
     /// # Errors
     /// When the store refuses.
-    pub(crate) async fn look_after_streams(&self) -> Result<(), StoreError> {
+    pub async fn look_after_streams(&self) -> Result<(), StoreError> {
         let patience = self.settings.ssf.inactivity;
         let now = self.inputs.clock.now();
         let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX / 2000);

@@ -14,9 +14,11 @@ pub(crate) mod handing_on;
 pub(crate) mod keys;
 mod looking_after;
 pub(crate) mod pushing;
+pub(crate) mod refusals;
 pub(crate) mod registry;
 mod sealing;
 mod subjects;
+mod syslog;
 pub(crate) mod words;
 
 use std::sync::Arc;

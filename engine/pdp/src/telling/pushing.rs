@@ -1,21 +1,23 @@
 //! Tokens are pushed (RFC 8935): of each stream one at a time, in their order, until its outbox is
-//! empty or its receiver does not take one. Then later and later again, with chance in it, so that
-//! not all streams come back at once.
+//! empty or its receiver cannot be told. Then later and later again, with chance in it, so that
+//! not all streams come back at once. One that is refused for what it is waits on its own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use ssf::delivery::{ErrorCode, SECEVENT_JWT, SetError};
+use ssf::delivery::{SECEVENT_JWT, SetError};
 use ssf::stream::Status;
 use store::sqlite::ToTell;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::refusals::{Pass, Refusal, later};
 use super::registry::Held;
 use crate::app::App;
 use crate::inputs::Randomness;
+use crate::outbound::Purpose;
 
 /// Tokens that are signed at once.
 const BATCH: u32 = 20;
@@ -23,8 +25,6 @@ const BATCH: u32 = 20;
 const AT_ONCE: usize = 16;
 /// Longest wait between two attempts, seconds.
 const BACKOFF_MAX_SECONDS: u64 = 300;
-/// How often one is sent to a receiver that refuses it for what it is.
-const REFUSED_MAX: u32 = 3;
 /// How long to wait at most before it is looked again whether something is due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -46,9 +46,9 @@ pub(super) fn backoff(failures: u32, randomness: &dyn Randomness) -> Duration {
 enum Taken {
     /// It has it.
     Yes,
-    /// It would not take it another time either, and says why.
-    Never(SetError),
-    /// Perhaps another time.
+    /// It refuses this one; others it may take.
+    Refused(String),
+    /// It takes none now, perhaps another time.
     Later(String),
 }
 
@@ -56,26 +56,19 @@ enum Taken {
 fn judge(status: u16, body: &[u8]) -> Taken {
     match status {
         202 => Taken::Yes,
-        400 => match serde_json::from_slice::<SetError>(body) {
-            Ok(error) if is_about_the_token(error.err) => Taken::Never(error),
-            Ok(error) => Taken::Later(format!("it answered `{:?}`", error.err)),
-            Err(_) => Taken::Later("it answered 400 and not why".to_owned()),
-        },
+        400 => Taken::Refused(match serde_json::from_slice::<SetError>(body) {
+            Ok(error) => {
+                let words: String = error.description.chars().take(200).collect();
+                format!("`{:?}`: {words}", error.err)
+            }
+            Err(_) => "400, and not why".to_owned(),
+        }),
+        // Too long for it, or in a form that it does not know: as long as this comes first,
+        // nothing else would get through.
+        413 | 415 => Taken::Refused(status.to_string()),
         status => Taken::Later(format!(
             "it answered {status}; a token that was taken is answered 202"
         )),
-    }
-}
-
-/// Whether the same token would be refused again, whoever sends it.
-fn is_about_the_token(why: ErrorCode) -> bool {
-    match why {
-        ErrorCode::InvalidRequest
-        | ErrorCode::InvalidKey
-        | ErrorCode::InvalidIssuer
-        | ErrorCode::InvalidAudience
-        | ErrorCode::InvalidState => true,
-        ErrorCode::AuthenticationFailed | ErrorCode::AccessDenied => false,
     }
 }
 
@@ -87,11 +80,11 @@ pub(crate) async fn push(app: Arc<App>) {
         let news = app.telling.waiting.notified();
         let now = app.inputs.clock.now();
         for (id, held) in app.telling.registry.all().iter() {
-            let is_due = held
-                .progress
-                .with(|tries| tries.pending && tries.next_at.is_none_or(|at| at <= now));
-            let flows = held.push().is_some() && held.stream.status == Status::Enabled;
-            if is_due && flows && busy.len() < AT_ONCE && !busy.contains(id) {
+            let is_due = held.progress.with(|tries| {
+                (tries.pending || tries.refusals.is_due(now))
+                    && tries.next_at.is_none_or(|at| at <= now)
+            });
+            if is_due && busy.len() < AT_ONCE && !busy.contains(id) && flows(&app, held) {
                 busy.insert(id.clone());
                 workers.spawn(push_stream(Arc::clone(&app), id.clone()));
             }
@@ -112,24 +105,41 @@ pub(crate) async fn push(app: Arc<App>) {
     }
 }
 
+/// Whether a stream is pushed to now, and is anybody's.
+fn flows(app: &App, held: &Held) -> bool {
+    held.push().is_some()
+        && held.stream.status == Status::Enabled
+        && app
+            .keys
+            .client(&held.row.client_id, app.inputs.clock.now())
+            .is_some()
+}
+
 /// Pushes what one stream has to tell; its id when there is nothing more to do now.
 async fn push_stream(app: Arc<App>, id: String) -> String {
+    let mut pass = Pass::default();
+    if let Some(held) = app.telling.registry.get(&id) {
+        held.progress.with(|tries| tries.pending = false);
+    }
     while let Some(held) = app.telling.registry.get(&id) {
-        match push_batch(&app, &held).await {
-            Ok(true) => held.progress.with(|tries| {
+        match push_batch(&app, &held, &mut pass).await {
+            Ok(Pushed::Some) => held.progress.with(|tries| {
                 tries.failures = 0;
                 tries.next_at = None;
             }),
-            Ok(false) => break,
+            Ok(Pushed::NoneTaken) => {}
+            Ok(Pushed::All) => break,
+            // Whoever lets it flow again says so: asking on would be a loop that never waits.
+            Ok(Pushed::Stopped) => {
+                held.progress.with(|tries| tries.pending = true);
+                break;
+            }
             Err(why) => {
                 let failures = held.progress.with(|tries| {
                     tries.pending = true;
                     tries.failures = tries.failures.saturating_add(1);
                     let wait = backoff(tries.failures, &*app.inputs.randomness);
-                    let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-                    let now = app.inputs.clock.now().millis();
-                    tries.next_at =
-                        Some(domain::Timestamp::from_millis(now.saturating_add(millis)));
+                    tries.next_at = Some(later(app.inputs.clock.now(), wait));
                     tries.failures
                 });
                 app.metrics.telling.failed("push");
@@ -145,56 +155,72 @@ async fn push_stream(app: Arc<App>, id: String) -> String {
     id
 }
 
-/// Pushes some. False when there is nothing left, or the stream does not flow.
-async fn push_batch(app: &App, held: &Held) -> Result<bool, String> {
-    let Some((url, authorization)) = held.push() else {
-        return Ok(false);
+/// How far it came.
+#[derive(Debug, PartialEq, Eq)]
+enum Pushed {
+    /// Some were taken, and there may be more.
+    Some,
+    /// Not one of these was taken, and there may be more.
+    NoneTaken,
+    /// Nothing is left that may go now.
+    All,
+    /// The stream does not flow, or goes elsewhere now.
+    Stopped,
+}
+
+/// Pushes some.
+async fn push_batch(app: &App, held: &Held, pass: &mut Pass) -> Result<Pushed, String> {
+    let Some((url, authorization)) = held.push().filter(|_| flows(app, held)) else {
+        return Ok(Pushed::Stopped);
     };
-    held.progress.with(|tries| tries.pending = false);
     let store = app.state.store();
-    let rows = store.to_tell(&held.row.id, BATCH).await;
+    let rows = app.next_to_tell(held, pass, BATCH).await;
     let rows = rows.map_err(|error| error.to_string())?;
     if rows.is_empty() {
-        return Ok(false);
+        return Ok(Pushed::All);
     }
     let claims = rows.iter().map(|row| row.claims.clone()).collect();
     let signed = app.sign_sets(claims).await;
     let signed = signed.map_err(|error| error.to_string())?;
     let mut done = Vec::new();
-    let mut outcome = Ok(true);
+    let mut stopped = Ok(None);
     for (row, set) in rows.iter().zip(signed) {
         // Paused or changed meanwhile: the next one goes by what holds then.
-        let now = app.telling.registry.get(&held.row.id).filter(|now| {
-            now.stream.status == Status::Enabled && now.stream.delivery == held.stream.delivery
-        });
-        let client = app.keys.client(&held.row.client_id, app.inputs.clock.now());
-        let is_same = now.is_some() && client.is_some();
-        if !is_same {
-            held.progress.with(|tries| tries.pending = true);
+        let now = app.telling.registry.get(&held.row.id);
+        if !now.is_some_and(|now| flows(app, &now) && now.stream.delivery == held.stream.delivery) {
+            stopped = Ok(Some(Pushed::Stopped));
             break;
         }
-        match send(app, url, authorization, set).await {
+        if !pass.still_lets(row) {
+            continue;
+        }
+        match send(app, held, (url, authorization), set).await {
             Taken::Yes => {
                 app.metrics.telling.told("push", 1);
                 done.push(row.jti.clone());
             }
-            Taken::Never(error) if refused_too_often(held, &row.jti) => {
-                app.metrics.telling.lost("set", 1);
-                tracing::error!(
+            Taken::Refused(why) => {
+                app.metrics.telling.failed("push");
+                tracing::warn!(
                     stream = held.row.id,
                     jti = row.jti,
-                    "a token was refused again and again ({:?}), and is let go: {}",
-                    error.err,
-                    error.description
+                    "a token was refused ({why}); it is offered again"
                 );
-                done.push(row.jti.clone());
-            }
-            Taken::Never(error) => {
-                outcome = Err(format!("it was refused ({:?})", error.err));
-                break;
+                pass.hold_up(row);
+                match app.was_refused(held, &row.jti).await {
+                    Ok(Refusal::AllWait) => {
+                        stopped = Err(format!("it was refused ({why}), as many others are"));
+                        break;
+                    }
+                    Ok(Refusal::Waits | Refusal::LetGo) => {}
+                    Err(error) => {
+                        stopped = Err(error.to_string());
+                        break;
+                    }
+                }
             }
             Taken::Later(why) => {
-                outcome = Err(why);
+                stopped = Err(why);
                 break;
             }
         }
@@ -202,10 +228,15 @@ async fn push_batch(app: &App, held: &Held) -> Result<bool, String> {
     // What was taken and is not noted as such comes again, under the same `jti`.
     let noted = store.told(&held.row.id, &done).await;
     noted.map_err(|error| error.to_string())?;
+    held.progress.with(|tries| tries.refusals.forget(&done));
     if !done.is_empty() {
         app.receiver_was_seen(&held.row.id).await;
     }
-    outcome
+    Ok(match stopped? {
+        Some(stopped) => stopped,
+        None if done.is_empty() => Pushed::NoneTaken,
+        None => Pushed::Some,
+    })
 }
 
 impl App {
@@ -216,7 +247,7 @@ impl App {
         };
         let taken = match self.sign_sets(vec![one.claims.clone()]).await {
             Ok(signed) => match signed.into_iter().next() {
-                Some(set) => send(self, url, authorization, set).await,
+                Some(set) => send(self, held, (url, authorization), set).await,
                 None => return,
             },
             Err(error) => Taken::Later(error.to_string()),
@@ -227,19 +258,13 @@ impl App {
     }
 }
 
-/// Counts a refusal of one token; whether it has been refused often enough.
-fn refused_too_often(held: &Held, jti: &str) -> bool {
-    held.progress.with(|tries| {
-        if tries.refused.0 != jti {
-            tries.refused = (jti.to_owned(), 0);
-        }
-        tries.refused.1 += 1;
-        tries.refused.1 >= REFUSED_MAX
-    })
-}
-
 /// Sends one token. `Authorization` is what the receiver gave for it, or there is none.
-async fn send(app: &App, url: &str, authorization: Option<&str>, set: String) -> Taken {
+async fn send(
+    app: &App,
+    held: &Held,
+    (url, authorization): (&str, Option<&str>),
+    set: String,
+) -> Taken {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     if let Some(authorization) = authorization {
@@ -249,9 +274,10 @@ async fn send(app: &App, url: &str, authorization: Option<&str>, set: String) ->
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
+    let purpose = Purpose::Stream(&held.row.id);
     let sent = app
         .outbound
-        .post(url, SECEVENT_JWT, headers, set.into_bytes());
+        .post(purpose, url, SECEVENT_JWT, headers, set.into_bytes());
     match sent.await {
         Ok(answer) => judge(answer.status.as_u16(), &answer.body),
         Err(error) => Taken::Later(error.to_string()),
@@ -286,31 +312,27 @@ mod tests {
     }
 
     #[test]
-    fn only_202_is_a_yes_and_what_is_wrong_with_the_token_is_no_reason_to_stop_for_ever() {
+    fn only_202_is_a_yes_and_what_is_wrong_with_one_token_stops_no_other() {
         assert_eq!(judge(202, b""), Taken::Yes);
-        for (status, body) in [
-            (200, &b""[..]),
-            (204, b""),
-            (401, b""),
-            (500, b""),
-            (302, b""),
-            (400, b"oops"),
-            (400, br#"{"err":"authentication_failed","description":""}"#),
-            (400, br#"{"err":"access_denied"}"#),
-        ] {
-            assert!(matches!(judge(status, body), Taken::Later(_)), "{status}");
+        for status in [200, 204, 302, 401, 403, 404, 429, 500, 503] {
+            assert!(matches!(judge(status, b""), Taken::Later(_)), "{status}");
         }
-        for err in [
-            "invalid_request",
-            "invalid_key",
-            "invalid_issuer",
-            "invalid_audience",
+        for status in [413, 415] {
+            assert!(matches!(judge(status, b""), Taken::Refused(_)), "{status}");
+        }
+        for body in [
+            "oops",
+            "",
+            r#"{"err":"authentication_failed","description":""}"#,
+            r#"{"err":"access_denied"}"#,
+            r#"{"err":"invalid_request"}"#,
+            r#"{"err":"invalid_key","description":"no"}"#,
+            r#"{"err":"invalid_issuer","description":"no"}"#,
+            r#"{"err":"invalid_audience","description":"no"}"#,
+            r#"{"err":"of_their_own"}"#,
         ] {
-            let body = format!(r#"{{"err":"{err}","description":"no"}}"#);
-            assert!(
-                matches!(judge(400, body.as_bytes()), Taken::Never(_)),
-                "{err}"
-            );
+            let judged = judge(400, body.as_bytes());
+            assert!(matches!(judged, Taken::Refused(_)), "{body}");
         }
     }
 }

@@ -13,6 +13,7 @@ use store::sqlite::{StoreError, StreamRow};
 use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, Notify};
 
 use super::Telling;
+use super::refusals::Refusals;
 use super::subjects::Subjects;
 use super::words::SUPPORTED;
 use crate::app::App;
@@ -46,8 +47,8 @@ pub(crate) struct Tries {
     pub(crate) failures: u32,
     /// Not before.
     pub(crate) next_at: Option<Timestamp>,
-    /// How often the first of what waits was refused for what it is, and its `jti`.
-    pub(crate) refused: (String, u32),
+    /// What was refused for what it is.
+    pub(crate) refusals: Refusals,
     /// Since the outbox was last held against its limit.
     pub(crate) put: u32,
 }
@@ -59,7 +60,7 @@ impl Default for Tries {
             pending: true,
             failures: 0,
             next_at: None,
-            refused: (String::new(), 0),
+            refusals: Refusals::default(),
             put: 0,
         }
     }

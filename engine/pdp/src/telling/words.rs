@@ -27,6 +27,21 @@ pub(crate) const SUPPORTED: [&str; 10] = [
 /// In whose words assurance is told: the engine's own, 0 to 3 (`acr_levels`).
 pub(crate) const ASSURANCE: &str = "urn:portreeve:assurance";
 
+/// Bytes of a reason that are told.
+const REASON_BYTES_MAX: usize = 500;
+/// Bytes of claims at most: signed and written as a token they stay within what receivers take, our
+/// own among them ([`token::jws::TOKEN_BYTES_MAX`]).
+pub(crate) const CLAIMS_BYTES_MAX: usize = (token::jws::TOKEN_BYTES_MAX - 1200) / 4 * 3;
+
+/// The reason, or its beginning.
+fn reason(why: &str) -> String {
+    if why.len() <= REASON_BYTES_MAX {
+        return why.to_owned();
+    }
+    let end = why.floor_char_boundary(REASON_BYTES_MAX);
+    format!("{}…", why.get(..end).unwrap_or_default())
+}
+
 /// The URI of an event, under which receivers ask for it.
 pub(crate) fn uri(event: &Event) -> String {
     // An object with one member: see `Event`.
@@ -51,7 +66,7 @@ pub(crate) fn event(happened: &NewSecurityEvent, body: Body) -> Option<Event> {
             principal: principal(happened).to_owned(),
             current_level: body.current_level,
             previous_level: body.previous_level,
-            risk_reason: Some(happened.why.clone()),
+            risk_reason: Some(reason(&happened.why)),
             common,
         },
         Body::AssuranceLevelChange(body) => Event::AssuranceLevelChange {
@@ -103,7 +118,7 @@ fn common(happened: &NewSecurityEvent) -> Common {
             if happened.why.is_empty() {
                 happened.kind.as_str().to_owned()
             } else {
-                happened.why.clone()
+                reason(&happened.why)
             },
         )]),
         reason_user: BTreeMap::new(),

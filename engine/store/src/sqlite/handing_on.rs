@@ -86,6 +86,42 @@ impl Store {
         Ok(lost)
     }
 
+    /// Lets go of one token that a receiver refuses for good, and puts what `notice` makes of the
+    /// number of those that were let go so far in its place. False when there is no such token, or
+    /// it only told of others that were let go.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then nothing was done.
+    pub async fn let_go(
+        &self,
+        stream_id: &str,
+        jti: &str,
+        notice: Notice<'_>,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let gone: Option<(i64, i64)> = sqlx::query_as(
+            "DELETE FROM ssf_outbox WHERE stream_id = ? AND jti = ? RETURNING number, lost",
+        )
+        .bind(stream_id)
+        .bind(jti)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let is_lost = gone.is_some_and(|(_, lost)| lost == 0);
+        if let Some((number, 0)) = gone {
+            // One notice for all.
+            let told: Vec<i64> = sqlx::query_scalar(
+                "DELETE FROM ssf_outbox WHERE stream_id = ? AND lost > 0 RETURNING lost",
+            )
+            .bind(stream_id)
+            .fetch_all(&mut *transaction)
+            .await?;
+            let lost = 1 + told.iter().sum::<i64>();
+            put_notice(&mut transaction, stream_id, (number, lost), notice).await?;
+        }
+        transaction.commit().await?;
+        Ok(is_lost)
+    }
+
     /// Lets go of everything that a stream had to tell. How many.
     ///
     /// # Errors
@@ -216,20 +252,31 @@ async fn trim(
         .execute(&mut *connection)
         .await?;
     let lost = lost_now + told;
+    put_notice(connection, stream_id, (last, lost), notice).await?;
+    Ok(u64::try_from(lost_now).unwrap_or(0))
+}
+
+/// Says under this number that so many were let go.
+async fn put_notice(
+    connection: &mut SqliteConnection,
+    stream_id: &str,
+    (number, lost): (i64, i64),
+    notice: Notice<'_>,
+) -> Result<(), StoreError> {
     let one = notice(u64::try_from(lost).unwrap_or(0));
     sqlx::query(
         "INSERT INTO ssf_outbox (number, stream_id, jti, claims, at, lost) \
          VALUES (?, ?, ?, ?, ?, ?)",
     )
-    .bind(last)
+    .bind(number)
     .bind(stream_id)
     .bind(&one.jti)
     .bind(&one.claims)
     .bind(one.at.millis())
     .bind(lost)
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    Ok(u64::try_from(lost_now).unwrap_or(0))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -333,6 +380,30 @@ mod tests {
         let told = store.told("a", &["lost-4".to_owned()]).await.unwrap();
         assert_eq!(told, 1);
         assert_eq!(jtis().await, ["4", "5", "6"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_for_good_is_told_in_its_place() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = store(&folder).await;
+        let notice = |lost: u64| set(&format!("lost-{lost}"), "lost");
+        let all: Vec<ToTell> = (0..4).map(|n| set(&n.to_string(), "x")).collect();
+        store.tell(&all).await.unwrap();
+        for (jti, is_lost, left) in [
+            ("1", true, vec!["0", "lost-1", "2", "3"]),
+            ("9", false, vec!["0", "lost-1", "2", "3"]),
+            ("3", true, vec!["0", "2", "lost-2"]),
+            // Who refuses to be told of a loss is not told that it was lost.
+            ("lost-2", false, vec!["0", "2"]),
+        ] {
+            assert_eq!(store.let_go("a", jti, &notice).await.unwrap(), is_lost);
+            let rows = store.to_tell("a", 10).await.unwrap();
+            let jtis: Vec<String> = rows.into_iter().map(|row| row.jti).collect();
+            assert_eq!(jtis, left, "{jti}");
+        }
+        let all = store.to_tell_after("a", 0, 10).await.unwrap();
+        let after = store.to_tell_after("a", all[0].0, 10).await.unwrap();
+        assert_eq!(after, all[1..]);
     }
 
     #[tokio::test]

@@ -236,22 +236,39 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn to_tell(&self, stream_id: &str, most: u32) -> Result<Vec<ToTell>, StoreError> {
+        let rows = self.to_tell_after(stream_id, 0, most).await?;
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// What a stream still has to tell after a number, the oldest first, at most `most`, with
+    /// the number of each.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn to_tell_after(
+        &self,
+        stream_id: &str,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<(i64, ToTell)>, StoreError> {
         let rows = sqlx::query(
-            "SELECT stream_id, jti, claims, at FROM ssf_outbox WHERE stream_id = ? \
-             ORDER BY number LIMIT ?",
+            "SELECT number, stream_id, jti, claims, at FROM ssf_outbox \
+             WHERE stream_id = ? AND number > ? ORDER BY number LIMIT ?",
         )
         .bind(stream_id)
+        .bind(after)
         .bind(most)
         .fetch_all(&self.read)
         .await?;
         rows.iter()
             .map(|row| {
-                Ok(ToTell {
+                let one = ToTell {
                     stream_id: row.try_get("stream_id")?,
                     jti: row.try_get("jti")?,
                     claims: row.try_get("claims")?,
                     at: stamp(row.try_get("at")?),
-                })
+                };
+                Ok((row.try_get("number")?, one))
             })
             .collect()
     }

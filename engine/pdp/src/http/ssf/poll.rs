@@ -18,6 +18,7 @@ use crate::http::authn::Authenticated;
 use crate::http::authzen::{json as answer, read_object};
 use crate::http::path::Id;
 use crate::http::to_the_end::to_the_end;
+use crate::telling::refusals::Pass;
 use crate::telling::registry::Held;
 
 /// How long a poll waits for something to tell, unless it asks for an answer at once.
@@ -87,12 +88,23 @@ pub(in crate::http) async fn poll(
 
 async fn waiting(app: &App, held: &Held, most: usize) -> Result<Vec<ToTell>, Problem> {
     let most = u32::try_from(most).unwrap_or(u32::MAX);
-    let rows = app.state.store().to_tell(&held.row.id, most).await;
-    rows.map_err(|error| failed(&error))
+    let wanted = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut pass = Pass::default();
+    let mut all = Vec::new();
+    while all.len() < wanted {
+        let rows = app.next_to_tell(held, &mut pass, most).await;
+        let rows = rows.map_err(|error| failed(&error))?;
+        if rows.is_empty() {
+            break;
+        }
+        all.extend(rows);
+    }
+    Ok(all)
 }
 
-/// Lets go of what the receiver has, and of what it says that it cannot take.
-async fn take(app: &Arc<App>, held: &Held, poll: Poll) -> Result<(), Problem> {
+/// Lets go of what the receiver has. What it says that it cannot take is offered again for a
+/// while, as if it was pushed: most such faults are mended.
+async fn take(app: &Arc<App>, held: &Arc<Held>, poll: Poll) -> Result<(), Problem> {
     for (jti, error) in &poll.set_errs {
         tracing::warn!(
             stream = held.row.id,
@@ -102,19 +114,19 @@ async fn take(app: &Arc<App>, held: &Held, poll: Poll) -> Result<(), Problem> {
             error.description.chars().take(200).collect::<String>()
         );
     }
-    let refused = u64::try_from(poll.set_errs.len()).unwrap_or(u64::MAX);
-    let mut done = poll.ack;
-    done.extend(poll.set_errs.into_keys());
-    if done.is_empty() {
+    let (done, refused) = (poll.ack, poll.set_errs);
+    if done.is_empty() && refused.is_empty() {
         return Ok(());
     }
-    let (app, id) = (Arc::clone(app), held.row.id.clone());
+    let (app, held) = (Arc::clone(app), Arc::clone(held));
     let work = async move {
-        let told = app.state.store().told(&id, &done).await?;
-        app.metrics
-            .telling
-            .told("poll", told.saturating_sub(refused));
-        app.metrics.telling.lost("set", refused.min(told));
+        let told = app.state.store().told(&held.row.id, &done).await?;
+        app.metrics.telling.told("poll", told);
+        held.progress.with(|tries| tries.refusals.forget(&done));
+        for jti in refused.keys() {
+            app.metrics.telling.failed("poll");
+            app.was_refused(&held, jti).await?;
+        }
         Ok(())
     };
     let taken = to_the_end("an acknowledgement", work).await?;
