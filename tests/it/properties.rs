@@ -6,8 +6,8 @@ use std::sync::{Arc, LazyLock};
 use domain::request::{Action, DeviceClaim, Party, RequestContext};
 use domain::value::Attributes;
 use domain::{
-    AccessRequest, ActionResult, Anonymity, Assurance, DeviceRecord, EntityRef, Heard, Level, Name,
-    Network, RiskLevel, Rung, SessionBirth, SessionRecord, Signal, Timestamp,
+    AccessRequest, ActionResult, Anonymity, Assurance, Cause, DeviceRecord, EntityRef, Heard,
+    Level, Name, Network, RiskLevel, Rung, SessionBirth, SessionRecord, Signal, Timestamp,
 };
 use pdp::engine::{Snapshot, decide};
 use proptest::option;
@@ -387,6 +387,35 @@ proptest! {
         prop_assert!(risk.score.points() < 80 || decision.rung == Rung::Deny);
         let learns = matches!(outcome.lesson, Lesson::Baselines | Lesson::Reserved);
         prop_assert!(!learns || decision.rung == Rung::Allow && request.result != Some(ActionResult::Failure));
+    }
+
+    /// E11, F22: who comes with a handle that the session had before is never let in, whatever they
+    /// bring; who can be asked is asked for a second factor. A record of it decides the same.
+    #[test]
+    fn an_old_handle_is_asked_for_mfa_and_never_enough(
+        request in request(), signals in signals(), now in moment(), level in 0..=3_i64,
+    ) {
+        let (mut request, mut signals) = (request, signals);
+        let Signal::Known(session) = &mut signals.session else {
+            return Ok(());
+        };
+        (session.subject, session.ended) = (request.subject.entity.clone(), false);
+        signals.handle_superseded = true;
+        request.context.assurance =
+            Level::from_number(level).map(|level| Assurance::of(level, Some(now)));
+        let outcome = decide(&request, &signals, &SNAPSHOT, now);
+        let decision = &outcome.decision;
+        if signals.given_up {
+            prop_assert_eq!(decision.rung, Rung::Deny);
+            return Ok(());
+        }
+        let is_interactive =
+            SNAPSHOT.settings.is_interactive(request.subject.entity.kind.as_str());
+        let wanted = if is_interactive { Rung::Mfa } else { Rung::Deny };
+        prop_assert_eq!((decision.rung, decision.cause), (wanted, Cause::HandleSuperseded));
+        prop_assert_eq!(outcome.lesson, Lesson::Counters);
+        let replayed = replays(&request, &outcome, &SNAPSHOT, now);
+        prop_assert!(replayed.is_ok(), "{replayed:?}");
     }
 
     /// R17: a source that is lost never scores below what the most ordinary answer of it would.

@@ -107,7 +107,7 @@ impl Cause {
         Self::ALL.into_iter().find(|cause| cause.code() == code)
     }
 
-    /// Whether it is a deny whatever the policies say: what was so at that moment, and is not
+    /// Whether it is no allow whatever the policies say: what was so at that moment, and is not
     /// worked out again from facts.
     #[must_use]
     pub const fn is_of_the_moment(&self) -> bool {

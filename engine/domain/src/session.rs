@@ -128,6 +128,10 @@ pub struct SessionTerms {
     pub score: Option<u8>,
     /// What has to be proven anew before anything else is let through (M8).
     pub wanted: Option<Wanted>,
+    /// When its tier last tightened.
+    pub tightened_at: Option<Timestamp>,
+    /// When the proof of the last step-up in it was given.
+    pub stepped_up_at: Option<Timestamp>,
 }
 
 /// A proof that a session waits for.
@@ -175,6 +179,8 @@ impl Default for SessionTerms {
             granted_score: None,
             score: None,
             wanted: None,
+            tightened_at: None,
+            stepped_up_at: None,
         }
     }
 }

@@ -128,7 +128,11 @@ pub fn decide_at(
         judge(request, &mut evidence, refused, model, basis, time)
     };
     Outcome {
-        lesson: lesson(decision.rung, decision.risk.level, request.result),
+        lesson: match decision.cause {
+            // Whoever has it: what a thief does must not become usual by the holder's proof.
+            Cause::HandleSuperseded => Lesson::Counters,
+            _ => lesson(decision.rung, decision.risk.level, request.result),
+        },
         decision,
         evidence,
         time,
@@ -136,7 +140,7 @@ pub fn decide_at(
 }
 
 /// Judges what is known of a request: scores it, and [`settle`]s the answer. `refused` is what
-/// made it a deny at that moment before any policy was asked; `time` is the moment decided for.
+/// settled it at that moment before any policy was asked; `time` is the moment decided for.
 ///
 /// A decision that is replayed starts here, with the evidence that its record holds.
 #[must_use]
@@ -167,9 +171,13 @@ pub fn settle(
     evidence.facts.time = clock(request, basis, time);
     evidence.facts.risk = risk::score::risk_facts(&risk);
     evidence.facts.assurance = domain::facts::AssuranceFacts::of(&evidence.assurance, time);
+    let interactive = !basis.only_allow
+        && basis
+            .settings
+            .is_interactive(request.subject.entity.kind.as_str());
     let climb = match refused {
         Some(cause) => Climb {
-            rung: Rung::Deny,
+            rung: rung_of(cause, interactive),
             cause,
             policies: Vec::new(),
             tried: Vec::new(),
@@ -182,10 +190,7 @@ pub fn settle(
                 facts: &evidence.facts,
                 assurance: evidence.assurance,
                 now: time,
-                interactive: !basis.only_allow
-                    && basis
-                        .settings
-                        .is_interactive(request.subject.entity.kind.as_str()),
+                interactive,
             },
         ),
     };
@@ -201,6 +206,17 @@ pub fn settle(
     }
 }
 
+/// What is answered where policies are not asked. Who comes with a handle that the session had
+/// before may be its holder, whom a thief was quicker than: a second factor, passed in the session,
+/// gives them the handle that takes the place of the thief's. It is never an allow, whatever is said
+/// to have been proven.
+const fn rung_of(refused: Cause, interactive: bool) -> Rung {
+    match refused {
+        Cause::HandleSuperseded if interactive => Rung::Mfa,
+        _ => Rung::Deny,
+    }
+}
+
 /// The moment, by the clock of the subject's stored time zone too.
 pub(crate) fn clock(request: &AccessRequest, basis: Basis<'_>, time: Timestamp) -> TimeFacts {
     let zones = Zones {
@@ -211,7 +227,7 @@ pub(crate) fn clock(request: &AccessRequest, basis: Basis<'_>, time: Timestamp) 
     basis.directory.clock(basis.policies, subject, zones, time)
 }
 
-/// What is a deny before any policy is asked, whatever the score.
+/// What is settled before any policy is asked, whatever the score.
 fn refuse(
     request: &AccessRequest,
     signals: &Signals,
@@ -228,11 +244,11 @@ fn refuse(
         if session.ended {
             return Some(Cause::SessionEnded);
         }
-        if signals.handle_superseded {
-            return Some(Cause::HandleSuperseded);
-        }
         if session.subject != request.subject.entity {
             return Some(Cause::SessionOfAnother);
+        }
+        if signals.handle_superseded {
+            return Some(Cause::HandleSuperseded);
         }
     }
     None

@@ -1,6 +1,7 @@
-//! An access token of ours that somebody presents: verified, and held against what was revoked.
+//! An access token of ours that somebody presents: verified, and held against what was revoked and
+//! what is over.
 //!
-//! Both, always, in this order: a token whose signature was not looked at must not be asked
+//! All, always, in this order: a token whose signature was not looked at must not be asked
 //! about, and one that holds is good for nothing before the revocations were asked.
 
 use domain::Timestamp;
@@ -10,6 +11,7 @@ use token::revocation::{Lineage, RevokedBy};
 use token::verify::{Expected, verify};
 
 use crate::app::App;
+use crate::sessions::life::{Life, life};
 
 /// Why a token is not valid. For logs: whoever presented it is told one sentence for all of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,12 @@ pub(crate) enum NotValid {
     /// It was taken back.
     #[error("revoked by {}", .0.as_str())]
     Revoked(RevokedBy),
+    /// Its session is over.
+    #[error("its session is over")]
+    SessionOver,
+    /// Whether its session is over cannot be told at the moment.
+    #[error("its session cannot be looked up")]
+    SessionUnknown,
 }
 
 impl NotValid {
@@ -28,6 +36,8 @@ impl NotValid {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::Revoked(_) => "revoked",
+            Self::SessionOver => "session_over",
+            Self::SessionUnknown => "session_unknown",
         }
     }
 }
@@ -37,7 +47,7 @@ impl NotValid {
 ///
 /// # Errors
 /// When it is not valid, with the reason.
-pub(crate) fn own(
+pub(crate) async fn own(
     app: &App,
     text: &str,
     audience: Option<&str>,
@@ -45,8 +55,13 @@ pub(crate) fn own(
 ) -> Result<Claims, NotValid> {
     let expected = Expected::access_token(app.public_url(), audience);
     let claims = verify(text, &*app.signing.current(), &expected, now)?;
-    match app.revocations.check(&Lineage::of(&claims), now) {
-        None => Ok(claims),
-        Some(by) => Err(NotValid::Revoked(by)),
+    if let Some(by) = app.revocations.check(&Lineage::of(&claims), now) {
+        return Err(NotValid::Revoked(by));
+    }
+    // One that expired, or that ends sooner than when the token was made, is revoked by nobody.
+    match life(app, claims.sid.as_ref(), now).await {
+        Life::Own | Life::Until(_) => Ok(claims),
+        Life::Over => Err(NotValid::SessionOver),
+        Life::Unknown => Err(NotValid::SessionUnknown),
     }
 }

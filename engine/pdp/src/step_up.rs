@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::{Assurance, EntityRef, Level, Rung, SessionRecord, Signal, Timestamp};
 use risk::Key;
 use store::journal::AppendError;
+use store::sqlite::SpentProof;
 use tokio::sync::Mutex;
 
 use crate::access::{Caller, Permission, signed};
@@ -82,7 +83,12 @@ pub async fn step_up(
         return Ok(None);
     };
     let at = moment(app, caller, at)?;
-    take_in(app, caller, decision_id, &target, level, at)
+    let passed = Passed {
+        level,
+        at,
+        spends: None,
+    };
+    take_in(app, caller, decision_id, &target, passed)
         .await
         .map(Some)
 }
@@ -123,6 +129,17 @@ pub(crate) fn moment(
     Ok(at.min(now))
 }
 
+/// A step-up that was passed.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed {
+    /// What it proves.
+    pub(crate) level: Level,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// What it was passed by, where that counts once.
+    pub(crate) spends: Option<SpentProof>,
+}
+
 /// Takes in that a step-up was passed for a decision.
 ///
 /// # Errors
@@ -132,9 +149,9 @@ pub(crate) async fn take_in(
     caller: &Caller,
     decision_id: &str,
     target: &StepUpTarget,
-    level: Level,
-    at: Timestamp,
+    passed: Passed,
 ) -> Result<SteppedUp, StepUpError> {
+    let Passed { level, at, spends } = passed;
     let now = app.inputs.clock.now();
     let may_say = target.client_id == caller.client_id
         || app.keys.permits(caller, Permission::ConfirmAnyDecisions);
@@ -165,12 +182,6 @@ pub(crate) async fn take_in(
         .append(told.to_string().into_bytes())
         .await
         .map_err(ToldError::from)?;
-    // A challenge lifts the session, but proves too little for a request that wants MFA.
-    let learnt = level >= target.needs
-        && app
-            .state
-            .confirm(&target.subject, Key::of(decision_id), at)
-            .await;
     let key = match &target.session_id {
         Some(name) => lifted_by(app, target, sessions::key(&target.client_id, name), now).await,
         None => None,
@@ -180,6 +191,7 @@ pub(crate) async fn take_in(
             let answered = Answered {
                 score: Some(target.score),
                 needs: Some(target.needs),
+                spends,
             };
             let by = caller.by();
             lift(
@@ -195,6 +207,12 @@ pub(crate) async fn take_in(
         }
         None => None,
     };
+    // A challenge lifts the session, but proves too little for a request that wants MFA.
+    let learnt = level >= target.needs
+        && app
+            .state
+            .confirm(&target.subject, Key::of(decision_id), at)
+            .await;
     Ok(passed.insert(SteppedUp { learnt, session }).clone())
 }
 

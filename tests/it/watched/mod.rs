@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Response, root};
 
 mod form;
+mod lives;
+mod proofs;
 mod silent_streams;
 mod world;
 

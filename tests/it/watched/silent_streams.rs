@@ -12,7 +12,7 @@ fn ssf_8_1_5_a_stream_is_paused_when_its_receiver_is_silent_for_too_long() {
     let allowed = sink.address;
     let settings =
         format!("ssf = {{ inactivity = '2h' }}\nlimits = {{ outbound_allow = ['{allowed}'] }}");
-    let mut world = World::new(&settings, "");
+    let mut world = World::with(&settings);
     let (_, receiver) = key(&mut world.admin, "receiver");
     let mut client = world.client(&receiver);
     let caep = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";

@@ -119,6 +119,17 @@ impl World {
         self.clock.0.fetch_add(seconds * 1000, Ordering::Relaxed);
     }
 
+    /// One without a story, with these settings.
+    pub(super) fn with(settings: &str) -> Self {
+        let story = json!({ "about": "", "covers": [], "settings": settings, "steps": [] });
+        Self::new(&serde_json::from_value(story).unwrap())
+    }
+
+    /// What the clock says, seconds.
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now().seconds()
+    }
+
     /// The same with the moment in the place of `$now`.
     pub(super) fn timed(&self, value: &Value) -> Value {
         match value {

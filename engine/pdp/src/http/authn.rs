@@ -119,7 +119,7 @@ impl FromRequestParts<Arc<App>> for Asker {
         // made-up keys.
         if scheme == Scheme::DPoP || is_like_a_token(credential) {
             let came = Came::of(parts);
-            let recognised = recognise(app, came, scheme, credential, now);
+            let recognised = recognise(app, came, scheme, credential, now).await;
             let recognised =
                 recognised.inspect_err(|_| note_failed(app, Credential::Token, came.peer));
             return match recognised? {

@@ -124,7 +124,7 @@ pub(super) fn is_like_a_token(text: &str) -> bool {
 ///
 /// # Errors
 /// 401, the same whatever is wrong with the token.
-pub(super) fn recognise(
+pub(super) async fn recognise(
     app: &App,
     came: Came<'_>,
     scheme: Scheme,
@@ -137,7 +137,7 @@ pub(super) fn recognise(
     };
     let invalid = |why: &dyn std::fmt::Display| refused("invalid_token", why);
     let started = Instant::now();
-    let valid = presented::own(app, text, Some(app.public_url()), now);
+    let valid = presented::own(app, text, Some(app.public_url()), now).await;
     let result = valid.as_ref().err().map_or("valid", |why| why.code());
     let took = started.elapsed();
     app.metrics.tokens.validated("caller", result, took);

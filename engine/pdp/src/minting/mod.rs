@@ -14,6 +14,7 @@ use token::claims::{ACCESS_TOKEN_TYP, Confirmation, ContextClaim, LIFE_MAX_SECON
 use token::{Claims, KeyError};
 
 use crate::app::App;
+use crate::sessions::life::{Life, life};
 use crate::settings::SessionSettings;
 use crate::status_lists::{self, NoPlace};
 
@@ -104,14 +105,47 @@ pub(crate) enum SignError {
     /// It was given no place in a status list.
     #[error("{0}")]
     Place(#[from] NoPlace),
+    /// Its session is over, or ends within a second.
+    #[error("its session is over")]
+    SessionOver,
+    /// Whether its session is over cannot be told at the moment.
+    #[error("its session cannot be looked up")]
+    SessionUnknown,
 }
 
-/// Signs claims with the key that signs now. Where status lists are on, the token has its place
+/// The end of a token that names this session, or any: not after the session's, as that stands now.
+///
+/// # Errors
+/// When the session has less than a second left, or that cannot be told.
+pub(crate) async fn end_of(
+    app: &App,
+    sid: Option<&String>,
+    exp: i64,
+    now: Timestamp,
+) -> Result<i64, SignError> {
+    match life(app, sid, now).await {
+        Life::Own => Ok(exp),
+        Life::Until(end) => {
+            let exp = exp.min(end.seconds());
+            if end.whole_seconds_since(now) < 1 || exp <= now.seconds() {
+                return Err(SignError::SessionOver);
+            }
+            Ok(exp)
+        }
+        Life::Over => Err(SignError::SessionOver),
+        Life::Unknown => Err(SignError::SessionUnknown),
+    }
+}
+
+/// Signs claims with the key that signs now. A token that names a session of ours does not outlive
+/// it, wherever it is made. Where status lists are on, the token has its place
 /// in one, durable, when this returns.
 ///
 /// # Errors
-/// When it cannot be signed, or given no place.
+/// When it cannot be signed, or given no place, or its session is over.
 pub(crate) async fn sign(app: &App, mut claims: Claims) -> Result<Minted, SignError> {
+    let now = app.inputs.clock.now();
+    claims.exp = end_of(app, claims.sid.as_ref(), claims.exp, now).await?;
     claims.status = status_lists::assign(app, &claims).await?;
     let text = token::mint(app.signing.current().signer(), ACCESS_TOKEN_TYP, &claims)?;
     let is_dpop = claims.cnf.as_ref().is_some_and(|cnf| cnf.jkt.is_some());

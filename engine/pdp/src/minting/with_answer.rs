@@ -4,7 +4,7 @@ use domain::{AccessRequest, Name, RiskLevel, Rung, Timestamp};
 use policy::Question;
 use token::claims::ContextClaim;
 
-use super::{Holder, Minted, confirmation, draft, sign};
+use super::{Holder, Minted, SignError, confirmation, draft, sign};
 use crate::access::Caller;
 use crate::administrator::uuid_v7;
 use crate::app::App;
@@ -76,6 +76,10 @@ pub(crate) async fn mint(
             app.metrics.tokens.issued(&wish.audience, "evaluation");
             Some(Ok(minted))
         }
+        Err(SignError::SessionOver) => Some(Err(NoToken {
+            error: "access_denied",
+            why: "the session is over, or about to end".to_owned(),
+        })),
         Err(error) => {
             tracing::error!(%error, "a token could not be signed");
             Some(Err(NoToken {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Cause, SessionRecord};
+use domain::{Cause, Rung, SessionRecord};
 
 use super::act::{Grounds, carry_out, put_on_record};
 use super::check::{grounds, points_of};
@@ -38,8 +38,9 @@ pub(crate) async fn after_access(
         verdict: judge(granted, score, levels, app.settings.monitor.rise),
         // The access itself was answered; whether the session goes on is another question.
         rung: None,
+        is_well: decision.rung == Rung::Allow && outcome.evidence.facts.unavailable.is_empty(),
     };
-    let plan = match plan(terms, &found, levels, app.inputs.clock.now()) {
+    let plan = match plan(session, terms, &found, levels, app.inputs.clock.now()) {
         Plan::Nothing => Plan::Note(Change {
             score: Some(score.points()),
             ..Change::default()

@@ -8,7 +8,7 @@ use store::sqlite::{NewSecurityEvent, StoreError};
 use super::plan::{Plan, Why, told_level};
 use crate::app::App;
 use crate::sessions::ending::{self, By};
-use crate::sessions::{Change, tells, tighten};
+use crate::sessions::{Change, relax, tells, tighten};
 use crate::telling::body::{Alert, RiskLevelChange, Severity};
 
 /// Records that are put in the journal together.
@@ -62,6 +62,26 @@ pub(super) async fn carry_out(
             let reason = why.reason();
             if ending::end_telling(app, &session.id, by, &reason, &told).await? {
                 app.metrics.monitor.acted("ended");
+                app.telling.wake();
+            }
+        }
+        Plan::Relax(tier, score) => {
+            let body = RiskLevelChange {
+                previous_level: Some(told_level(terms.tier)),
+                current_level: told_level(tier),
+                score: Some(score),
+            };
+            let (kind, why) = (SecurityEventKind::RiskLevelChange, Why::Tier);
+            let change = Change {
+                tier: Some(tier),
+                ..Change::default()
+            };
+            let told = recorded(
+                vec![event(session, kind, why, now, &body)],
+                record(session, terms, Some(&change), why, "relaxed", grounds, now),
+            );
+            if relax(app, &session.id, (tier, score), &told).await? {
+                app.metrics.monitor.acted("relaxed");
                 app.telling.wake();
             }
         }

@@ -84,13 +84,14 @@ fn look<'a>(
     let points = snapshot
         .model
         .points_of_each(asked.iter().map(|asked| &asked.evidence.features));
+    let is_current = snapshot.deny_from.is_none_or(|from| now < from);
     let looking = Looking {
         monitor: &app.monitor,
         snapshot,
         rise: app.settings.monitor.rise,
-        knows_action: snapshot.policies.knows_action(CONTINUE)
-            && snapshot.deny_from.is_none_or(|from| now < from),
+        knows_action: snapshot.policies.knows_action(CONTINUE) && is_current,
         may_permit: app.monitor.may_permit(snapshot),
+        is_current,
         cause,
         now,
     };
@@ -111,6 +112,8 @@ struct Looking<'a> {
     knows_action: bool,
     /// Whether any of them could say yes. Where none could, that nothing permits says nothing.
     may_permit: bool,
+    /// Whether policies and model are not too old to trust.
+    is_current: bool,
     cause: &'static str,
     now: Timestamp,
 }
@@ -141,6 +144,9 @@ impl Looking<'_> {
             score: quick.as_ref().map(|(score, _)| *score),
             verdict: by_score.max(by_behaviour(asked, by_score, self.now)),
             rung: None,
+            is_well: self.is_current
+                && !asked.signals.given_up
+                && asked.evidence.facts.unavailable.is_empty(),
         };
         // Where what the policies see is what they saw when they let it go on, they would again.
         let asks = self.knows_action && !asked.signals.given_up && quick.is_some();
@@ -152,7 +158,7 @@ impl Looking<'_> {
             found.rung = same.then_some(Rung::Allow);
         }
         let is_quiet = found.rung.is_some() || !asks;
-        let planned = plan(terms, &found, levels, self.now);
+        let planned = plan(session, terms, &found, levels, self.now);
         if is_quiet && matches!(planned, Plan::Nothing | Plan::Note(_)) {
             return Some((session, terms, planned, Grounds::default()));
         }
@@ -167,13 +173,15 @@ impl Looking<'_> {
         );
         if asks {
             found.rung = rung_of(&decision, self.may_permit);
+            // An answer that was not reached makes nothing better.
+            found.is_well &= found.rung == Some(Rung::Allow);
             if found.rung == Some(Rung::Allow)
                 && let Some(glance) = glance
             {
                 self.monitor.allowed.note(session, glance);
             }
         }
-        let planned = plan(terms, &found, levels, self.now);
+        let planned = plan(session, terms, &found, levels, self.now);
         let grounds = Grounds {
             cause: self.cause,
             policy_revision: self.snapshot.revisions.policies.to_string(),

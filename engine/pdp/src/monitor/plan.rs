@@ -3,7 +3,7 @@
 use domain::{Level, RiskScore, Rung, SessionRecord, SessionTerms, Tier, Timestamp, Wanted};
 
 use super::rules::{Verdict, level_of, tier_of};
-use crate::sessions::Change;
+use crate::sessions::{Change, tier};
 
 /// A score that moved by fewer points than this, within its level, is not noted.
 const NOTED: u8 = 5;
@@ -19,6 +19,9 @@ pub(super) struct Found {
     pub(super) verdict: Verdict,
     /// What the policies say of it, where they have a word for it and could be asked.
     pub(super) rung: Option<Rung>,
+    /// It was let go on by all that there is to know: a source that does not answer makes no
+    /// session better than it was.
+    pub(super) is_well: bool,
 }
 
 /// Why something is done.
@@ -67,6 +70,9 @@ pub(super) enum Plan {
     End(Why),
     /// It goes on, tighter.
     Tighten(Change, Why),
+    /// It goes on in a tier that is less strict, at this score: what had it tightened is over, and
+    /// a step-up was passed since.
+    Relax(Tier, u8),
     /// It goes on; its score is noted.
     Note(Change),
     /// It goes on, and nothing is new.
@@ -74,7 +80,13 @@ pub(super) enum Plan {
 }
 
 /// Plans. `levels` are `risk.levels`.
-pub(super) fn plan(terms: &SessionTerms, found: &Found, levels: [u8; 3], now: Timestamp) -> Plan {
+pub(super) fn plan(
+    session: &SessionRecord,
+    terms: &SessionTerms,
+    found: &Found,
+    levels: [u8; 3],
+    now: Timestamp,
+) -> Plan {
     if let Some(fault) = found.fault {
         return Plan::End(Why::Fault(fault));
     }
@@ -95,11 +107,20 @@ pub(super) fn plan(terms: &SessionTerms, found: &Found, levels: [u8; 3], now: Ti
         .score
         .map(|score| tier_of(score, levels))
         .filter(|tier| *tier > terms.tier);
+    let is_fine = found.is_well && (found.verdict, level) == (Verdict::GoesOn, Level::None);
+    let relaxed = found
+        .score
+        .filter(|_| is_fine && tier::may_relax(terms, &session.assurance, session.birth.at))
+        .map(|score| (tier_of(score, levels), score.points()))
+        .filter(|(to, _)| *to < terms.tier);
     let change = Change {
         score: found.score.map(RiskScore::points),
         tier,
         wanted,
     };
+    if let Some((to, score)) = relaxed {
+        return Plan::Relax(to, score);
+    }
     match (wanted, tier) {
         (Some(_), _) => Plan::Tighten(change, why),
         (None, Some(_)) => Plan::Tighten(change, Why::Tier),
@@ -111,8 +132,11 @@ pub(super) fn plan(terms: &SessionTerms, found: &Found, levels: [u8; 3], now: Ti
 /// What is left to do of what was planned before: what was done or proven meanwhile is not done
 /// again.
 pub(super) fn still(session: &SessionRecord, terms: &SessionTerms, plan: &Plan) -> Plan {
-    let Plan::Tighten(change, why) = plan else {
-        return plan.clone();
+    let (change, why) = match plan {
+        Plan::Tighten(change, why) => (change, why),
+        // The score that it was found at may be over.
+        Plan::Relax(..) => return Plan::Nothing,
+        plan => return plan.clone(),
     };
     let waits_for = waits_for(terms);
     let wanted = change
@@ -140,7 +164,7 @@ fn waits_for(terms: &SessionTerms) -> Level {
 impl Plan {
     /// Whether something is done that others are told of.
     pub(super) const fn is_act(&self) -> bool {
-        matches!(self, Self::End(_) | Self::Tighten(..))
+        matches!(self, Self::End(_) | Self::Tighten(..) | Self::Relax(..))
     }
 
     /// Whether it comes to more than another one for the same session.
@@ -151,7 +175,7 @@ impl Plan {
     fn weight(&self) -> (u8, Level, Option<Tier>) {
         match self {
             Self::Nothing => (0, Level::None, None),
-            Self::Note(_) => (1, Level::None, None),
+            Self::Note(_) | Self::Relax(..) => (1, Level::None, None),
             Self::Tighten(change, _) => {
                 let level = change.wanted.map_or(Level::None, |wanted| wanted.level);
                 (2, level, change.tier)
@@ -181,6 +205,8 @@ pub(super) const fn told_level(tier: Tier) -> ssf::event::RiskLevel {
 
 #[cfg(test)]
 mod tests {
+    use domain::{Assurance, EntityRef, SessionBirth};
+
     use super::*;
 
     const LEVELS: [u8; 3] = [30, 60, 80];
@@ -188,7 +214,17 @@ mod tests {
 
     #[expect(clippy::needless_pass_by_value, reason = "it is made for the call")]
     fn planned(terms: SessionTerms, found: &Found) -> Plan {
-        plan(&terms, found, LEVELS, NOW)
+        let session = SessionRecord {
+            id: "ses_1".to_owned(),
+            subject: EntityRef::new("User", "alice").unwrap(),
+            birth: SessionBirth::default(),
+            last_seen: NOW,
+            sight: None,
+            assurance: Assurance::default(),
+            ended: false,
+            terms: Some(terms.clone()),
+        };
+        plan(&session, &terms, found, LEVELS, NOW)
     }
 
     fn found(score: u8, verdict: Verdict, rung: Option<Rung>) -> Found {
@@ -197,6 +233,7 @@ mod tests {
             score: RiskScore::from_points(f64::from(score)),
             verdict,
             rung,
+            is_well: matches!(rung, None | Some(Rung::Allow)),
         }
     }
 
@@ -222,6 +259,7 @@ mod tests {
             score: None,
             verdict: Verdict::GoesOn,
             rung: None,
+            is_well: false,
         };
         assert_eq!(planned(terms(10), &unknown), Plan::Nothing);
         let gone = Found {
@@ -272,5 +310,40 @@ mod tests {
             panic!("{up:?}");
         };
         assert_eq!((change.tier, change.wanted), (Some(Tier::Restricted), None));
+    }
+
+    #[test]
+    fn a1_a2_a3_a_lower_score_relaxes_after_a_step_up_and_not_before() {
+        let lower = found(10, Verdict::GoesOn, Some(Rung::Allow));
+        let tight = SessionTerms {
+            tier: Tier::Restricted,
+            tightened_at: Some(NOW),
+            score: Some(12),
+            ..terms(35)
+        };
+        let stepped_up = |seconds: i64| SessionTerms {
+            stepped_up_at: Some(NOW.plus_seconds(seconds)),
+            ..tight.clone()
+        };
+        assert_eq!(planned(tight.clone(), &lower), Plan::Nothing);
+        assert_eq!(planned(stepped_up(-1), &lower), Plan::Nothing);
+        let relaxes = Plan::Relax(Tier::Standard, 10);
+        assert_eq!(planned(stepped_up(1), &lower), relaxes);
+        // Not while a source does not answer, a policy asks for more, or the score is as high.
+        let unwell = Found {
+            is_well: false,
+            ..lower.clone()
+        };
+        assert_eq!(planned(stepped_up(1), &unwell), Plan::Nothing);
+        let asks = found(10, Verdict::GoesOn, Some(Rung::Challenge));
+        assert!(matches!(planned(stepped_up(1), &asks), Plan::Tighten(..)));
+        let as_high = found(31, Verdict::GoesOn, Some(Rung::Allow));
+        assert!(matches!(planned(stepped_up(1), &as_high), Plan::Note(_)));
+        // What was strict takes MFA.
+        let strict = SessionTerms {
+            tier: Tier::Strict,
+            ..stepped_up(1)
+        };
+        assert_eq!(planned(strict, &lower), Plan::Nothing);
     }
 }

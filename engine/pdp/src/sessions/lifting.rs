@@ -1,10 +1,9 @@
 //! What a proof makes of a session: more assurance, and another handle for it.
 
 use domain::{
-    Assurance, EntityRef, Level, RiskScore, SecurityEventKind, SessionRecord, Signal, Tier,
-    Timestamp,
+    Assurance, EntityRef, Level, RiskScore, SecurityEventKind, SessionRecord, Signal, Timestamp,
 };
-use store::sqlite::{NewSecurityEvent, StoreError};
+use store::sqlite::{Lift, NewSecurityEvent, SpentProof, StoreError};
 
 use super::ending::By;
 use super::handle::Handle;
@@ -15,13 +14,15 @@ use crate::settings::SessionSettings;
 use crate::telling::body::AssuranceLevelChange;
 
 /// What a step-up was passed for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answered {
     /// The score of the decision that asked for it; none: no decision did, and what was last found
     /// of the session counts.
     pub(crate) score: Option<u8>,
     /// What that decision asked for.
     pub(crate) needs: Option<Level>,
+    /// What it was passed by, where that counts once.
+    pub(crate) spends: Option<SpentProof>,
 }
 
 /// A session in which more was proven.
@@ -40,7 +41,8 @@ pub(crate) struct Lifted {
 /// a step-up, which alone is what the session waits for. Durable when it returns.
 ///
 /// # Errors
-/// When it could not be made durable. It has no effect then.
+/// When it could not be made durable, or what it was passed by was spent before. It has no effect
+/// then.
 pub(crate) async fn lift(
     app: &App,
     key: &String,
@@ -65,16 +67,22 @@ pub(crate) async fn lift(
         if session.is_over(now) || session.subject != *subject {
             return false;
         }
-        apply(session, passed, answered, levels, settings, now);
+        apply(session, passed, answered.as_ref(), levels, settings, now);
         true
     };
     let tells = tells_of(&session, passed, by, now);
     let Some((handle, kept)) = handing::anew(app, key, answered.is_some(), now).await? else {
         return Ok(None);
     };
+    let goes_with = Lift {
+        handle: Some(kept),
+        spends: answered
+            .as_ref()
+            .and_then(|answered| answered.spends.clone()),
+    };
     let lifted = app
         .state
-        .change_session_durably(key, &tells, Some(&kept), change)
+        .change_session_durably(key, &tells, Some(&goes_with), change)
         .await?;
     Ok(lifted
         .filter(|session| !session.is_over(now))
@@ -116,7 +124,7 @@ fn tells_of(
 fn apply(
     session: &mut SessionRecord,
     passed: Assurance,
-    answered: Option<Answered>,
+    answered: Option<&Answered>,
     levels: [u8; 3],
     settings: &SessionSettings,
     now: Timestamp,
@@ -129,7 +137,10 @@ fn apply(
     let Some(answered) = answered else { return };
     terms.wanted = terms.wanted.filter(|wanted| !wanted.is_met_by(&assurance));
     let wanted = terms.wanted.map(|wanted| wanted.level);
-    let is_enough = passed.level >= needs(terms.tier)
+    terms.stepped_up_at = terms.stepped_up_at.max(passed.at);
+    let tightened = terms.tightened_at.map(Timestamp::seconds);
+    let is_enough = passed.level >= tier::needs(terms.tier)
+        && tightened <= passed.at.map(Timestamp::seconds)
         && answered.needs.is_none_or(|needs| passed.level >= needs)
         && wanted.is_none();
     let score = answered.score.or(terms.score).or(terms.granted_score);
@@ -150,14 +161,6 @@ fn granted(before: Option<u8>, found: RiskScore, levels: [u8; 3]) -> Option<u8> 
         return before;
     }
     Some(found.points().min(ends.saturating_sub(1)))
-}
-
-/// What it takes to leave a tier: what it takes to be let through in it.
-const fn needs(tier: Tier) -> Level {
-    match tier {
-        Tier::Standard | Tier::Restricted => Level::Challenge,
-        Tier::Strict => Level::Mfa,
-    }
 }
 
 /// The same for a caller's own word for a session, which has no tier and no handle.

@@ -8,6 +8,7 @@ pub(crate) mod ending;
 pub(crate) mod granting;
 pub(crate) mod handing;
 pub(crate) mod handle;
+pub(crate) mod life;
 mod lifting;
 pub(crate) mod name;
 pub(crate) mod opening;
@@ -33,7 +34,7 @@ use crate::monitor;
 
 pub(crate) use lifting::{Answered, Lifted, lift};
 pub(crate) use name::{Named, key};
-pub(crate) use tighten::{Change, tighten};
+pub(crate) use tighten::{Change, relax, tighten};
 
 /// A session as a caller may use it at a moment: by its own name, and only by its handle, or for
 /// one who may assert assurance, with what was proven in it.

@@ -2,12 +2,13 @@
 
 use domain::{Assurance, Level, SessionRecord, Timestamp};
 use std::sync::Arc;
+use store::sqlite::{SpentProof, StoreError};
 
 use super::ending::By;
 use super::{Answered, Lifted, lift};
 use crate::access::{Caller, Permission, signed};
 use crate::app::App;
-use crate::step_up::{self, StepUpError, StepUpTarget, SteppedUp, ToldError};
+use crate::step_up::{self, Passed, StepUpError, StepUpTarget, SteppedUp, ToldError};
 
 /// An issuer's clock may be so far behind ours, seconds.
 const ISSUER_BEHIND_SECONDS: i64 = 5;
@@ -21,6 +22,8 @@ pub(crate) struct Proof {
     pub(crate) at: Timestamp,
     /// The decision that it answers; none: the last one in the session that waits for one.
     pub(crate) decision_id: Option<String>,
+    /// What it was given by, where that counts once.
+    pub(crate) spends: Option<SpentProof>,
 }
 
 /// What came of it.
@@ -48,6 +51,16 @@ pub(crate) enum NotDone {
     StepUp(#[from] StepUpError),
 }
 
+impl NotDone {
+    /// Whether the proof was used before.
+    pub(crate) const fn is_spent(&self) -> bool {
+        matches!(
+            self,
+            Self::StepUp(StepUpError::Told(ToldError::Store(StoreError::Spent)))
+        )
+    }
+}
+
 impl<E: Into<ToldError>> From<E> for NotDone {
     fn from(error: E) -> Self {
         Self::StepUp(StepUpError::Told(error.into()))
@@ -67,8 +80,12 @@ pub(crate) async fn step_up(
 ) -> Result<Done, NotDone> {
     let waiting = waiting(app, caller, session, &proof).await?;
     if let Some((decision_id, target)) = waiting {
-        let Proof { level, at, .. } = proof;
-        let done = step_up::take_in(app, caller, &decision_id, &target, level, at).await?;
+        let passed = Passed {
+            level: proof.level,
+            at: proof.at,
+            spends: proof.spends,
+        };
+        let done = step_up::take_in(app, caller, &decision_id, &target, passed).await?;
         let SteppedUp { learnt, session } = done;
         return Ok(Done {
             lifted: session.ok_or(NotDone::Over)?,
@@ -94,7 +111,10 @@ pub(crate) async fn step_up(
     app.journal.append(told.to_string().into_bytes()).await?;
     let by = caller.by();
     let passed = Assurance::of(proof.level, Some(proof.at));
-    let answered = Some(Answered::default());
+    let answered = Some(Answered {
+        spends: proof.spends,
+        ..Answered::default()
+    });
     let subject = &session.subject;
     let lifted = lift(app, &session.id, subject, passed, answered, By::holder(&by)).await?;
     Ok(Done {

@@ -1,10 +1,11 @@
 //! Tiers (A1 to A3): how long a session may live and how many a subject may have, by the risk at
 //! which it was granted. What is here is a function of its arguments alone.
 //!
-//! A tier tightens at once and relaxes only by a step-up that is passed in the session. It ends no
-//! other session: that would let a thief shut out whom he stole from.
+//! A tier tightens at once and relaxes only by a step-up that is passed in the session: with it, or
+//! after it, when the score that had it tightened is over. It ends no other session: that would let
+//! a thief shut out whom he stole from.
 
-use domain::{SessionTerms, Tier, Timestamp};
+use domain::{Assurance, Level, SessionTerms, Tier, Timestamp};
 
 use crate::settings::SessionSettings;
 
@@ -26,7 +27,46 @@ pub(crate) fn tighten(
         return false;
     }
     terms.tier = to;
+    terms.tightened_at = Some(now);
     terms.expires_at = terms.expires_at.min(end(to, now, settings));
+    true
+}
+
+/// What it takes to leave a tier: what it takes to be let through in it.
+pub(crate) const fn needs(tier: Tier) -> Level {
+    match tier {
+        Tier::Standard | Tier::Restricted => Level::Challenge,
+        Tier::Strict => Level::Mfa,
+    }
+}
+
+/// Whether a lower score is enough for it to relax: what it takes to leave its tier was passed by a
+/// step-up since it last tightened, or since it was born, and it waits for nothing.
+pub(crate) fn may_relax(terms: &SessionTerms, assurance: &Assurance, born: Timestamp) -> bool {
+    let since = terms.tightened_at.unwrap_or(born);
+    let is_after = |at: Option<Timestamp>| at.is_some_and(|at| at >= since);
+    is_after(terms.stepped_up_at)
+        && (needs(terms.tier) < Level::Mfa || is_after(assurance.mfa_at))
+        && terms.wanted.is_none()
+}
+
+/// Relaxes to the tier of a score that was found after a step-up ([`may_relax`]): as if it had begun
+/// in that tier, and held at that score from now on. False when there is nothing to relax.
+pub(crate) fn relax(
+    terms: &mut SessionTerms,
+    assurance: &Assurance,
+    (to, score): (Tier, u8),
+    born: Timestamp,
+    settings: &SessionSettings,
+) -> bool {
+    if to >= terms.tier || !may_relax(terms, assurance, born) {
+        return false;
+    }
+    terms.tier = to;
+    terms.expires_at = terms.expires_at.max(end(to, born, settings));
+    terms.score = Some(score);
+    // Or a later rise would be held against the score that is over.
+    terms.granted_score = terms.granted_score.map(|granted| granted.min(score));
     true
 }
 
@@ -174,6 +214,46 @@ mod tests {
                 }
                 // Alive after it, and never longer than any session may be.
                 prop_assert!(terms.expires_at > now);
+                prop_assert!(terms.expires_at <= end(Tier::Standard, BORN, &settings));
+            }
+        }
+
+        /// Without a step-up that was passed since it tightened, no score relaxes a session; with
+        /// one, it is as if it had begun in the tier that the score asks for.
+        #[test]
+        fn a1_a2_a3_a_lower_score_relaxes_only_after_a_step_up(
+            first in tier(), steps in prop::collection::vec((1..600_i64, 0..3_u8, tier()), 0..20),
+        ) {
+            let settings = Settings::default().sessions;
+            let mut terms = opened(first, &settings);
+            let mut assurance = Assurance::default();
+            let (mut now, mut passed) = (BORN, Level::None);
+            for (later, what, to) in steps {
+                now = now.plus_seconds(later);
+                let before = terms.clone();
+                match what {
+                    0 => {
+                        if tighten(&mut terms, to, &settings, now) {
+                            passed = Level::None;
+                        }
+                    }
+                    1 => {
+                        let level = if to == Tier::Strict { Level::Mfa } else { Level::Challenge };
+                        assurance = assurance.merged_with(Assurance::of(level, Some(now)));
+                        terms.stepped_up_at = Some(now);
+                        passed = passed.max(level);
+                    }
+                    _ => {
+                        let may = passed >= needs(terms.tier) && to < terms.tier;
+                        prop_assert_eq!(relax(&mut terms, &assurance, (to, 1), BORN, &settings), may);
+                        if may {
+                            let whole = before.expires_at.max(end(to, BORN, &settings));
+                            prop_assert_eq!((terms.tier, terms.expires_at), (to, whole));
+                        } else {
+                            prop_assert_eq!(&terms, &before);
+                        }
+                    }
+                }
                 prop_assert!(terms.expires_at <= end(Tier::Standard, BORN, &settings));
             }
         }

@@ -2,13 +2,15 @@
 
 use domain::{SessionRecord, Tier, Timestamp, Wanted};
 use std::sync::Arc;
-use store::sqlite::{NewSecurityEvent, StoreError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use store::sqlite::{Lift, NewSecurityEvent, StoreError};
 
 use super::tier;
 use crate::app::App;
 use crate::settings::SessionSettings;
 
-/// What is new about a session. It only ever makes it tighter; what loosens is a step-up.
+/// What is new about a session. It only ever makes it tighter; what loosens is a step-up,
+/// or what is found after one ([`relax`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     /// The score that was found, 0 to 100.
@@ -45,7 +47,40 @@ pub(crate) async fn tighten(
         .await
 }
 
-/// The same in memory, for a score alone.
+/// Relaxes a live session to a tier, by a score that was found after a step-up passed in it, and
+/// tells of it in the same transaction. False when it may not. Durable when it returns; in effect
+/// only then.
+///
+/// # Errors
+/// When it could not be made durable.
+pub(crate) async fn relax(
+    app: &App,
+    id: &str,
+    to: (Tier, u8),
+    tells: &[NewSecurityEvent],
+) -> Result<bool, StoreError> {
+    let now = app.inputs.clock.now();
+    let settings = &app.settings.sessions;
+    let has_relaxed = AtomicBool::new(false);
+    let change = |session: &mut SessionRecord| {
+        if session.is_over(now) {
+            return false;
+        }
+        let (born, assurance) = (session.birth.at, session.assurance);
+        let done = session
+            .terms
+            .as_mut()
+            .is_some_and(|terms| tier::relax(terms, &assurance, to, born, settings));
+        has_relaxed.fetch_or(done, Ordering::Relaxed);
+        done
+    };
+    app.state
+        .change_session_durably(&id.to_owned(), tells, Some(&Lift::default()), change)
+        .await?;
+    Ok(has_relaxed.into_inner())
+}
+
+/// Notes a score alone, in memory.
 fn note_score(
     app: &App,
     id: &String,

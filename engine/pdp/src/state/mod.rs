@@ -18,7 +18,7 @@ use risk::{
 };
 use store::Store;
 use store::sqlite::{
-    ChangedDevice, CrowdRow, DeviceChange, EndedSession, Ending, NewHandle, NewSecurityEvent,
+    ChangedDevice, CrowdRow, DeviceChange, EndedSession, Ending, Lift, NewSecurityEvent,
     ProfileRow, SessionHandles, StoreError,
 };
 
@@ -350,11 +350,11 @@ impl State {
 
     /// Changes a session that was opened with the engine, and tells of it in the same transaction;
     /// then changes it in memory. `change` says whether it changes anything; else nothing is
-    /// written or told. With another handle, where it gets one: then it is a proof. The session as
-    /// it is then; none when there is no such session.
+    /// written or told. `lift` goes with what loosens it, such as a proof. The session as it is then;
+    /// none when there is no such session.
     ///
     /// Where it is dropped while it waits, nobody knows whether it was written: what is in memory
-    /// counts, and the next flush writes it. What tightens is in effect then, and a proof is not,
+    /// counts, and the next flush writes it. What tightens is in effect then, and what loosens is not,
     /// since nobody has the handle that goes with it.
     ///
     /// # Errors
@@ -364,7 +364,7 @@ impl State {
         &self,
         id: &String,
         tells: &[NewSecurityEvent],
-        handle: Option<&NewHandle>,
+        lift: Option<&Lift>,
         change: impl Fn(&mut SessionRecord) -> bool,
     ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
         let _writing = self.writing_sessions.lock().await;
@@ -389,15 +389,12 @@ impl State {
             state: self,
             id,
             change: &change,
-            brings_handle: handle.is_some(),
-            is_in_effect: handle.is_none(),
+            brings_handle: lift.is_some(),
+            is_in_effect: lift.is_none(),
             now_is: None,
             is_done: false,
         };
-        let written = self
-            .store
-            .put_session_telling(&changed, tells, handle)
-            .await;
+        let written = self.store.put_session_telling(&changed, tells, lift).await;
         following.is_in_effect = written.is_ok();
         following.follow();
         let now_is = following.now_is.take();
@@ -555,7 +552,7 @@ mod tests {
     use std::path::Path;
 
     use domain::{Assurance, Level, SessionBirth, SessionTerms, Wanted};
-    use store::sqlite::Initiator;
+    use store::sqlite::{Initiator, NewHandle};
 
     use super::*;
     use crate::settings::Settings;
@@ -675,8 +672,11 @@ mod tests {
                 }
                 true
             };
-            let handle = is_proof.then_some(&new);
-            let work = state.change_session_durably(&id, &[], handle, change);
+            let lift = is_proof.then_some(Lift {
+                handle: Some(new),
+                spends: None,
+            });
+            let work = state.change_session_durably(&id, &[], lift.as_ref(), change);
             let is_done = broken_off(work, polls);
             done += usize::from(is_done);
             state.flush(now).await.unwrap();

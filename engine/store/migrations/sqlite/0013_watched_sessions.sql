@@ -7,6 +7,8 @@ ALTER TABLE sessions ADD COLUMN granted_score INTEGER CHECK (granted_score BETWE
 ALTER TABLE sessions ADD COLUMN score INTEGER CHECK (score BETWEEN 0 AND 100);
 ALTER TABLE sessions ADD COLUMN wanted_level INTEGER CHECK (wanted_level BETWEEN 0 AND 3);
 ALTER TABLE sessions ADD COLUMN wanted_since INTEGER;
+ALTER TABLE sessions ADD COLUMN tightened_at INTEGER;
+ALTER TABLE sessions ADD COLUMN stepped_up_at INTEGER;
 ALTER TABLE sessions ADD COLUMN birth_agent_version INTEGER;
 ALTER TABLE sessions ADD COLUMN birth_os TEXT;
 ALTER TABLE sessions ADD COLUMN birth_os_version TEXT;
@@ -38,6 +40,13 @@ CREATE INDEX sessions_live ON sessions (session_id)
 -- what revokes the one ends the other.
 ALTER TABLE sessions ADD COLUMN proven_by TEXT;
 CREATE INDEX sessions_by_proof ON sessions (proven_by) WHERE proven_by IS NOT NULL;
+
+-- Tokens of other issuers by which a step-up was passed, as long as they could come again.
+CREATE TABLE proofs_spent (
+    proof     TEXT    PRIMARY KEY,
+    until_at  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX proofs_spent_over ON proofs_spent (until_at);
 
 -- Revocations that another of the same name took the place of before they were in the journal.
 CREATE TABLE revocations_replaced (

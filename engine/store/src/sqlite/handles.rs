@@ -117,6 +117,8 @@ impl Store {
 /// Gives a session another handle, which follows from nothing before: the one before is good until
 /// a moment, and brings no assurance. Where nobody was given the one before, it is the one before
 /// that, which its holder still has.
+/// Where somebody was told of an old handle, it was passed for that: of what came before the new one
+/// nobody is told again.
 pub(super) async fn regenerate(
     connection: &mut SqliteConnection,
     id: &str,
@@ -125,9 +127,10 @@ pub(super) async fn regenerate(
     sqlx::query(
         "UPDATE sessions SET previous_sha256 = CASE \
          WHEN previous_is_weak = 1 AND previous_until IS NULL AND previous_sha256 NOT NULL \
-         THEN previous_sha256 ELSE handle_sha256 END, previous_until = ?, \
-         previous_is_weak = 1, handle_sha256 = ?, handle_at = ?, handle_number = ? \
-         WHERE session_id = ?",
+         THEN previous_sha256 ELSE handle_sha256 END, previous_until = ?1, \
+         previous_is_weak = 1, handle_sha256 = ?2, handle_at = ?3, handle_number = ?4, \
+         handle_alarmed = CASE WHEN handle_alarmed IS NULL THEN NULL ELSE ?4 END \
+         WHERE session_id = ?5",
     )
     .bind(new.previous_until.map(Timestamp::millis))
     .bind(new.sha256.as_slice())

@@ -62,6 +62,7 @@ pub use profiles::ProfileRow;
 pub use revisions::{KeptRevision, RevisionKind};
 pub use revocations::{NewRevocation, RevocationRow};
 pub use security_events::{Initiator, NewSecurityEvent, SecurityEventRow};
+pub use sessions::{Lift, SpentProof};
 pub use signing::CheckpointRow;
 pub use statuses::TokenStatusRow;
 pub use streams::{StreamRow, ToTell};
@@ -86,6 +87,9 @@ pub enum StoreError {
         /// What kind of row.
         what: &'static str,
     },
+    /// A proof that counts once was spent before.
+    #[error("the proof was spent before")]
+    Spent,
 }
 
 /// The open store. Cheap to clone.

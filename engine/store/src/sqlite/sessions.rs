@@ -16,6 +16,26 @@ use super::handles::{self, NewHandle};
 use super::security_events::{self, NewSecurityEvent};
 use super::{Store, StoreError, stamp};
 
+/// What goes with a session in which more was proven.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lift {
+    /// The handle that it gets.
+    pub handle: Option<NewHandle>,
+    /// What it was proven by, where that counts once.
+    pub spends: Option<SpentProof>,
+}
+
+/// A proof that counts once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentProof {
+    /// Its name.
+    pub name: String,
+    /// When it was spent.
+    pub at: Timestamp,
+    /// Until when it could come again.
+    pub until: Timestamp,
+}
+
 impl Store {
     /// Keeps sessions, over what was known of them before. An ended session stays ended.
     ///
@@ -30,20 +50,23 @@ impl Store {
         Ok(())
     }
 
-    /// The same for one session, and what is told of its change, in one transaction; with another
-    /// handle, where it gets one.
+    /// The same for one session, and what is told of its change, in one transaction; with what a
+    /// step-up takes and gives, where it is one.
     ///
     /// # Errors
-    /// When it could not be made durable.
+    /// When it could not be made durable, or the proof was spent before.
     pub async fn put_session_telling(
         &self,
         session: &SessionRecord,
         tells: &[NewSecurityEvent],
-        handle: Option<&NewHandle>,
+        lift: Option<&Lift>,
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
+        if let Some(spent) = lift.and_then(|lift| lift.spends.as_ref()) {
+            spend(&mut transaction, spent).await?;
+        }
         put_session(&mut transaction, session).await?;
-        if let Some(handle) = handle {
+        if let Some(handle) = lift.and_then(|lift| lift.handle.as_ref()) {
             handles::regenerate(&mut transaction, &session.id, handle).await?;
         }
         for event in tells {
@@ -51,6 +74,18 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Whether a step-up was passed by this proof before.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_spent(&self, proof: &str) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM proofs_spent WHERE proof = ?")
+            .bind(proof)
+            .fetch_optional(&self.read)
+            .await?;
+        Ok(found.is_some())
     }
 
     /// One session.
@@ -81,6 +116,23 @@ impl Store {
     }
 }
 
+/// Spends a proof, and forgets those that cannot come again.
+async fn spend(connection: &mut SqliteConnection, spent: &SpentProof) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM proofs_spent WHERE until_at <= ?")
+        .bind(spent.at.millis())
+        .execute(&mut *connection)
+        .await?;
+    let done = sqlx::query("INSERT OR IGNORE INTO proofs_spent (proof, until_at) VALUES (?, ?)")
+        .bind(&spent.name)
+        .bind(spent.until.millis())
+        .execute(&mut *connection)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError::Spent);
+    }
+    Ok(())
+}
+
 /// Keeps one session, over what was known of it before.
 pub(super) async fn put_session(
     connection: &mut SqliteConnection,
@@ -99,9 +151,9 @@ pub(super) async fn put_session(
          seen_enrolled, seen_enrolled_at, \
          seen_managed, seen_compliant, seen_os, seen_os_version, seen_fingerprint, seen_key, level, \
          level_at, challenge_at, mfa_at, ended_at, client_id, expires_at, idle_seconds, accesses, \
-         tier, granted_score, score, wanted_level, wanted_since) \
+         tier, granted_score, score, wanted_level, wanted_since, tightened_at, stepped_up_at) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-         ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (session_id) DO UPDATE SET \
          accesses = MAX(accesses, excluded.accesses), \
          last_seen = MAX(last_seen, excluded.last_seen), seen_at = excluded.seen_at, \
@@ -116,7 +168,8 @@ pub(super) async fn put_session(
          mfa_at = excluded.mfa_at, ended_at = COALESCE(ended_at, excluded.ended_at), \
          expires_at = excluded.expires_at, tier = excluded.tier, \
          granted_score = excluded.granted_score, score = excluded.score, \
-         wanted_level = excluded.wanted_level, wanted_since = excluded.wanted_since",
+         wanted_level = excluded.wanted_level, wanted_since = excluded.wanted_since, \
+         tightened_at = excluded.tightened_at, stepped_up_at = excluded.stepped_up_at",
     )
     .bind(&session.id)
     .bind(session.subject.kind.as_str())
@@ -158,6 +211,8 @@ pub(super) async fn put_session(
     .bind(terms.and_then(|terms| terms.score))
     .bind(wanted.map(|wanted| wanted.level.number()))
     .bind(wanted.map(|wanted| wanted.since.millis()))
+    .bind(terms.and_then(|terms| terms.tightened_at).map(Timestamp::millis))
+    .bind(terms.and_then(|terms| terms.stepped_up_at).map(Timestamp::millis))
     .execute(connection)
     .await?;
     Ok(())
@@ -194,6 +249,8 @@ pub(super) fn read_session(row: &SqliteRow) -> Result<SessionRecord, StoreError>
             granted_score: row.try_get("granted_score")?,
             score: row.try_get("score")?,
             wanted: read_wanted(row)?,
+            tightened_at: moment("tightened_at")?,
+            stepped_up_at: moment("stepped_up_at")?,
         }),
         _ => None,
     };

@@ -231,3 +231,45 @@ async fn b3_e23_sessions_and_families_are_found_by_indexes() {
         assert!(!plan.contains("TEMP B-TREE"), "{sql}: {plan}");
     }
 }
+
+/// F21: a proof is spent with the session that it lifts, or not at all, and for as long as it could
+/// come again.
+#[tokio::test]
+async fn f21_a_proof_counts_once_and_is_forgotten_when_it_is_over() {
+    let folder = TempDir::new().unwrap();
+    let store = store(&folder).await;
+    let session = domain::SessionRecord {
+        id: "ses_1".to_owned(),
+        subject: EntityRef::new("User", "alice").unwrap(),
+        birth: domain::SessionBirth::default(),
+        last_seen: Timestamp::from_seconds(1),
+        sight: None,
+        assurance: domain::Assurance::default(),
+        ended: false,
+        terms: Some(domain::SessionTerms {
+            tightened_at: Some(Timestamp::from_seconds(3)),
+            stepped_up_at: Some(Timestamp::from_seconds(4)),
+            ..domain::SessionTerms::default()
+        }),
+    };
+    let lift = |name: &str, at: i64| Lift {
+        handle: None,
+        spends: Some(SpentProof {
+            name: name.to_owned(),
+            at: Timestamp::from_seconds(at),
+            until: Timestamp::from_seconds(at + 60),
+        }),
+    };
+    let put = |lift: Lift| {
+        let (store, session) = (&store, &session);
+        async move { store.put_session_telling(session, &[], Some(&lift)).await }
+    };
+    put(lift("ext_1", 100)).await.unwrap();
+    assert_eq!(store.session("ses_1").await.unwrap(), Some(session.clone()));
+    let again = put(lift("ext_1", 159)).await;
+    assert!(matches!(again, Err(StoreError::Spent)), "{again:?}");
+    assert!(store.is_spent("ext_1").await.unwrap());
+    put(lift("ext_2", 160)).await.unwrap();
+    assert!(!store.is_spent("ext_1").await.unwrap());
+    assert!(store.is_spent("ext_2").await.unwrap());
+}

@@ -97,7 +97,7 @@ pub(in crate::http) async fn authenticate_or_token(
         ));
     }
     let now = app.inputs.clock.now();
-    let caller = match recognise(app, came, scheme, text, now) {
+    let caller = match recognise(app, came, scheme, text, now).await {
         Ok(Presented::Client(caller)) => caller,
         Ok(Presented::Holder(_)) => {
             return Err(OAuthError::unauthorized_client(

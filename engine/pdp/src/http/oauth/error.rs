@@ -165,8 +165,14 @@ impl OAuthError {
 
 impl From<SignError> for OAuthError {
     fn from(error: SignError) -> Self {
+        if matches!(error, SignError::SessionOver) {
+            return Self::invalid_grant("the session is over, or about to end; open another");
+        }
         tracing::error!(%error, "a token could not be signed");
         match error {
+            SignError::SessionOver | SignError::SessionUnknown => {
+                Self::unavailable("its session cannot be looked up; ask again in a moment")
+            }
             SignError::Key(_) => Self::server_error(),
             SignError::Place(_) => {
                 Self::unavailable("the token could not be recorded; ask again in a moment")

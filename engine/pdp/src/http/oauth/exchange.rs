@@ -11,7 +11,7 @@ use super::error::OAuthError;
 use super::foreign;
 use crate::minting::derive::{derive, narrowed};
 use crate::minting::weigh::{NotGranted, Wish, weigh};
-use crate::minting::{Holder, assurance_of, draft, sign};
+use crate::minting::{Holder, assurance_of, draft, end_of, sign};
 use crate::presented;
 
 /// `grant_type`.
@@ -42,13 +42,15 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
     };
     let audience = asked.target()?;
     let requested = asked.scopes()?.map(|scopes| written(&scopes));
-    check_actor(asked)?;
+    check_actor(asked).await?;
     let original = if app.issuers.know(text) {
         foreign::translated(asked, text, requested.as_deref()).await?
     } else {
-        original(asked, text)?
+        original(asked, text).await?
     };
     check_proof(asked, &original)?;
+    // Before anything is decided: a session that is about to end hands nothing on.
+    end_of(app, original.sid.as_ref(), original.exp, now).await?;
     let who = parse_subject(&original.sub).ok_or_else(|| not_valid("its subject is none"))?;
     let scopes = names(narrowed(&original.scope, requested.as_deref()).into_iter())?;
     if scopes.is_empty() {
@@ -112,10 +114,10 @@ fn check_type(kind: &str, parameter: &str) -> Result<(), OAuthError> {
 }
 
 /// The token of ours that is to be exchanged: valid, and this client's to use.
-fn original(asked: &Asked<'_>, text: &str) -> Result<Claims, OAuthError> {
+async fn original(asked: &Asked<'_>, text: &str) -> Result<Claims, OAuthError> {
     let Asked { app, caller, .. } = *asked;
     let started = std::time::Instant::now();
-    let valid = presented::own(app, text, None, asked.now);
+    let valid = presented::own(app, text, None, asked.now).await;
     let result = valid.as_ref().err().map_or("valid", |why| why.code());
     let took = started.elapsed();
     app.metrics.tokens.validated("exchange", result, took);
@@ -142,7 +144,7 @@ fn check_proof(asked: &Asked<'_>, claims: &Claims) -> Result<(), OAuthError> {
 
 /// An actor's token says nothing that the client's authentication does not say already, so it may
 /// be left out; one that is sent must say the same.
-fn check_actor(asked: &Asked<'_>) -> Result<(), OAuthError> {
+async fn check_actor(asked: &Asked<'_>) -> Result<(), OAuthError> {
     let form = asked.form;
     let text = match (form.get("actor_token"), form.get("actor_token_type")) {
         (None, None) => return Ok(()),
@@ -163,7 +165,8 @@ fn check_actor(asked: &Asked<'_>) -> Result<(), OAuthError> {
         tracing::debug!(%why, "an actor's token was refused");
         OAuthError::invalid_request("the actor token is not valid, or not this client's own")
     };
-    let claims = presented::own(asked.app, text, None, asked.now).map_err(|why| refused(&why))?;
+    let claims = presented::own(asked.app, text, None, asked.now).await;
+    let claims = claims.map_err(|why| refused(&why))?;
     let own = &asked.caller.subject;
     let is_own = claims.sub == subject(own.kind.as_str(), own.id.as_str())
         && claims.client_id == asked.caller.client_id

@@ -22,7 +22,7 @@ use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::families;
 use crate::http::bearer::Came;
-use crate::presented;
+use crate::presented::{self, NotValid};
 use crate::sessions::uses;
 
 /// Its path, as metadata names it.
@@ -55,7 +55,13 @@ async fn serve(app: &Arc<App>, request: Request) -> Result<Value, OAuthError> {
             body
         })
     } else {
-        presented::own(app, text, None, now)
+        let valid = presented::own(app, text, None, now).await;
+        if valid == Err(NotValid::SessionUnknown) {
+            return Err(OAuthError::unavailable(
+                "the token cannot be looked at now; ask again in a moment",
+            ));
+        }
+        valid
             .ok()
             .filter(|claims| may_see_all || is_for(&asker.caller, claims))
             .map(|claims| {

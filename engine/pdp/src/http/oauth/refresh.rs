@@ -11,7 +11,7 @@ use super::error::OAuthError;
 use crate::families::{self, RefreshRefused};
 use crate::minting::derive::narrowed;
 use crate::minting::weigh::{Wish, weigh};
-use crate::minting::{Holder, assurance_of, draft, sign};
+use crate::minting::{Holder, assurance_of, draft, end_of, sign};
 use crate::sessions::uses;
 
 pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
@@ -70,6 +70,14 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
             tracing::error!(%cause, "the use of a strict session could not be recorded");
             OAuthError::unavailable("the refresh token is as good as before; ask again in a moment")
         })?;
+    // Before the rotation: whoever is refused still has a token.
+    end_of(
+        app,
+        family.session.as_ref(),
+        family.expires_at.seconds(),
+        now,
+    )
+    .await?;
     asked.proven.spend(app, now)?;
     let refreshed = families::rotate(app, look, now).await?;
 

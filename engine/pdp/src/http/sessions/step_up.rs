@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use domain::{Level, SessionRecord, Timestamp};
 use serde::Deserialize;
+use store::sqlite::SpentProof;
 
 use super::open::believed;
 use super::{failed, find, view};
@@ -21,6 +22,10 @@ use crate::step_up::{self, StepUpError};
 
 const FORM: &str =
     r#"{"level": 2 or 3} or {"subject_token": …}, and "decision_id" where it answers one"#;
+
+/// Seconds past its end for which a spent token is remembered: longer than the clocks of issuers are
+/// allowed to differ from ours.
+const COMES_AGAIN_SECONDS: i64 = 60;
 
 /// What was passed.
 #[derive(Deserialize)]
@@ -79,25 +84,17 @@ async fn proof(
     session: &SessionRecord,
     passed: Passed,
 ) -> Result<Proof, Problem> {
-    let (level, at) = match (passed.level, &passed.subject_token) {
+    let mut proof = match (passed.level, &passed.subject_token) {
         (Some(level), None) => stated(app, caller, level, passed.time.as_deref())?,
         (None, Some(token)) if passed.time.is_none() => proven(app, caller, session, token).await?,
         _ => return Err(Problem::malformed(format!("write {FORM}"))),
     };
-    Ok(Proof {
-        level,
-        at,
-        decision_id: passed.decision_id,
-    })
+    proof.decision_id = passed.decision_id;
+    Ok(proof)
 }
 
 /// What the caller says.
-fn stated(
-    app: &App,
-    caller: &Caller,
-    level: i64,
-    time: Option<&str>,
-) -> Result<(Level, Timestamp), Problem> {
+fn stated(app: &App, caller: &Caller, level: i64, time: Option<&str>) -> Result<Proof, Problem> {
     let level = Level::from_number(level)
         .filter(|level| *level >= Level::Challenge)
         .ok_or_else(|| Problem::malformed("`level` is 2 for a challenge or 3 for MFA"))?;
@@ -106,17 +103,23 @@ fn stated(
         .map(|text| wire::time::parse(text).ok_or_else(wrong))
         .transpose()?;
     let at = step_up::moment(app, caller, time);
-    Ok((level, at.map_err(|error| not_done(error.into()))?))
+    Ok(Proof {
+        level,
+        at: at.map_err(|error| not_done(error.into()))?,
+        decision_id: None,
+        spends: None,
+    })
 }
 
-/// What the issuer says: the same subject has authenticated since the session began. Whoever does
-/// so with one factor has confirmed once more who they are: that is a challenge.
+/// What the issuer says: the same subject has authenticated since the session began, and since it was
+/// last stepped up, tightened, or asked for a proof. Whoever does so with one factor has confirmed
+/// once more who they are: that is a challenge. A token is good for one step-up.
 async fn proven(
     app: &App,
     caller: &Caller,
     session: &SessionRecord,
     token: &str,
-) -> Result<(Level, Timestamp), Problem> {
+) -> Result<Proof, Problem> {
     let now = app.inputs.clock.now();
     let external = believed(app, caller, token, now).await?;
     if external.subject != session.subject {
@@ -125,21 +128,60 @@ async fn proven(
     let stale = || {
         Problem::refused(
             "`subject_token` does not say that its subject has authenticated since the session \
-             began (`auth_time`, and `acr` or `amr`); ask the issuer with `max_age=0`",
+             began and since it last took or wanted a proof (`auth_time`, and `acr` or `amr`); ask \
+             the issuer with `max_age=0`",
         )
     };
     let at = external.assurance.at.ok_or_else(stale)?;
-    if at.seconds() < session.birth.at.seconds() {
+    if at.seconds() <= last_proof(session).seconds() || external.assurance.level == Level::None {
         return Err(stale());
     }
-    match external.assurance.level {
-        Level::None => Err(stale()),
-        level => Ok((level.max(Level::Challenge), at.min(now))),
+    let store = app.state.store();
+    if store
+        .is_spent(&external.id)
+        .await
+        .map_err(|error| failed(&error))?
+    {
+        return Err(spent());
     }
+    Ok(Proof {
+        level: external.assurance.level.max(Level::Challenge),
+        at: at.min(now),
+        decision_id: None,
+        spends: Some(SpentProof {
+            name: external.id,
+            at: now,
+            until: Timestamp::from_seconds(external.exp).plus_seconds(COMES_AGAIN_SECONDS),
+        }),
+    })
+}
+
+/// What an authentication must be later than, to say anything new of a session. An issuer tells
+/// whole seconds: one of the same second may have been before.
+fn last_proof(session: &SessionRecord) -> Timestamp {
+    let terms = session.terms.as_ref();
+    [
+        terms.and_then(|terms| terms.stepped_up_at),
+        terms.and_then(|terms| terms.tightened_at),
+        terms
+            .and_then(|terms| terms.wanted)
+            .map(|wanted| wanted.since),
+    ]
+    .into_iter()
+    .flatten()
+    .fold(session.birth.at, Timestamp::max)
+}
+
+fn spent() -> Problem {
+    Problem::refused(
+        "a step-up was passed by this `subject_token` before; ask the issuer for another with \
+         `max_age=0`",
+    )
 }
 
 fn not_done(why: NotDone) -> Problem {
     match why {
+        _ if why.is_spent() => spent(),
         NotDone::Over | NotDone::NoDecision => Problem::not_found(why.to_string()),
         NotDone::StepUp(StepUpError::InTheFuture) => Problem::malformed(why.to_string()),
         NotDone::StepUp(StepUpError::OfAnother) => Problem::refused(why.to_string()),
