@@ -6,6 +6,8 @@ use domain::{Assurance, Level, SessionRecord};
 
 use super::{NotDone, Signal};
 use crate::app::App;
+use crate::sessions::ending::By;
+use crate::sessions::lift;
 use crate::telling::words::ASSURANCE;
 
 impl Signal<'_> {
@@ -19,6 +21,8 @@ impl Signal<'_> {
             return Ok(());
         };
         let (sessions, is_exact) = self.sessions().await?;
+        // Only of that very session, or a thief's would rise with its owner's; and as a fact that is
+        // told: whoever has the handle may have planted it, and has nobody's step-up.
         let may_lift = is_exact && self.transmitter.settings.may_lift;
         let store = self.app.state.store();
         for session in sessions {
@@ -29,21 +33,28 @@ impl Signal<'_> {
             }
             // First: done again after a crash it changes the same.
             store.note_assurance_heard(&session.id, self.at).await?;
-            self.set_assurance(&session, level, may_lift).await?;
+            if level > session.assurance.level && may_lift {
+                let passed = Assurance::of(level, Some(self.at));
+                lift(
+                    self.app,
+                    &session.id,
+                    &session.subject,
+                    passed,
+                    None,
+                    By::SYSTEM,
+                )
+                .await?;
+            } else {
+                self.lower(&session, level).await?;
+            }
         }
         self.look();
         Ok(())
     }
 
-    /// Lowers what was proven in a session before it happened; lifts it only where the transmitter
-    /// may and names that very session, or a thief's would rise with its owner's.
-    async fn set_assurance(
-        &self,
-        session: &SessionRecord,
-        level: Level,
-        may_lift: bool,
-    ) -> Result<(), NotDone> {
-        let (app, at, until) = (self.app, self.at, self.until());
+    /// Lowers what was proven in a session before it happened.
+    async fn lower(&self, session: &SessionRecord, level: Level) -> Result<(), NotDone> {
+        let (app, until) = (self.app, self.until());
         // Loads it, if it is not there.
         let _ = app.state.session(&session.id, self.now).await;
         let mut changed = None;
@@ -53,15 +64,11 @@ impl Signal<'_> {
             };
             let held = known.assurance;
             let is_later = held.at.is_some_and(|proven| proven > until);
-            let new = match level.cmp(&held.level) {
-                std::cmp::Ordering::Less if !is_later => Assurance::of(level, held.at),
-                std::cmp::Ordering::Greater if may_lift => {
-                    held.merged_with(Assurance::of(level, Some(at)))
-                }
-                _ => return false,
-            };
+            if is_later || level >= held.level {
+                return false;
+            }
             let known = Arc::make_mut(known);
-            known.assurance = new;
+            known.assurance = Assurance::of(level, held.at);
             changed = Some(known.clone());
             true
         });
