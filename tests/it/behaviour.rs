@@ -3,32 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Site, alice_reads, eventually, run};
+use crate::harness::{Client, Site, alice_reads, eventually};
 use crate::refreshing::{sign_in, text};
 
 /// A gateway that may neither see risk nor assert anything.
 fn plain(site: &Site) -> String {
-    let mut command = site.command();
-    let ran = run(command.args([
-        "keys",
-        "create",
-        "--name",
-        "plain",
-        "--role",
-        "gateway",
-        "--json",
-        "--permission",
-        "evaluate",
-        "--permission",
-        "access",
-        "--permission",
-        "sessions.read",
-        "--permission",
-        "sessions.create",
-    ]));
-    assert_eq!(ran.status, Some(0), "{ran:?}");
-    let made: Value = serde_json::from_str(&ran.out).unwrap();
-    made["key"].as_str().unwrap().to_owned()
+    let may = ["evaluate", "access", "sessions.read", "sessions.create"];
+    site.key_that_may("gateway", &may)
 }
 
 /// What is done in a session to each of some documents. The last answer.

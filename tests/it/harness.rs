@@ -93,8 +93,17 @@ impl Site {
 
     /// Makes a key of a role.
     pub(crate) fn key(&self, role: &str) -> String {
+        self.key_that_may(role, &[])
+    }
+
+    /// The same, narrowed to these permissions if there are any.
+    pub(crate) fn key_that_may(&self, role: &str, permissions: &[&str]) -> String {
         let mut command = self.command();
-        let ran = run(command.args(["keys", "create", "--name", role, "--role", role, "--json"]));
+        command.args(["keys", "create", "--name", role, "--role", role, "--json"]);
+        for permission in permissions {
+            command.args(["--permission", permission]);
+        }
+        let ran = run(&mut command);
         assert_eq!(ran.status, Some(0), "{ran:?}");
         let made: Value = serde_json::from_str(&ran.out).unwrap();
         made["key"].as_str().unwrap().to_owned()

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Response, Site, alice_reads, now, run};
+use crate::harness::{Client, Response, Site, alice_reads, now};
 use crate::refreshing::{is_active, refresh, sign_in, text};
 
 fn open(client: &mut Client, subject: &str) -> Response {
@@ -105,25 +105,7 @@ fn e5_e6_e14_e28_f21_a_session_has_an_id_a_handle_and_an_end() {
 fn only_the_handle_brings_assurance_to_whoever_may_not_assert_it() {
     let site = Site::new();
     let key = site.key("gateway");
-    let plain = {
-        let mut command = site.command();
-        let ran = run(command.args([
-            "keys",
-            "create",
-            "--name",
-            "plain",
-            "--role",
-            "gateway",
-            "--json",
-            "--permission",
-            "evaluate",
-            "--permission",
-            "access",
-        ]));
-        assert_eq!(ran.status, Some(0), "{ran:?}");
-        let made: Value = serde_json::from_str(&ran.out).unwrap();
-        word(&made, "key").to_owned()
-    };
+    let plain = site.key_that_may("gateway", &["evaluate", "access"]);
     let engine = site.start();
     let body = json!({
         "subject": { "type": "User", "id": "dave" },

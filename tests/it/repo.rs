@@ -187,9 +187,11 @@ fn files_stay_small_and_finished() {
             "{} has {lines} lines",
             path.display()
         );
-        for unfinished in ["todo!(", "unimplemented!(", "#[ignore"] {
+        // In parts, so that this file is held to it as well.
+        for unfinished in [("to", "do!("), ("unimpl", "emented!("), ("#[ig", "nore")] {
+            let unfinished = [unfinished.0, unfinished.1].concat();
             assert!(
-                !text.contains(unfinished) || path.ends_with("repo.rs"),
+                !text.contains(&unfinished),
                 "{}: {unfinished}",
                 path.display()
             );

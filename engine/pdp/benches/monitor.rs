@@ -19,8 +19,9 @@
     reason = "a bench that cannot go on must stop, and prints what it finds"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+mod kept;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,7 @@ use domain::{
     AccessRequest, Action, Assurance, DeviceClaim, EntityRef, Name, Party, RequestContext,
     SessionBirth, SessionRecord, SessionSight, SessionTerms, Signal, Timestamp,
 };
+use kept::Client;
 use pdp::access::Role;
 use pdp::app::{self, App};
 use pdp::background::Background;
@@ -269,53 +271,10 @@ fn cpu() -> f64 {
     ticks / 100.0
 }
 
-/// One connection that is kept.
-struct Client {
-    stream: BufReader<TcpStream>,
-    key: String,
-}
-
-impl Client {
-    fn new(address: SocketAddr, key: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::new(stream),
-            key: key.to_owned(),
-        }
-    }
-
-    fn send(&mut self, method: &str, path: &str, kind: &str, body: &str) -> (u16, Vec<u8>) {
-        let message = format!(
-            "{method} {path} HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer {}\r\nContent-Type: {kind}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.key,
-            body.len()
-        );
-        self.stream.get_mut().write_all(message.as_bytes()).unwrap();
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        let status = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim().split_once(':') else {
-                break;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).unwrap();
-        (status, body)
-    }
-
-    fn post(&mut self, path: &str, body: &Value) -> (u16, Value) {
-        let (status, body) = self.send("POST", path, "application/json", &body.to_string());
-        (status, serde_json::from_slice(&body).unwrap_or_default())
-    }
+/// The status and the JSON of an answer.
+fn post(client: &mut Client, path: &str, body: &Value) -> (u16, Value) {
+    let (status, body) = client.send("POST", path, "application/json", &body.to_string());
+    (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 fn question(number: usize) -> Value {
@@ -355,7 +314,7 @@ fn ask(
                         std::thread::sleep(due.saturating_duration_since(Instant::now()));
                         let number = (client + CLIENTS * round as usize) * 7919 % sessions;
                         let (status, _) =
-                            connection.post("/access/v1/evaluation", &question(number));
+                            post(&mut connection, "/access/v1/evaluation", &question(number));
                         assert_eq!(status, 200);
                         took.push(due.elapsed().as_secs_f64() * 1e3);
                     }
@@ -399,7 +358,8 @@ fn events(address: SocketAddr, gateway: &str, admin: &str, count: usize) {
             assert!(status < 300, "{}", String::from_utf8_lossy(&answer));
         };
         put(&mut admin, true);
-        let (status, opened) = gateway.post(
+        let (status, opened) = post(
+            &mut gateway,
             "/v1/sessions",
             &json!({
                 "subject": { "type": "User", "id": format!("u{}", SUBJECTS + number) },

@@ -17,13 +17,15 @@
     reason = "a bench that cannot go on must stop, and prints what it finds"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+mod kept;
+
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Instant;
 
+use kept::Client;
 use serde_json::{Value, json};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_portreeve");
@@ -65,76 +67,39 @@ fn start(config: &Path) -> Engine {
     Engine(child, address)
 }
 
-/// One connection that is kept.
-struct Client {
-    stream: BufReader<TcpStream>,
-    key: String,
+/// The body of an answer that has to be 200.
+fn post(client: &mut Client, path: &str, kind: &str, body: &str) -> Vec<u8> {
+    let (status, answer) = client.send("POST", path, kind, body);
+    assert_eq!(status, 200, "{path}");
+    answer
 }
 
-impl Client {
-    fn new(address: &str, key: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream: BufReader::new(stream),
-            key: key.to_owned(),
-        }
-    }
+fn form(client: &mut Client, path: &str, form: &str) -> Vec<u8> {
+    post(client, path, "application/x-www-form-urlencoded", form)
+}
 
-    fn post(&mut self, path: &str, kind: &str, body: &str) -> Vec<u8> {
-        let message = format!(
-            "POST {path} HTTP/1.1\r\nHost: e\r\nAuthorization: Bearer {}\r\nContent-Type: {kind}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.key,
-            body.len()
-        );
-        self.stream.get_mut().write_all(message.as_bytes()).unwrap();
-        let mut line = String::new();
-        self.stream.read_line(&mut line).unwrap();
-        assert!(line.starts_with("HTTP/1.1 200"), "{path}: {line}");
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line).unwrap();
-            let Some((name, value)) = line.trim().split_once(':') else {
-                break;
-            };
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().unwrap();
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).unwrap();
-        body
-    }
+fn token(client: &mut Client) -> String {
+    let question = json!({
+        "subject": { "type": "User", "id": "alice" },
+        "action": { "name": "read" },
+        "resource": { "type": "Document", "id": "handbook" },
+        "context": {
+            "ip": "10.10.4.7",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "device": { "id": "alice-laptop" },
+            "token": { "audience": "https://docs.example" },
+        },
+    });
+    let path = "/access/v1/evaluation";
+    let answer = post(client, path, "application/json", &question.to_string());
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let token = answer["context"]["token"]["access_token"].as_str();
+    token.unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
 
-    fn form(&mut self, path: &str, form: &str) -> Vec<u8> {
-        self.post(path, "application/x-www-form-urlencoded", form)
-    }
-
-    fn token(&mut self) -> String {
-        let question = json!({
-            "subject": { "type": "User", "id": "alice" },
-            "action": { "name": "read" },
-            "resource": { "type": "Document", "id": "handbook" },
-            "context": {
-                "ip": "10.10.4.7",
-                "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-                "device": { "id": "alice-laptop" },
-                "token": { "audience": "https://docs.example" },
-            },
-        });
-        let path = "/access/v1/evaluation";
-        let answer = self.post(path, "application/json", &question.to_string());
-        let answer: Value = serde_json::from_slice(&answer).unwrap();
-        let token = answer["context"]["token"]["access_token"].as_str();
-        token.unwrap_or_else(|| panic!("{answer}")).to_owned()
-    }
-
-    fn is_accepted(&mut self, token: &str) -> bool {
-        let answer = self.form("/oauth2/introspect", &format!("token={token}"));
-        !answer.starts_with(br#"{"active":false"#)
-    }
+fn is_accepted(client: &mut Client, token: &str) -> bool {
+    let answer = form(client, "/oauth2/introspect", &format!("token={token}"));
+    !answer.starts_with(br#"{"active":false"#)
 }
 
 /// What one connection saw of one token.
@@ -151,7 +116,7 @@ fn user(mut client: Client, tokens: &mpsc::Receiver<String>, seen: &mpsc::Sender
         loop {
             let began = Instant::now();
             uses += 1;
-            if !client.is_accepted(&token) {
+            if !is_accepted(&mut client, &token) {
                 break;
             }
             last_accepted_began = Some(began);
@@ -188,15 +153,15 @@ fn revoke(address: &str, key: &str, revocations: usize) -> Found {
         }
         let mut client = Client::new(address, key);
         for _ in 0..revocations {
-            let token = client.token();
-            assert!(client.is_accepted(&token));
+            let token = token(&mut client);
+            assert!(is_accepted(&mut client, &token));
             for user in &tokens {
                 user.send(token.clone()).unwrap();
             }
             // Under way by now, mostly.
             std::thread::sleep(std::time::Duration::from_micros(500));
             let asked = Instant::now();
-            client.form("/oauth2/revoke", &format!("token={token}"));
+            form(&mut client, "/oauth2/revoke", &format!("token={token}"));
             let answered = Instant::now();
             let seen: Vec<Seen> = (0..USERS).map(|_| all_seen.recv().unwrap()).collect();
             let accepted = seen.iter().filter_map(|seen| seen.last_accepted_began);

@@ -284,7 +284,7 @@ mod tests {
     use domain::{EntityRef, SecurityEventKind};
 
     use super::*;
-    use crate::sqlite::{Initiator, NewSecurityEvent, StreamRow};
+    use crate::sqlite::{Initiator, NewSecurityEvent};
 
     fn event(why: &str) -> NewSecurityEvent {
         NewSecurityEvent {
@@ -312,21 +312,7 @@ mod tests {
 
     async fn store(folder: &tempfile::TempDir) -> Store {
         let store = Store::open(&folder.path().join("test.db")).await.unwrap();
-        let row = StreamRow {
-            id: "a".to_owned(),
-            client_id: "sk_1".to_owned(),
-            aud: "[]".to_owned(),
-            events_requested: "[]".to_owned(),
-            endpoint_url: None,
-            authorization: None,
-            description: None,
-            status: "enabled".to_owned(),
-            reason: None,
-            hears_all: true,
-            verified_at: None,
-            created_at: stamp(1000),
-            active_at: stamp(1000),
-        };
+        let row = super::super::streams::tests::stream("a");
         assert!(store.insert_stream(&row, 1).await.unwrap());
         store
     }

@@ -344,10 +344,10 @@ fn read_stream(row: &SqliteRow) -> Result<StreamRow, StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn stream(id: &str) -> StreamRow {
+    pub(in crate::sqlite) fn stream(id: &str) -> StreamRow {
         StreamRow {
             id: id.to_owned(),
             client_id: "sk_1".to_owned(),
