@@ -125,12 +125,12 @@ pub(crate) async fn answer_admitted(
     in_batch: bool,
     request_id: &str,
 ) -> Result<Answered, Unanswered> {
-    let now = app.inputs.clock.now();
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);
     let may_assert = permits(Permission::AssertAssurance);
     let Admitted {
         mut request,
+        now,
         moment,
         claims_assurance,
     } = admitted;
@@ -338,6 +338,9 @@ pub(crate) fn alert(app: &App, request: &AccessRequest, decision: &Decision, dec
 pub(crate) struct Admitted {
     /// The question, with the moment and the assurance that the caller may give it.
     pub(crate) request: AccessRequest,
+    /// When it was asked. The clock is read once: an access is on record as decided for the moment
+    /// it was made at, and only what is replayed for another.
+    pub(crate) now: Timestamp,
     /// The moment to decide for.
     pub(crate) moment: Timestamp,
     /// Whether an assurance was claimed, believed or not.
@@ -382,6 +385,7 @@ pub(crate) fn admit(
     }
     Ok(Admitted {
         request,
+        now,
         moment,
         claims_assurance,
     })

@@ -190,6 +190,7 @@ async fn decide(
     }
     let admitted = Admitted {
         request,
+        now,
         moment: now,
         claims_assurance: false,
     };
