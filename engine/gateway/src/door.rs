@@ -1,0 +1,394 @@
+//! `[gateway]`, checked: everything that a gateway's question meets.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderName;
+use ipnet::IpNet;
+
+use crate::forwarded::{AddressFrom, OriginalFrom, Trust};
+use crate::identity::{Identity, Says};
+use crate::original::Reading;
+use crate::path::EmptySegments;
+use crate::reply::Statuses;
+use crate::reply::cookie::CookieName;
+use crate::reply::login::{Login, ReturnHost};
+use crate::routes::raw::{RawCaller, RawGateway, RawLogin};
+use crate::routes::{Route, Routes, StepUp, check};
+
+/// Who is trusted unless somebody says otherwise: a gateway on the same machine.
+const THIS_MACHINE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+/// The session cookie unless somebody says otherwise.
+const COOKIE: &str = "__Host-portreeve";
+
+/// The checked section.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    shared: Door,
+    callers: BTreeMap<String, Door>,
+}
+
+/// What holds for one caller.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Whom to believe about clients.
+    pub trust: Trust,
+    /// How strictly requests are read.
+    pub reading: Reading,
+    /// Which statuses the gateway can pass on.
+    pub statuses: Statuses,
+    /// Its routes.
+    pub routes: Routes,
+    /// Identity headers.
+    pub identity: Arc<Identity>,
+    /// Where browsers go for a step-up.
+    pub login: Option<Arc<Login>>,
+    /// The session cookie.
+    pub cookie: CookieName,
+}
+
+/// Everything that is wrong with `[gateway]`: one sentence each, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct GatewayFaults(pub Vec<String>);
+
+impl Gateway {
+    /// What holds for a caller, by its key's name. None: for whoever has nothing of their own.
+    #[must_use]
+    pub fn door(&self, caller: Option<&str>) -> &Door {
+        caller
+            .and_then(|caller| self.callers.get(caller))
+            .unwrap_or(&self.shared)
+    }
+
+    /// Callers with something of their own.
+    pub fn callers(&self) -> impl Iterator<Item = &str> {
+        self.callers.keys().map(String::as_str)
+    }
+}
+
+impl RawGateway {
+    /// Checks the section.
+    ///
+    /// # Errors
+    /// With all that is wrong.
+    pub fn check(self) -> Result<Gateway, GatewayFaults> {
+        let mut faults = Vec::new();
+        let identity = Arc::new(self.identity(&mut faults));
+        let login = self
+            .login
+            .as_ref()
+            .and_then(|login| login.check(&mut faults));
+        let login = login.map(Arc::new);
+        let cookie = self.cookie.as_deref().unwrap_or(COOKIE);
+        let cookie = CookieName::parse(cookie).map_err(|why| {
+            faults.push(format!("`gateway.cookie`: {why}"));
+        });
+        let shared = Settings::of(&self).check("gateway", &Shared::default(), &mut faults);
+        let routes = check::routes(&self.routes, "gateway.routes", &identity, &mut faults);
+        redirects(&routes, login.is_some(), &mut faults);
+
+        let mut own = Vec::new();
+        for (name, raw) in &self.callers {
+            let place = format!("gateway.callers.{name}");
+            let settings = Settings::of(raw).check(&place, &shared, &mut faults);
+            let place = format!("{place}.routes");
+            let own_routes = check::routes(&raw.routes, &place, &identity, &mut faults);
+            redirects(&own_routes, login.is_some(), &mut faults);
+            own.push((name.clone(), settings, own_routes, raw.only_own_routes));
+        }
+        let (Ok(cookie), true) = (cookie, faults.is_empty()) else {
+            return Err(GatewayFaults(faults));
+        };
+        let door = |settings: Shared, routes| Door {
+            trust: settings.trust,
+            reading: settings.reading,
+            statuses: settings.statuses,
+            routes,
+            identity: Arc::clone(&identity),
+            login: login.clone(),
+            cookie: cookie.clone(),
+        };
+        let callers = own
+            .into_iter()
+            .map(|(name, settings, own, alone)| {
+                let others: &[_] = if alone { &[] } else { &routes };
+                (name, door(settings, check::table(&own, others)))
+            })
+            .collect();
+        Ok(Gateway {
+            shared: door(shared, check::table(&[], &routes)),
+            callers,
+        })
+    }
+
+    fn identity(&self, faults: &mut Vec<String>) -> Identity {
+        let mut headers: Vec<(HeaderName, Says)> = Vec::new();
+        let mut name = |place: &str, text: &str| {
+            let name = text.to_ascii_lowercase().parse::<HeaderName>().ok();
+            let is_own = name
+                .as_ref()
+                .is_some_and(|name| name.as_str().starts_with("x-portreeve-"));
+            let is_http = name.as_ref().is_some_and(|name| {
+                [
+                    http::header::AUTHORIZATION,
+                    http::header::COOKIE,
+                    http::header::HOST,
+                ]
+                .contains(name)
+            });
+            if name.is_none() || is_own || is_http {
+                faults.push(format!(
+                    "`{place}`: `{text}` is no header's name that can be chosen, for example `X-User-Id`"
+                ));
+            }
+            name
+        };
+        let mut wrong = Vec::new();
+        for (header, says) in &self.identity {
+            let Some(header) = name("gateway.identity", header) else {
+                continue;
+            };
+            let says = match says.as_str() {
+                "subject.id" => Says::SubjectId,
+                "subject.type" => Says::SubjectType,
+                other => match other.strip_prefix("claim.").filter(|path| !path.is_empty()) {
+                    Some(path) => Says::Claim(path.into()),
+                    None => {
+                        wrong.push(format!(
+                            "`gateway.identity.{header}`: `{other}` is none of `subject.id`, \
+                             `subject.type`, `claim.NAME`"
+                        ));
+                        continue;
+                    }
+                },
+            };
+            if headers.iter().any(|(known, _)| *known == header) {
+                wrong.push(format!(
+                    "`gateway.identity.{header}`: is there in another case already"
+                ));
+            }
+            headers.push((header, says));
+        }
+        let strip: Vec<HeaderName> = self
+            .strip
+            .iter()
+            .filter_map(|text| name("gateway.strip", text))
+            .collect();
+        faults.append(&mut wrong);
+        Identity::new(headers, &strip)
+    }
+}
+
+/// A route cannot send browsers to a page that nobody named.
+fn redirects(routes: &[Arc<Route>], has_login: bool, faults: &mut Vec<String>) {
+    let first = routes
+        .iter()
+        .find(|route| route.step_up == StepUp::Redirect);
+    if let Some(route) = first.filter(|_| !has_login) {
+        faults.push(format!(
+            "`{}.step_up`: `redirect` needs `gateway.login`, with `url` and `return_hosts`",
+            route.place
+        ));
+    }
+}
+
+impl RawLogin {
+    fn check(&self, faults: &mut Vec<String>) -> Option<Login> {
+        let mut hosts = Vec::new();
+        for text in &self.return_hosts {
+            match ReturnHost::parse(text) {
+                Some(host) => hosts.push(host),
+                None => faults.push(format!(
+                    "`gateway.login.return_hosts`: `{text}` is no host, for example \
+                     `shop.example`, `*.shop.example` or `shop.example:8443`"
+                )),
+            }
+        }
+        if self.return_hosts.is_empty() {
+            faults.push(
+                "`gateway.login.return_hosts`: is empty, so that nobody could come back; name the \
+                 hosts that the gateway serves"
+                    .to_owned(),
+            );
+        }
+        let parameter = self.return_parameter.as_deref().unwrap_or("return_to");
+        Login::new(&self.url, parameter, hosts)
+            .map_err(|why| faults.push(format!("`gateway.login`: {why}")))
+            .ok()
+    }
+}
+
+/// What shared and own settings have in common, as text.
+struct Settings<'a> {
+    trusted: Option<&'a [String]>,
+    hops: Option<u8>,
+    address_from: Option<&'a str>,
+    original_from: Option<&'a str>,
+    empty_segments: Option<&'a str>,
+    method_override: Option<&'a str>,
+    statuses: Option<&'a str>,
+}
+
+macro_rules! settings_of {
+    ($raw:ty) => {
+        impl<'a> From<&'a $raw> for Settings<'a> {
+            fn from(raw: &'a $raw) -> Self {
+                Self {
+                    trusted: raw.trusted.as_deref(),
+                    hops: raw.hops,
+                    address_from: raw.address_from.as_deref(),
+                    original_from: raw.original_from.as_deref(),
+                    empty_segments: raw.empty_segments.as_deref(),
+                    method_override: raw.method_override.as_deref(),
+                    statuses: raw.statuses.as_deref(),
+                }
+            }
+        }
+    };
+}
+settings_of!(RawGateway);
+settings_of!(RawCaller);
+
+/// The same, checked.
+#[derive(Clone, Debug)]
+struct Shared {
+    trust: Trust,
+    reading: Reading,
+    statuses: Statuses,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let networks = THIS_MACHINE
+            .iter()
+            .filter_map(|network| network.parse().ok());
+        Self {
+            trust: Trust {
+                networks: networks.collect(),
+                ..Trust::default()
+            },
+            reading: Reading::default(),
+            statuses: Statuses::default(),
+        }
+    }
+}
+
+impl<'a> Settings<'a> {
+    fn of<T>(raw: &'a T) -> Self
+    where
+        Self: From<&'a T>,
+    {
+        raw.into()
+    }
+
+    /// What is not said is as in `base`.
+    fn check(&self, place: &str, base: &Shared, faults: &mut Vec<String>) -> Shared {
+        let mut word = |member: &str, text: Option<&str>, known: &[&str]| -> Option<usize> {
+            let text = text?;
+            let at = known.iter().position(|word| *word == text);
+            if at.is_none() {
+                let known: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+                faults.push(format!(
+                    "`{place}.{member}`: `{text}` is none of {}",
+                    known.join(", ")
+                ));
+            }
+            at
+        };
+        let address = [
+            ("any", AddressFrom::Any),
+            ("forwarded", AddressFrom::Forwarded),
+            ("x-forwarded-for", AddressFrom::XForwardedFor),
+            ("x-real-ip", AddressFrom::XRealIp),
+            ("connection", AddressFrom::Connection),
+        ];
+        let original = [
+            ("any", OriginalFrom::Any),
+            ("x-forwarded", OriginalFrom::XForwarded),
+            ("x-original", OriginalFrom::XOriginal),
+        ];
+        let empty = [
+            ("refuse", EmptySegments::Refuse),
+            ("merge", EmptySegments::Merge),
+        ];
+        let overrides = [("refuse", false), ("ignore", true)];
+        let statuses = [
+            ("any", Statuses::Any),
+            ("auth_request", Statuses::AuthRequest),
+        ];
+        macro_rules! choose {
+            ($member:literal, $text:expr, $known:expr, $base:expr) => {{
+                let words = $known.map(|(word, _)| word);
+                let at = word($member, $text, &words);
+                at.and_then(|at| $known.get(at))
+                    .map_or($base, |(_, value)| *value)
+            }};
+        }
+        let (trust, reading) = (&base.trust, &base.reading);
+        let address_from = choose!(
+            "address_from",
+            self.address_from,
+            address,
+            trust.address_from
+        );
+        let original_from = choose!(
+            "original_from",
+            self.original_from,
+            original,
+            trust.original_from
+        );
+        let empty_segments = choose!(
+            "empty_segments",
+            self.empty_segments,
+            empty,
+            reading.empty_segments
+        );
+        let ignore_method_override = choose!(
+            "method_override",
+            self.method_override,
+            overrides,
+            reading.ignore_method_override
+        );
+        let statuses = choose!("statuses", self.statuses, statuses, base.statuses);
+        if self.hops == Some(0) {
+            faults.push(format!(
+                "`{place}.hops`: the gateway itself is one; leave it out to go by `trusted`"
+            ));
+        }
+        let networks = match self.trusted {
+            None => trust.networks.clone(),
+            Some(texts) => networks(texts, place, faults),
+        };
+        Shared {
+            trust: Trust {
+                networks,
+                hops: self.hops.or(trust.hops),
+                address_from,
+                original_from,
+            },
+            reading: Reading {
+                empty_segments,
+                ignore_method_override,
+            },
+            statuses,
+        }
+    }
+}
+
+fn networks(texts: &[String], place: &str, faults: &mut Vec<String>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for text in texts {
+        match text.parse::<IpNet>() {
+            Ok(network) if network.prefix_len() == 0 => faults.push(format!(
+                "`{place}.trusted`: `{text}` is everybody; name the networks of your gateways"
+            )),
+            Ok(network) => networks.push(network),
+            Err(_) => faults.push(format!(
+                "`{place}.trusted`: `{text}` is no network, for example `10.0.0.0/8` or \
+                 `127.0.0.1/32`"
+            )),
+        }
+    }
+    networks
+}
