@@ -16,6 +16,7 @@
 //! Settings come in as [`RawGateway`] and are checked whole into a [`Gateway`], of which each
 //! caller has its [`Door`]. [`explain`] tells people which route a request takes, and why.
 
+pub mod certificate;
 pub mod door;
 pub mod explain;
 pub mod forwarded;
@@ -26,6 +27,8 @@ pub mod path;
 pub mod query;
 pub mod reply;
 pub mod routes;
+#[cfg(test)]
+mod stories;
 mod template;
 
 pub use door::{Door, Gateway, GatewayFaults};

@@ -1,7 +1,7 @@
 //! Which request is which question: `[gateway]` routes, in their order.
 //!
 //! The first route that matches makes the evaluation; where none does, the answer is no. The
-//! order is the author's, so an index may only say which routes are worth trying ([`index`]): a
+//! order is the author's, so an index may only say which routes are worth trying: a
 //! tree of segments per host, in which a request meets all routes whose host and path fit and no
 //! others, of which the one with the lowest number wins. A router like `matchit` picks the most
 //! specific path instead, takes each path once, and so cannot hold two routes that differ in a
