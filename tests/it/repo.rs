@@ -71,13 +71,14 @@ fn crates_know_only_whom_they_may() {
         .unwrap();
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let own: BTreeSet<&str> = [
-        "domain", "forest", "geo", "pdp", "policy", "risk", "ssf", "store", "token", "trainer",
-        "wire",
+        "domain", "forest", "gateway", "geo", "pdp", "policy", "risk", "ssf", "store", "token",
+        "trainer", "wire",
     ]
     .into();
     let allowed = |name: &str| -> BTreeSet<&str> {
         match name {
             "domain" | "forest" | "ssf" => [].into(),
+            "gateway" => ["domain", "wire"].into(),
             "geo" | "policy" | "store" | "token" | "wire" => ["domain"].into(),
             "risk" => ["domain", "forest"].into(),
             "trainer" => ["domain", "forest", "geo", "risk", "wire"].into(),
