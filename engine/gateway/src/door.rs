@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, header};
 use ipnet::IpNet;
 
 use crate::forwarded::{AddressFrom, OriginalFrom, Trust};
@@ -18,6 +18,18 @@ use crate::routes::{Route, Routes, StepUp, check};
 
 /// Who is trusted unless somebody says otherwise: a gateway on the same machine.
 const THIS_MACHINE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+/// Headers that make a request what it is: no text of ours has a place there.
+const PROTOCOL: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
 /// The session cookie unless somebody says otherwise.
 const COOKIE: &str = "__Host-portreeve";
 
@@ -129,14 +141,9 @@ impl RawGateway {
             let is_own = name
                 .as_ref()
                 .is_some_and(|name| name.as_str().starts_with("x-portreeve-"));
-            let is_http = name.as_ref().is_some_and(|name| {
-                [
-                    http::header::AUTHORIZATION,
-                    http::header::COOKIE,
-                    http::header::HOST,
-                ]
-                .contains(name)
-            });
+            let is_http = name
+                .as_ref()
+                .is_some_and(|name| PROTOCOL.contains(name) || check::is_interpreted(name));
             if name.is_none() || is_own || is_http {
                 faults.push(format!(
                     "`{place}`: `{text}` is no header's name that can be chosen, for example `X-User-Id`"

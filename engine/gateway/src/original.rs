@@ -82,8 +82,8 @@ pub enum OriginalFault {
     /// No name, no address, or more than that.
     #[error("the host is not a name or an address with perhaps a port")]
     Host,
-    /// No method (RFC 9110 §9.1).
-    #[error("the method is not one of HTTP")]
+    /// No method (RFC 9110 §9.1). `get` is another one than `GET`, and the same to some apps.
+    #[error("the method is not one of HTTP, in upper case")]
     Method,
     /// Neither `http` nor `https`.
     #[error("the scheme is neither `http` nor `https`")]
@@ -123,7 +123,9 @@ impl Original {
         headers: &HeaderMap,
         reading: Reading,
     ) -> Result<Self, OriginalFault> {
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| OriginalFault::Method)?;
+        let is_upper = !method.bytes().any(|byte| byte.is_ascii_lowercase());
+        let method = Method::from_bytes(method.as_bytes()).ok();
+        let method = method.filter(|_| is_upper).ok_or(OriginalFault::Method)?;
         let original = Self {
             method,
             scheme,

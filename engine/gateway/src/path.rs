@@ -77,6 +77,9 @@ pub enum TargetFault {
     /// `.` or `..`, in any encoding.
     #[error("the path has a dot segment (`.` or `..`)")]
     DotSegment,
+    /// A segment that begins or ends with a blank.
+    #[error("the path has a segment with a blank at its end, which some servers cut off")]
+    BlankAtEnd,
     /// `//`, where it is not merged.
     #[error("the path has an empty segment (`//`)")]
     EmptySegment,
@@ -214,6 +217,9 @@ fn segment(raw: &[u8]) -> Result<String, TargetFault> {
     }
     if is_dots(&text) {
         return Err(TargetFault::DotSegment);
+    }
+    if text.trim() != text {
+        return Err(TargetFault::BlankAtEnd);
     }
     if can_be_decoded_again(text.as_bytes()) {
         return Err(TargetFault::EncodedTwice);

@@ -147,6 +147,11 @@ fn gateways_tell_what_was_asked() {
         ),
         ("no scheme", CADDY.replace("https", "ftp"), Err("neither")),
         (
+            "a method in lower case",
+            CADDY.replace("GET", "get"),
+            Err("in upper case"),
+        ),
+        (
             "no method of HTTP",
             CADDY.replace("GET", "G T"),
             Err("the method"),

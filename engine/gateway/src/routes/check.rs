@@ -37,6 +37,9 @@ const ENGINE_WORDS: [&str; 14] = [
 ];
 /// Headers that are secrets, and would be in every record.
 const SECRETS: [&str; 4] = ["authorization", "cookie", "dpop", "proxy-authorization"];
+/// Headers that say where a request came from and went to: read once, as far as trust reaches.
+const INTERPRETED: [&str; 4] = ["forwarded", "host", "via", "x-real-ip"];
+const INTERPRETED_PREFIXES: [&str; 2] = ["x-forwarded-", "x-original-"];
 /// Methods as settings name them; others are possible, and likely slips when in lower case.
 const METHOD_EXAMPLE: &str = "for example `GET`, in upper case";
 
@@ -273,6 +276,14 @@ impl Checking<'_> {
                 member,
                 format!("`{header}` holds secrets, which no record may hold; use a claim"),
             );
+        } else if is_interpreted(header) {
+            self.fault(
+                member,
+                format!(
+                    "`{header}` is read by the engine itself; use `hosts`, `{{request.host}}` or \
+                     `{{request.scheme}}`"
+                ),
+            );
         } else if self.identity.is_reserved(header.as_str()) {
             self.fault(
                 member,
@@ -431,6 +442,15 @@ impl Checking<'_> {
             }
         }
     }
+}
+
+/// Whether a header tells of the way of a request, so that only its trusted part may be read.
+pub(crate) fn is_interpreted(header: &HeaderName) -> bool {
+    let name = header.as_str();
+    INTERPRETED.contains(&name)
+        || INTERPRETED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// What a route without a name is called: what it is for.
