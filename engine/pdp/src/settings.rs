@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Level;
@@ -39,6 +40,10 @@ pub struct SettingsError(pub Vec<String>);
 pub struct Settings {
     /// Where the engine listens.
     pub listen: SocketAddr,
+    /// Where it listens for Envoy's external authorization over gRPC. None: nowhere.
+    pub grpc_listen: Option<GrpcListen>,
+    /// What gateways ask, and what they get back.
+    pub gateway: Arc<gateway::Gateway>,
     /// What the engine is called from outside: issuer and PDP identifier. None: `http://` and
     /// the address it listens on.
     pub public_url: Option<String>,
@@ -106,6 +111,24 @@ pub struct Settings {
     pub ssf: SsfSettings,
     /// Whom it alerts.
     pub alerts: Vec<AlertSettings>,
+}
+
+/// Where gRPC is listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GrpcListen {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether somebody wants it there; where it is only the default, an address that is taken
+    /// already is a warning.
+    pub is_set: bool,
+}
+
+impl GrpcListen {
+    /// Where it is unless somebody says otherwise.
+    pub const DEFAULT: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
+        std::net::Ipv4Addr::LOCALHOST,
+        8182,
+    ));
 }
 
 /// How sessions are kept.

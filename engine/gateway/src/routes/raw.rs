@@ -36,6 +36,14 @@ pub struct RawGateway {
     pub(crate) callers: BTreeMap<String, RawCaller>,
 }
 
+impl RawGateway {
+    /// Whether anything can be asked by a gateway at all.
+    #[must_use]
+    pub fn has_routes(&self) -> bool {
+        !self.routes.is_empty() || self.callers.values().any(|own| !own.routes.is_empty())
+    }
+}
+
 /// What is otherwise for one caller.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Level;
+use gateway::{GatewayFaults, RawGateway};
 use geo::GeoPaths;
 use serde::Deserialize;
 use store::JournalSettings;
@@ -20,8 +22,8 @@ use super::shared_signals::RawAlert;
 use super::trust::RawTrust;
 use super::url::is_public_url;
 use super::{
-    AuditSettings, MonitorSettings, RefreshSettings, SessionSettings, Settings, SettingsError,
-    SsfSettings,
+    AuditSettings, GrpcListen, MonitorSettings, RefreshSettings, SessionSettings, Settings,
+    SettingsError, SsfSettings,
 };
 
 /// The file's content. Every member has a default that runs on one machine.
@@ -29,6 +31,7 @@ use super::{
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     listen: String,
+    grpc_listen: Option<String>,
     public_url: Option<String>,
     data_dir: PathBuf,
     store: RawStore,
@@ -45,12 +48,14 @@ pub(super) struct Raw {
     ssf: RawSsf,
     issuers: Vec<RawIssuer>,
     alerts: Vec<RawAlert>,
+    gateway: RawGateway,
 }
 
 impl Default for Raw {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8181".to_owned(),
+            grpc_listen: None,
             public_url: None,
             data_dir: PathBuf::from("./var"),
             store: RawStore::default(),
@@ -67,6 +72,7 @@ impl Default for Raw {
             ssf: RawSsf::default(),
             issuers: Vec::new(),
             alerts: Vec::new(),
+            gateway: RawGateway::default(),
         }
     }
 }
@@ -167,6 +173,12 @@ impl Raw {
             faults.push(format!("`listen`: `{}` is not ADDRESS:PORT", self.listen));
             SocketAddr::from(([127, 0, 0, 1], 0))
         });
+        let grpc_listen =
+            check_grpc_listen(self.grpc_listen.as_deref(), &self.gateway, &mut faults);
+        let gateway = self
+            .gateway
+            .check()
+            .map_err(|GatewayFaults(why)| faults.extend(why));
         if let Some(url) = &self.public_url
             && !is_public_url(url)
         {
@@ -247,11 +259,14 @@ impl Raw {
         let alerts = RawAlert::check_all(self.alerts, &trust.outbound.allow, &mut faults);
         let transmitters =
             RawTransmitter::check_all(self.ssf.transmitters, &trust.outbound.allow, &mut faults);
-        let (true, Ok(audience_type)) = (faults.is_empty(), audience_type) else {
+        let (true, Ok(audience_type), Ok(gateway)) = (faults.is_empty(), audience_type, gateway)
+        else {
             return Err(SettingsError(faults));
         };
         Ok(Settings {
             listen,
+            grpc_listen,
+            gateway: Arc::new(gateway),
             public_url: self.public_url,
             data_dir: self.data_dir,
             store,
@@ -299,6 +314,34 @@ impl Raw {
             alerts,
             transmitters,
         })
+    }
+}
+
+/// Where gRPC is listened on: where it is said, and where there are routes at
+/// [`GrpcListen::DEFAULT`].
+fn check_grpc_listen(
+    text: Option<&str>,
+    gateway: &RawGateway,
+    faults: &mut Vec<String>,
+) -> Option<GrpcListen> {
+    match text {
+        Some("off") => None,
+        Some(text) => match text.parse() {
+            Ok(address) => Some(GrpcListen {
+                address,
+                is_set: true,
+            }),
+            Err(_) => {
+                faults.push(format!(
+                    "`grpc_listen`: `{text}` is not ADDRESS:PORT, nor `off`"
+                ));
+                None
+            }
+        },
+        None => gateway.has_routes().then_some(GrpcListen {
+            address: GrpcListen::DEFAULT,
+            is_set: false,
+        }),
     }
 }
 

@@ -14,7 +14,7 @@ const DEFAULT_FILE: &str = "portreeve.toml";
 const PREFIX: &str = "PORTREEVE_";
 
 /// Sections that are promised and not built yet: refused with a clear word, never ignored.
-const NOT_BUILT: [&str; 3] = ["grpc_listen", "redis", "gateway"];
+const NOT_BUILT: [&str; 1] = ["redis"];
 
 /// Reads file and environment.
 pub(super) fn load(
