@@ -330,11 +330,12 @@ fn engine(connections: usize, folder: &Path, challenged: bool) -> Bench {
             assert!(app.models.shadow().is_some());
         }
         let key = app.create_key("bench", Role::Gateway).await.unwrap().key;
-        let (listener, address) = pdp::serve::listen(&app).await.unwrap();
+        let listeners = pdp::serve::listen(&app).await.unwrap();
+        let address = listeners.address();
         let (stop, stopped) = watch::channel(false);
         let background = Background::start(&app);
         tokio::spawn(async move {
-            pdp::serve::serve(app, listener, stopped).await;
+            pdp::serve::serve(app, listeners, stopped).await;
             drop((stop, background));
         });
         (address, key)

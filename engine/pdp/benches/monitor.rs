@@ -424,7 +424,8 @@ fn main() {
     let (app, address, gateway, admin, background) = runtime.block_on(async {
         let built = app::build(settings, Inputs::system()).await.unwrap();
         let app = built.app;
-        let (listener, address) = pdp::serve::listen(&app).await.unwrap();
+        let listeners = pdp::serve::listen(&app).await.unwrap();
+        let address = listeners.address();
         let gateway = app.create_key("gateway", Role::Gateway).await.unwrap();
         let admin = app.create_key("admin", Role::Admin).await.unwrap();
         fill(&app, sessions, &gateway.record.client_id).await;
@@ -434,7 +435,7 @@ fn main() {
         let background = Background::start(&app);
         let (stop, stopped) = tokio::sync::watch::channel(false);
         std::mem::forget(stop);
-        tokio::spawn(pdp::serve::serve(Arc::clone(&app), listener, stopped));
+        tokio::spawn(pdp::serve::serve(Arc::clone(&app), listeners, stopped));
         (app, address, gateway.key, admin.key, background)
     });
     let stop = AtomicBool::new(false);

@@ -158,6 +158,8 @@ pub struct App {
     pub(crate) agents: Cache<String, Option<Arc<Agent>>>,
     /// What searches share.
     pub(crate) searches: Searches,
+    /// Requests at work at once, whichever listener they came to.
+    pub(crate) at_work: Semaphore,
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
     /// Whether decisions are replayed for somebody.
@@ -299,6 +301,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         searches: Searches::new(&settings.limits, &*inputs.randomness),
+        at_work: Semaphore::new(settings.limits.concurrency),
         under_way: UnderWay::default(),
         replaying: Arc::new(Semaphore::new(1)),
         recording_keys: tokio::sync::Mutex::default(),

@@ -88,11 +88,12 @@ impl World {
         let (app, address, keys) = RUNTIME.block_on(async {
             let built = app::build(settings, inputs).await.unwrap();
             let app = built.app;
-            let (listener, address) = pdp::serve::listen(&app).await.unwrap();
+            let listeners = pdp::serve::listen(&app).await.unwrap();
+            let address = listeners.address();
             let gateway = app.create_key("gateway", Role::Gateway).await.unwrap();
             let another = app.create_key("another", Role::Gateway).await.unwrap();
             let admin = app.create_key("admin", Role::Admin).await.unwrap();
-            tokio::spawn(pdp::serve::serve(Arc::clone(&app), listener, stopped));
+            tokio::spawn(pdp::serve::serve(Arc::clone(&app), listeners, stopped));
             (app, address, [gateway, another, admin])
         });
         let [gateway, another, admin] = keys;

@@ -27,13 +27,15 @@ pub(super) fn run(settings: Settings) -> Result<(), Failure> {
         }
         let app = built.app;
         first_key(&app).await?;
-        let (listener, address) = serve::listen(&app).await.map_err(Failure::unable)?;
+        let listeners = serve::listen(&app).await.map_err(Failure::unable)?;
         let signals = Signals::new()?;
         let (stop, stopped) = watch::channel(false);
         let mut background = Background::start(&app);
         let hearing = tokio::spawn(heed_signals(Arc::clone(&app), signals));
-        tell(&format!("listening on http://{address}"));
-        let serving = serve::serve(Arc::clone(&app), listener, stopped);
+        for url in listeners.urls() {
+            tell(&format!("listening on {url}"));
+        }
+        let serving = serve::serve(Arc::clone(&app), listeners, stopped);
         tokio::pin!(serving);
         let fault = tokio::select! {
             heard = hearing => heard.err().map(|error| format!("signals were heard: {error}")),

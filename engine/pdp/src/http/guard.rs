@@ -8,7 +8,6 @@ use axum::http::Method;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::Problem;
@@ -33,35 +32,22 @@ impl RequestId {
     }
 }
 
-/// Counts what is at work at once.
-#[derive(Clone, Debug)]
-pub(super) struct Gate {
-    app: Arc<App>,
-    at_work: Arc<Semaphore>,
-}
-
-impl Gate {
-    pub(super) fn new(app: &Arc<App>) -> Self {
-        let most = app.settings.limits.concurrency;
-        Self {
-            app: Arc::clone(app),
-            at_work: Arc::new(Semaphore::new(most)),
-        }
-    }
-}
-
-pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub(super) async fn pass(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
-    let limits = &gate.app.settings.limits;
+    let limits = &app.settings.limits;
     let id = request
         .headers()
         .get(REQUEST_ID)
         .cloned()
-        .unwrap_or_else(|| fresh_id(&gate.app));
+        .unwrap_or_else(|| fresh_id(&app));
     let too_long = head_is_too_long(&request, limits.header_bytes);
     let mut response = if too_long {
         Problem::headers_too_large().into_response()
-    } else if let Ok(_at_work) = gate.at_work.try_acquire() {
+    } else if let Ok(_at_work) = app.at_work.try_acquire() {
         request.extensions_mut().insert(RequestId(id.clone()));
         let patience = if is_upload(&request) {
             limits.request_timeout.max(UPLOAD_WITHIN)
@@ -86,8 +72,7 @@ pub(super) async fn pass(State(gate): State<Gate>, mut request: Request, next: N
     response
         .headers_mut()
         .insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
-    gate.app
-        .metrics
+    app.metrics
         .responded(response.status().as_u16(), started.elapsed());
     response
 }

@@ -41,7 +41,7 @@ pub(crate) use sessions::stored_view as session_view;
 
 /// Every path that the engine answers. What is not built answers 404.
 pub fn router(app: &Arc<App>) -> Router {
-    Router::new()
+    let router = Router::new()
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .route("/access/v1/evaluations", post(authzen::evaluations))
         .route("/access/v1/search/subject", post(search::subject))
@@ -146,10 +146,17 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(operations::metrics))
         .fallback(async || Problem::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .with_state(Arc::clone(app));
+    guarded(app, router)
+}
+
+/// The same behind what every request passes, whatever is spoken: its limits, its id, its count,
+/// and whose certificate came with it.
+pub(crate) fn guarded(app: &Arc<App>, router: Router) -> Router {
+    router
         .layer(from_fn_with_state(
             Arc::clone(app),
             client_certificate::pass,
         ))
-        .layer(from_fn_with_state(guard::Gate::new(app), guard::pass))
-        .with_state(Arc::clone(app))
+        .layer(from_fn_with_state(Arc::clone(app), guard::pass))
 }

@@ -91,7 +91,7 @@ async fn play(args: DemoArgs, output: Output, folder: &Path) -> Result<(), Failu
         .create_key("demo", Role::Keeper)
         .await
         .map_err(Failure::unable)?;
-    let (listener, address) = match serve::listen(&app).await {
+    let listeners = match serve::listen(&app).await {
         Ok(listening) => listening,
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             return Err(Failure::Unable(format!(
@@ -101,9 +101,10 @@ async fn play(args: DemoArgs, output: Output, folder: &Path) -> Result<(), Failu
         }
         Err(error) => return Err(Failure::unable(error)),
     };
+    let address = listeners.address();
     let (stop, stopped) = watch::channel(false);
     let background = Background::start(&app);
-    let server = tokio::spawn(serve::serve(Arc::clone(&app), listener, stopped));
+    let server = tokio::spawn(serve::serve(Arc::clone(&app), listeners, stopped));
     tell(&format!("listening on http://{address}"));
 
     let client = Client::new(address, &keeper.key);
