@@ -119,6 +119,8 @@ impl Site {
 pub(crate) struct Engine {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where it listens for gRPC.
+    pub(crate) grpc: Option<SocketAddr>,
     log: Option<std::thread::JoinHandle<String>>,
 }
 
@@ -141,11 +143,15 @@ impl Engine {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
         let mut log = String::new();
+        let mut grpc = None;
         let address = loop {
             let mut line = String::new();
             let read = lines.read_line(&mut line).unwrap();
             assert!(read > 0, "the engine ended before it listened:\n{log}");
             log.push_str(&line);
+            if let Some(address) = line.trim().strip_prefix("listening on grpc://") {
+                grpc = Some(address.parse().unwrap());
+            }
             if let Some(address) = line.trim().strip_prefix("listening on http://") {
                 break address.parse().unwrap();
             }
@@ -160,6 +166,7 @@ impl Engine {
         let engine = Self {
             child,
             address,
+            grpc,
             log: Some(log),
         };
         (engine, output)

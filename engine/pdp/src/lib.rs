@@ -19,6 +19,7 @@ pub mod entities;
 pub mod explain;
 pub mod families;
 pub mod feedback;
+mod grpc;
 pub mod hearing;
 pub mod http;
 pub mod inputs;

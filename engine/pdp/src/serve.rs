@@ -19,7 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::http;
+use crate::settings::GrpcListen;
+use crate::{grpc, http};
 use connection::Accepted;
 
 pub use connection::Peer;
@@ -35,7 +36,6 @@ pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2 from the first byte, as gRPC has it.
-    #[expect(dead_code, reason = "for the gRPC listener")]
     Http2,
 }
 
@@ -99,9 +99,10 @@ impl Listeners {
         self.address
     }
 
-    /// The URL of each, for people.
+    /// The URL of each, for people. The first comes last: whoever waits for that one has seen the
+    /// others.
     pub fn urls(&self) -> impl Iterator<Item = String> + '_ {
-        self.all.iter().map(Listener::url)
+        self.all.iter().rev().map(Listener::url)
     }
 }
 
@@ -114,7 +115,10 @@ pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
     let router = http::router(app);
     let first = Listener::bind(settings.listen, "listen", Protocol::Http1, router).await?;
     let address = first.address;
-    let all = vec![first];
+    let mut all = vec![first];
+    if let Some(wanted) = settings.grpc_listen {
+        all.extend(listen_grpc(app, wanted).await?);
+    }
     app.set_public_url(settings.public_url(address));
     let alone = app.telling.registry.alone().await;
     if let Err(error) = app.take_up_streams(&alone).await {
@@ -122,6 +126,19 @@ pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
     }
     drop(alone);
     Ok(Listeners { address, all })
+}
+
+/// Listens for gRPC. None: the address is taken, and nobody said that it must be this one.
+async fn listen_grpc(app: &Arc<App>, wanted: GrpcListen) -> io::Result<Option<Listener>> {
+    let router = grpc::router(app);
+    match Listener::bind(wanted.address, "grpc_listen", Protocol::Http2, router).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if wanted.is_set => Err(error),
+        Err(error) => {
+            tracing::warn!("Envoy cannot ask over gRPC: {error}, or to `off`");
+            Ok(None)
+        }
+    }
 }
 
 /// Serves until it is told to stop, then finishes what was accepted.

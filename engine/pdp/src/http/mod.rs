@@ -36,6 +36,7 @@ use axum::routing::{delete, get, post};
 use crate::app::App;
 
 pub use authn::UnderWay;
+pub(crate) use operations::is_ready;
 pub use problem::Problem;
 pub(crate) use sessions::stored_view as session_view;
 

@@ -16,6 +16,12 @@ pub(super) async fn healthz() -> Response {
     ([(CONTENT_TYPE, "application/json")], r#"{"status":"ok"}"#).into_response()
 }
 
+/// Whether it is fit to decide, as `/readyz` says.
+pub(crate) fn is_ready(app: &App) -> bool {
+    let model_fault = app.models.faults().champion.is_some();
+    app.live.stale().is_none() && app.state.failing_since().is_none() && !model_fault
+}
+
 /// `GET /readyz`: whether it is fit to decide, and if not, why. A reload that failed shows here
 /// at once; the engine still decides by what it had, until that is too old.
 ///
@@ -29,7 +35,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, asker: Option<Authentica
     let snapshot = app.live.current();
     let denying = snapshot.deny_from.is_some_and(|from| now >= from) || app.state.has_given_up(now);
     let model_fault = app.models.faults().champion.clone();
-    let ready = stale.is_none() && failing.is_none() && model_fault.is_none();
+    let ready = is_ready(&app);
     let body = serde_json::json!({
         "status": if denying { "denying" } else if ready { "ready" } else { "degraded" },
         "policies": {
