@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use domain::Name;
 use http::{HeaderName, header};
 use ipnet::IpNet;
 
 use crate::forwarded::{AddressFrom, OriginalFrom, Trust};
+use crate::host::Authority;
 use crate::identity::{Identity, Says};
-use crate::original::Reading;
+use crate::original::{self, Reading, Scheme};
 use crate::path::EmptySegments;
 use crate::reply::Statuses;
 use crate::reply::cookie::CookieName;
@@ -32,12 +34,48 @@ const PROTOCOL: [HeaderName; 9] = [
 ];
 /// The session cookie unless somebody says otherwise.
 const COOKIE: &str = "__Host-portreeve";
+/// The type of those whom a certificate names, unless somebody says otherwise.
+const CERTIFICATE_TYPE: &str = "Service";
 
 /// The checked section.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     shared: Door,
     callers: BTreeMap<String, Door>,
+}
+
+/// What counts as a client's credential, beside what is verified of each.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Audiences that tokens of ours may have, beside the engine itself.
+    pub audiences: Vec<String>,
+    /// Where the client's certificate stands.
+    pub certificate_from: CertificateFrom,
+    /// The type of those whom a certificate names.
+    pub certificate_type: Name,
+    /// Further origins whose pages may change something with the session cookie.
+    pub origins: Vec<(Scheme, Authority)>,
+}
+
+impl Credentials {
+    /// Whether a token of ours for this audience counts.
+    #[must_use]
+    pub fn has_audience(&self, audience: &str) -> bool {
+        self.audiences.iter().any(|known| known == audience)
+    }
+}
+
+/// In which header the gateway passes the client's certificate on. One alone: what it does not
+/// write itself, it may let through as the client wrote it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateFrom {
+    /// `Client-Cert` (RFC 9440).
+    #[default]
+    ClientCert,
+    /// `X-Forwarded-Client-Cert`, as Envoy has it.
+    XForwardedClientCert,
+    /// None.
+    Nowhere,
 }
 
 /// What holds for one caller.
@@ -49,6 +87,8 @@ pub struct Door {
     pub reading: Reading,
     /// Which statuses the gateway can pass on.
     pub statuses: Statuses,
+    /// What it lets count as a client's credential.
+    pub credentials: Credentials,
     /// Its routes.
     pub routes: Routes,
     /// Identity headers.
@@ -96,7 +136,11 @@ impl RawGateway {
         let cookie = CookieName::parse(cookie).map_err(|why| {
             faults.push(format!("`gateway.cookie`: {why}"));
         });
-        let shared = Settings::of(&self).check("gateway", &Shared::default(), &mut faults);
+        let Ok(service) = Name::new(CERTIFICATE_TYPE) else {
+            // Never: it is a name.
+            return Err(GatewayFaults(faults));
+        };
+        let shared = Settings::of(&self).check("gateway", &Shared::new(service), &mut faults);
         let routes = check::routes(&self.routes, "gateway.routes", &identity, &mut faults);
         redirects(&routes, login.is_some(), &mut faults);
 
@@ -116,6 +160,7 @@ impl RawGateway {
             trust: settings.trust,
             reading: settings.reading,
             statuses: settings.statuses,
+            credentials: settings.credentials,
             routes,
             identity: Arc::clone(&identity),
             login: login.clone(),
@@ -235,6 +280,10 @@ struct Settings<'a> {
     empty_segments: Option<&'a str>,
     method_override: Option<&'a str>,
     statuses: Option<&'a str>,
+    certificate_from: Option<&'a str>,
+    certificate_type: Option<&'a str>,
+    audiences: Option<&'a [String]>,
+    origins: Option<&'a [String]>,
 }
 
 macro_rules! settings_of {
@@ -249,6 +298,10 @@ macro_rules! settings_of {
                     empty_segments: raw.empty_segments.as_deref(),
                     method_override: raw.method_override.as_deref(),
                     statuses: raw.statuses.as_deref(),
+                    certificate_from: raw.certificate_from.as_deref(),
+                    certificate_type: raw.certificate_type.as_deref(),
+                    audiences: raw.audiences.as_deref(),
+                    origins: raw.origins.as_deref(),
                 }
             }
         }
@@ -263,10 +316,12 @@ struct Shared {
     trust: Trust,
     reading: Reading,
     statuses: Statuses,
+    credentials: Credentials,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    /// What holds where nothing is said. `certificate_type` is that of [`CERTIFICATE_TYPE`].
+    fn new(certificate_type: Name) -> Self {
         let networks = THIS_MACHINE
             .iter()
             .filter_map(|network| network.parse().ok());
@@ -277,6 +332,12 @@ impl Default for Shared {
             },
             reading: Reading::default(),
             statuses: Statuses::default(),
+            credentials: Credentials {
+                audiences: Vec::new(),
+                certificate_from: CertificateFrom::default(),
+                certificate_type,
+                origins: Vec::new(),
+            },
         }
     }
 }
@@ -320,6 +381,14 @@ impl<'a> Settings<'a> {
             ("merge", EmptySegments::Merge),
         ];
         let overrides = [("refuse", false), ("ignore", true)];
+        let certificates = [
+            ("client-cert", CertificateFrom::ClientCert),
+            (
+                "x-forwarded-client-cert",
+                CertificateFrom::XForwardedClientCert,
+            ),
+            ("none", CertificateFrom::Nowhere),
+        ];
         let statuses = [
             ("any", Statuses::Any),
             ("auth_request", Statuses::AuthRequest),
@@ -358,6 +427,33 @@ impl<'a> Settings<'a> {
             reading.ignore_method_override
         );
         let statuses = choose!("statuses", self.statuses, statuses, base.statuses);
+        let known = &base.credentials;
+        let certificate_from = choose!(
+            "certificate_from",
+            self.certificate_from,
+            certificates,
+            known.certificate_from
+        );
+        let certificate_type = match self.certificate_type.map(Name::new) {
+            None => known.certificate_type.clone(),
+            Some(Ok(kind)) => kind,
+            Some(Err(why)) => {
+                faults.push(format!("`{place}.certificate_type` {why}"));
+                known.certificate_type.clone()
+            }
+        };
+        let audiences = self
+            .audiences
+            .map_or_else(|| known.audiences.clone(), <[_]>::to_vec);
+        if audiences.iter().any(String::is_empty) {
+            faults.push(format!(
+                "`{place}.audiences`: one of them is empty; name the services that tokens are for"
+            ));
+        }
+        let origins = match self.origins {
+            None => known.origins.clone(),
+            Some(texts) => origins(texts, place, faults),
+        };
         if self.hops == Some(0) {
             faults.push(format!(
                 "`{place}.hops`: the gateway itself is one; leave it out to go by `trusted`"
@@ -379,8 +475,27 @@ impl<'a> Settings<'a> {
                 ignore_method_override,
             },
             statuses,
+            credentials: Credentials {
+                audiences,
+                certificate_from,
+                certificate_type,
+                origins,
+            },
         }
     }
+}
+
+fn origins(texts: &[String], place: &str, faults: &mut Vec<String>) -> Vec<(Scheme, Authority)> {
+    let mut origins = Vec::new();
+    for text in texts {
+        match original::origin(text) {
+            Some(origin) => origins.push(origin),
+            None => faults.push(format!(
+                "`{place}.origins`: `{text}` is no origin, for example `https://app.example`"
+            )),
+        }
+    }
+    origins
 }
 
 fn networks(texts: &[String], place: &str, faults: &mut Vec<String>) -> Vec<IpNet> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::original::Scheme;
+
 /// The longest name of a host (RFC 1035 §2.3.4).
 const NAME_MAX: usize = 253;
 
@@ -75,6 +77,19 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// The same without a port that goes without saying.
+    #[must_use]
+    pub(crate) fn without_usual_port(self, scheme: Scheme) -> Self {
+        let usual = match scheme {
+            Scheme::Https => 443,
+            Scheme::Http => 80,
+        };
+        Self {
+            port: self.port.filter(|port| *port != usual),
+            ..self
+        }
+    }
+
     /// Reads `host`, `host:port` or `[v6]:port`. Nobody's name stands in front of an `@`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

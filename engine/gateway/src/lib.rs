@@ -31,7 +31,7 @@ pub mod routes;
 mod stories;
 mod template;
 
-pub use door::{Door, Gateway, GatewayFaults};
+pub use door::{CertificateFrom, Credentials, Door, Gateway, GatewayFaults};
 pub use forwarded::{ForwardedFault, Peer, Trust};
 pub use identity::{Identity, Known};
 pub use original::{Original, OriginalFault, Reading, Scheme};

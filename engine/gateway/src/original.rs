@@ -67,6 +67,15 @@ impl Scheme {
     }
 }
 
+/// Reads an origin (RFC 6454 §7): scheme, host and perhaps a port, the usual one left out.
+#[must_use]
+pub fn origin(text: &str) -> Option<(Scheme, Authority)> {
+    let (scheme, authority) = text.split_once("://")?;
+    let scheme = Scheme::parse(scheme)?;
+    let authority = Authority::parse(authority)?;
+    Some((scheme, authority.without_usual_port(scheme)))
+}
+
 /// Why there is nothing to decide about. All but [`Self::NotTrusted`] are a 400.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginalFault {
@@ -136,6 +145,20 @@ impl Original {
             original.has_one_method(headers)?;
         }
         Ok(original)
+    }
+
+    /// Where a page that was served for this request comes from.
+    #[must_use]
+    pub fn origin(&self) -> (Scheme, Authority) {
+        let authority = self.authority.clone();
+        (self.scheme, authority.without_usual_port(self.scheme))
+    }
+
+    /// The request's URL without its query: what a proof of possession is for (RFC 9449 §4.2).
+    #[must_use]
+    pub fn url(&self) -> String {
+        let (scheme, path) = (self.scheme.as_str(), self.target.path());
+        format!("{scheme}://{}{path}", self.authority)
     }
 
     /// What a gateway tells in headers: nginx, Caddy, Traefik, HAProxy, Apache.

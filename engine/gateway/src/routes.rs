@@ -211,6 +211,12 @@ impl Routes {
 }
 
 impl Route {
+    /// Whether it has a subject of its own, so that no credential is needed.
+    #[must_use]
+    pub const fn is_for_anybody(&self) -> bool {
+        matches!(self.subject, SubjectRule::Fixed(_))
+    }
+
     /// What its placeholders stand for, or why it is not the one.
     ///
     /// # Errors

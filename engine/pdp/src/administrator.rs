@@ -68,6 +68,27 @@ impl Answered {
         self.acr_values.as_deref()
     }
 
+    /// The handle to be sent from now on, where it is another.
+    pub(crate) const fn handle(&self) -> Option<&Handle> {
+        self.handle.as_ref()
+    }
+
+    /// The session that it was decided in, if it is the subject's own.
+    pub(crate) const fn session(&self) -> Option<&SessionRecord> {
+        self.session.as_ref()
+    }
+
+    /// The token that was minted, or why there is none although one was asked for.
+    pub(crate) fn token(&self) -> Option<Result<&Minted, &NoToken>> {
+        let minted = self.token.as_ref().map(Ok);
+        minted.or_else(|| self.no_token.as_ref().map(Err))
+    }
+
+    /// What its caller may see of it.
+    pub(crate) const fn sight(&self) -> Sight {
+        self.sight
+    }
+
     /// The answer as its caller may see it.
     #[must_use]
     pub fn view(&self) -> AnswerView<'_> {
@@ -133,8 +154,12 @@ pub(crate) async fn answer_admitted(
         now,
         moment,
         claims_assurance,
+        names_session_by_token,
     } = admitted;
-    let named = sessions::name::find(app, caller, &mut request.context, now).await;
+    let mut named = sessions::name::find(app, caller, &mut request.context, now).await;
+    if names_session_by_token {
+        named = named.by_token();
+    }
     // An assurance that somebody only supposes must neither teach nor open anything.
     let supposes = claims_assurance && !permits(Permission::MintTokens);
     let counts = permits(Permission::Access) && (!supposes || request.context.time.is_some());
@@ -279,7 +304,7 @@ pub(crate) async fn answer_admitted(
                 client_id: caller.client_id.clone(),
                 subject: request.subject.entity.clone(),
                 session_id: request.context.session_id.clone(),
-                is_by_handle: matches!(&named, Named::Kept { handle, .. } if handle.is_some()),
+                is_by_handle: named.is_by_holder(),
                 needs,
                 score: outcome.decision.risk.score.points(),
                 decided_at: now,
@@ -345,6 +370,8 @@ pub(crate) struct Admitted {
     pub(crate) moment: Timestamp,
     /// Whether an assurance was claimed, believed or not.
     pub(crate) claims_assurance: bool,
+    /// Whether its session is named by a token of ours, verified, that was given in it.
+    pub(crate) names_session_by_token: bool,
 }
 
 /// Takes a question over, and leaves out what its caller may not say.
@@ -388,6 +415,7 @@ pub(crate) fn admit(
         now,
         moment,
         claims_assurance,
+        names_session_by_token: false,
     })
 }
 

@@ -25,6 +25,7 @@ use crate::checkpoints::{self, CheckpointError, Checkpoints};
 use crate::entities::Recorded;
 use crate::families::{RefreshKey, key_file};
 use crate::feedback::Words;
+use crate::gateways::Complaints;
 use crate::hearing::Hearing;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
@@ -115,6 +116,8 @@ pub struct App {
     pub keys: KeyRing,
     /// Callers that failed to show who they are.
     pub(crate) failed: Failed,
+    /// What operators have to put right at their gateways.
+    pub(crate) gateway_complaints: Complaints,
     /// Where decisions are durable first.
     pub journal: Journal,
     /// What tokens are signed with.
@@ -277,6 +280,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         state,
         keys,
         failed: Failed::default(),
+        gateway_complaints: Complaints::default(),
         journal,
         signing,
         proofs: Replays::new(PROOFS_REMEMBERED, (!is_first_start).then_some(now)),

@@ -19,6 +19,7 @@ pub mod entities;
 pub mod explain;
 pub mod families;
 pub mod feedback;
+pub(crate) mod gateways;
 mod grpc;
 pub mod hearing;
 pub mod http;

@@ -51,6 +51,11 @@ struct SourceLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: u16,
 }
@@ -177,6 +182,7 @@ pub struct Metrics {
     score: Histogram,
     unavailable: Family<SourceLabel, Counter>,
     responses: Family<StatusLabel, Counter>,
+    gateway_answers: Family<AnswerLabel, Counter>,
     request_seconds: Histogram,
     snapshot_age: Gauge,
     journal_undrained: Gauge,
@@ -230,6 +236,7 @@ impl Metrics {
             score: Histogram::new([9.0, 19.0, 29.0, 39.0, 49.0, 59.0, 69.0, 79.0, 89.0, 100.0]),
             unavailable: Family::default(),
             responses: Family::default(),
+            gateway_answers: Family::default(),
             request_seconds: Histogram::new([
                 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 6.4e-2, 0.25, 1.0,
             ]),
@@ -284,6 +291,13 @@ impl Metrics {
             "signals_unavailable",
             "Signals whose source failed, by source",
             self.unavailable.clone(),
+        );
+        registry.register(
+            "gateway_answers",
+            "Answers to gateways: allow, challenge, mfa, deny, and what was not decided: \
+             unauthenticated, refused (no route, scope, origin), malformed, too_many, unavailable, \
+             not_a_gateway",
+            self.gateway_answers.clone(),
         );
         registry.register(
             "http_responses",
@@ -458,6 +472,12 @@ impl Metrics {
     pub fn responded(&self, status: u16, took: Duration) {
         self.responses.get_or_create(&StatusLabel { status }).inc();
         self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts an answer to a gateway, by what came of its question.
+    pub fn gateway_answered(&self, outcome: &'static str) {
+        let label = AnswerLabel { outcome };
+        self.gateway_answers.get_or_create(&label).inc();
     }
 
     /// Counts a reload that failed.

@@ -201,6 +201,7 @@ async fn take_in(
         Some(name) => Named::Kept {
             key: sessions::key(&caller.client_id, name),
             handle: None,
+            by_token: false,
         },
         None => Named::Nothing,
     };

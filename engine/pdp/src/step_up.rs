@@ -26,7 +26,8 @@ pub struct StepUpTarget {
     pub subject: EntityRef,
     /// In which session.
     pub session_id: Option<String>,
-    /// It was named by its handle. After a start this is not known any more.
+    /// It was named by its handle, or by a token given in it. After a start this is not known any
+    /// more.
     pub(crate) is_by_handle: bool,
     /// What it takes to pass.
     pub needs: Level,

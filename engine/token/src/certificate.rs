@@ -1,6 +1,8 @@
 //! Client certificates (RFC 8705), and the SPIFFE ids in them (X9, X22): a real chain to a root that
 //! was configured, valid now, made for clients, not revoked (B13).
 
+mod subject;
+
 use std::cell::Cell;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -145,6 +147,11 @@ pub struct ClientCertificate {
     pub thumbprint: String,
     /// Who it is, if it says so.
     pub spiffe: Option<SpiffeId>,
+    /// The one host that it is for, in lower case. None: it is for none, or for several.
+    pub host: Option<String>,
+    /// Its subject, as RFC 4514 writes it. None: it has none, or one with text of another kind
+    /// than UTF-8 and its subsets.
+    pub subject: Option<String>,
 }
 
 /// `x5t#S256` of a certificate: the hash of its DER, never of a text.
@@ -166,6 +173,8 @@ pub fn describe(pem: &[u8]) -> Result<ClientCertificate, RootsError> {
     Ok(ClientCertificate {
         thumbprint: thumbprint(&der),
         spiffe,
+        host: host(&leaf),
+        subject: subject::written(leaf.subject()),
     })
 }
 
@@ -281,8 +290,17 @@ impl Roots {
         Ok(ClientCertificate {
             thumbprint: thumbprint(&der),
             spiffe,
+            host: host(&leaf),
+            subject: subject::written(leaf.subject()),
         })
     }
+}
+
+/// The one host that a certificate is for. A pattern is for many.
+fn host(leaf: &EndEntityCert<'_>) -> Option<String> {
+    let mut names = leaf.valid_dns_names();
+    let one = names.next().filter(|name| !name.contains('*'))?;
+    names.next().is_none().then(|| one.to_ascii_lowercase())
 }
 
 /// The SPIFFE id of a certificate: its only URI (X509-SVID §2). None where no URI is one.

@@ -66,6 +66,8 @@ pub struct Foreign {
     pub may_act: Option<MayAct>,
     /// The key that must be proven with it.
     pub cnf: Option<Confirmation>,
+    /// All that it says, as it stands: for those whose settings name claims.
+    pub claims: Map<String, Value>,
 }
 
 /// Who may act for the subject. A member that is not known would narrow it further, so there is
@@ -160,6 +162,7 @@ pub fn verify_foreign(
         scope: scope(&claims)?,
         may_act,
         cnf,
+        claims,
     })
 }
 

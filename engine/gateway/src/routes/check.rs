@@ -36,7 +36,13 @@ const ENGINE_WORDS: [&str; 14] = [
     "user_agent",
 ];
 /// Headers that are secrets, and would be in every record.
-const SECRETS: [&str; 4] = ["authorization", "cookie", "dpop", "proxy-authorization"];
+const SECRETS: [&str; 5] = [
+    "authorization",
+    "cookie",
+    "dpop",
+    "portreeve-key",
+    "proxy-authorization",
+];
 /// Headers that say where a request came from and went to: read once, as far as trust reaches.
 const INTERPRETED: [&str; 4] = ["forwarded", "host", "via", "x-real-ip"];
 const INTERPRETED_PREFIXES: [&str; 2] = ["x-forwarded-", "x-original-"];

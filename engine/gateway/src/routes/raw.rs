@@ -22,6 +22,14 @@ pub struct RawGateway {
     pub(crate) method_override: Option<String>,
     /// `any` or `auth_request`.
     pub(crate) statuses: Option<String>,
+    /// `client-cert`, `x-forwarded-client-cert` or `none`.
+    pub(crate) certificate_from: Option<String>,
+    /// The type of those whom a certificate names.
+    pub(crate) certificate_type: Option<String>,
+    /// Audiences of tokens, beside the engine itself.
+    pub(crate) audiences: Option<Vec<String>>,
+    /// Further origins whose pages may act with the cookie.
+    pub(crate) origins: Option<Vec<String>>,
     /// The session cookie's name.
     pub(crate) cookie: Option<String>,
     /// Headers for apps, and what they say.
@@ -55,6 +63,10 @@ pub(crate) struct RawCaller {
     pub(crate) empty_segments: Option<String>,
     pub(crate) method_override: Option<String>,
     pub(crate) statuses: Option<String>,
+    pub(crate) certificate_from: Option<String>,
+    pub(crate) certificate_type: Option<String>,
+    pub(crate) audiences: Option<Vec<String>>,
+    pub(crate) origins: Option<Vec<String>>,
     /// Its routes stand before those of all.
     pub(crate) routes: Vec<RawRoute>,
     /// It has no other routes than these.

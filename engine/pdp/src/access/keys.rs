@@ -269,6 +269,14 @@ impl KeyRing {
         record.map_or_else(|| key_id.to_owned(), |record| record.client_id.clone())
     }
 
+    /// What people call who holds a caller's key. None: it is not known here any more.
+    #[must_use]
+    pub fn name(&self, caller: &Caller) -> Option<String> {
+        let keys = self.keys.load();
+        let record = keys.by_id.get(&caller.key_id)?;
+        Some(record.name.clone())
+    }
+
     /// Whether a caller may do this: its role may, and its key is not narrowed to less.
     #[must_use]
     pub fn permits(&self, caller: &Caller, permission: Permission) -> bool {

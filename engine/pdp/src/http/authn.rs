@@ -178,7 +178,11 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    fn new(app: &Arc<App>, name: String) -> Result<Self, Problem> {
+    /// Counts it.
+    ///
+    /// # Errors
+    /// When they have too much under way.
+    pub(crate) fn new(app: &Arc<App>, name: String) -> Result<Self, Problem> {
         let most = app.settings.limits.concurrency_per_caller;
         if !app.under_way.enter(&name, most) {
             return Err(Problem::too_many());

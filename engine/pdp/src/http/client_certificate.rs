@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use token::certificate::ClientCertificate;
 
-use super::Problem;
+use super::{Problem, gateway};
 use crate::app::App;
 use crate::certificates::{CLIENT_CERT, CLIENT_CERT_CHAIN, shown};
 use crate::serve::Peer;
@@ -23,7 +23,9 @@ pub(super) async fn pass(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if request.headers().contains_key(CLIENT_CERT) {
+    // There it is the client's of the gateway, and what is wrong with it is told as all else is.
+    let is_of_gateway = request.uri().path().starts_with(gateway::PREFIX);
+    if request.headers().contains_key(CLIENT_CERT) && !is_of_gateway {
         let peer = request.extensions().get::<Peer>().copied();
         let roots = app.client_roots.load();
         let settings = &app.settings.certificates;

@@ -1,6 +1,6 @@
 //! The HTTP surface: the only place that knows paths, headers and status codes.
 
-mod authn;
+pub(crate) mod authn;
 mod authzen;
 mod bearer;
 mod client_certificate;
@@ -8,6 +8,7 @@ mod decisions;
 mod devices;
 mod entities;
 mod events;
+mod gateway;
 mod guard;
 mod hearing;
 mod jwks;
@@ -25,13 +26,13 @@ mod revocations;
 mod search;
 mod sessions;
 mod ssf;
-mod to_the_end;
+pub(crate) mod to_the_end;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 use crate::app::App;
 
@@ -145,6 +146,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
+        .merge(gateways())
         .fallback(async || Problem::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .with_state(Arc::clone(app));
@@ -160,4 +162,13 @@ pub(crate) fn guarded(app: &Arc<App>, router: Router) -> Router {
             client_certificate::pass,
         ))
         .layer(from_fn_with_state(Arc::clone(app), guard::pass))
+}
+
+/// What gateways ask, by whatever method their clients use.
+fn gateways() -> Router<Arc<App>> {
+    let envoy = |path: &str| format!("{}{path}", gateway::ENVOY);
+    Router::new()
+        .route("/gateway/forward-auth", any(gateway::forward_auth))
+        .route(&envoy("/"), any(gateway::envoy))
+        .route(&envoy("/{*path}"), any(gateway::envoy))
 }

@@ -9,7 +9,7 @@ use super::oauth::error::OAuthError;
 
 /// The work broke off, and may be half done. To send it again is right for all that is done so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BrokeOff;
+pub(crate) struct BrokeOff;
 
 const AGAIN: &str = "the work broke off and may not be done; send it again";
 
@@ -29,7 +29,7 @@ impl From<BrokeOff> for OAuthError {
 ///
 /// # Errors
 /// When it broke off.
-pub(super) async fn to_the_end<T: Send + 'static>(
+pub(crate) async fn to_the_end<T: Send + 'static>(
     what: &'static str,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, BrokeOff> {

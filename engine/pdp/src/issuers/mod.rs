@@ -86,6 +86,10 @@ pub struct External {
     pub may_act: Option<MayAct>,
     /// The key that must be proven with it: whoever takes it demands the proof (L6).
     pub cnf: Option<Confirmation>,
+    /// All that it says, as it stands: for routes of gateways that name claims.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Whether the settings say what the scopes of its issuer mean here.
+    pub scopes_are_ours: bool,
 }
 
 /// All issuers that are believed.
@@ -205,6 +209,8 @@ impl Issuers {
             scope,
             may_act: foreign.may_act,
             cnf: foreign.cnf,
+            claims: foreign.claims,
+            scopes_are_ours: settings.scopes.is_some(),
         })
     }
 }

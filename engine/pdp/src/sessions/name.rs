@@ -26,6 +26,9 @@ pub(crate) enum Named {
         key: String,
         /// The handle by which it was named, if it was by one.
         handle: Option<Box<Presented>>,
+        /// It was named by a token of ours that was given in it, verified, and not by its name
+        /// alone.
+        by_token: bool,
     },
     /// One of the engine's that it does not know, or not any more: as good as ended.
     Unknown,
@@ -45,24 +48,46 @@ pub(crate) struct Presented {
 impl Named {
     /// Whether what was proven in the session counts: by its handle, which brings it whoever asks,
     /// or by its name, for a caller who may assert as much. A handle that is not the session's any
-    /// more brings nothing, whoever asks.
+    /// more brings nothing, whoever asks; and neither does a token, which says itself what had been
+    /// proven when it was made: what is proven later is not for whoever has an older one.
     pub(crate) fn brings_assurance(&self, may_assert: bool) -> bool {
-        let Self::Kept { handle, .. } = self else {
+        let Self::Kept {
+            handle, by_token, ..
+        } = self
+        else {
             return false;
         };
-        handle.as_ref().map_or(may_assert, |presented| {
-            matches!(
-                presented.standing,
-                Standing::Current { .. } | Standing::Previous { is_weak: false }
-            )
-        })
+        handle
+            .as_ref()
+            .map_or(may_assert && !by_token, |presented| {
+                matches!(
+                    presented.standing,
+                    Standing::Current { .. } | Standing::Previous { is_weak: false }
+                )
+            })
     }
 
-    /// Whether whoever named it may do something to it: by its handle, as the client that opened
+    /// Whether it was named by something that its holder alone has: its handle, or a token.
+    pub(crate) fn is_by_holder(&self) -> bool {
+        matches!(self, Self::Kept { handle, by_token, .. } if handle.is_some() || *by_token)
+    }
+
+    /// Whether whoever named it may do something to it: as its holder, as the client that opened
     /// it, or by that client's own word.
     pub(crate) fn is_holders(&self, caller: &Caller, session: &SessionRecord) -> bool {
-        let is_by_handle = matches!(self, Self::Kept { handle, .. } if handle.is_some());
-        is_by_handle || is_opened_by(session, &caller.client_id)
+        self.is_by_holder() || is_opened_by(session, &caller.client_id)
+    }
+
+    /// The same session, named by a token that was given in it.
+    pub(crate) fn by_token(self) -> Self {
+        match self {
+            Self::Kept { key, handle, .. } => Self::Kept {
+                key,
+                handle,
+                by_token: true,
+            },
+            other => other,
+        }
     }
 
     /// Whether it was named by a handle that it had long before.
@@ -139,7 +164,11 @@ pub(crate) async fn find(
     };
     if !is_handle(name) {
         let key = key(&caller.client_id, name);
-        return Named::Kept { key, handle: None };
+        return Named::Kept {
+            key,
+            handle: None,
+            by_token: false,
+        };
     }
     let Some(handle) = Handle::read(name, &app.refresh_key) else {
         context.session_id = Some(redacted(name));
@@ -158,6 +187,7 @@ pub(crate) async fn find(
     Named::Kept {
         key,
         handle: Some(Box::new(Presented { handle, standing })),
+        by_token: false,
     }
 }
 

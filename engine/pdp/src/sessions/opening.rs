@@ -193,6 +193,7 @@ async fn decide(
         now,
         moment: now,
         claims_assurance: false,
+        names_session_by_token: false,
     };
     let answered = answer_admitted(app, caller, admitted, false, request_id).await?;
     let answered = Box::new(answered);

@@ -1,0 +1,293 @@
+//! What gateways ask about requests of their clients: who the client is, which route its request
+//! takes, what the engine decides of it, and what the gateway gets back.
+//!
+//! ```text
+//! http::gateway, grpc ─▶ Asked ─▶ subject     whose credential came, verified
+//!                                 route       the first that matches: gateway::Routes
+//!                                 flow        administrator, as for any other question
+//!                              ◀─ answer      status and headers: gateway::Door::reply
+//! ```
+//!
+//! [`check`] never fails: every trouble is a reply, and none of them is 2xx. Nothing but an allow
+//! that is on record is answered 200.
+
+mod answer;
+pub(crate) mod certificate;
+mod complaints;
+mod cookie;
+mod forgery;
+mod subject;
+mod token;
+
+use std::sync::Arc;
+
+use ::token::certificate::ClientCertificate;
+use axum::http::HeaderMap;
+use domain::request::RequestContext;
+use domain::{AccessRequest, EntityRef, Name, Rung};
+use gateway::{Door, NoRoute, Original, OriginalFault, Peer, Question, Reply, Verdict, forwarded};
+
+use crate::access::{Caller, Permission};
+use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
+use crate::app::App;
+use crate::http::authn::Entered;
+use crate::http::to_the_end::to_the_end;
+use crate::sessions::name::{is_engines, is_id};
+
+pub(crate) use complaints::{Complaint, Complaints};
+use subject::{NotKnown, Resolved};
+
+/// What callers need to ask here: the permissions that an access takes.
+const NEEDED: [Permission; 2] = [Permission::Evaluate, Permission::Access];
+
+/// A question of a gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked<'a> {
+    /// The gateway.
+    pub(crate) caller: &'a Caller,
+    /// What holds for it: [`door`].
+    pub(crate) door: &'a Door,
+    /// The client's request, as far as it has one reading.
+    pub(crate) original: Result<Original, OriginalFault>,
+    /// Who connected, and to whom.
+    pub(crate) peer: Peer,
+    /// The client's headers, as the gateway passes them on.
+    pub(crate) headers: &'a HeaderMap,
+    /// The client's certificate, verified: [`certificate::shown`] or [`certificate::verified`].
+    pub(crate) client_certificate: Option<Arc<ClientCertificate>>,
+    /// What ties question, record and log together.
+    pub(crate) request_id: &'a str,
+}
+
+/// What a gateway gets back.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    /// The answer.
+    pub(crate) reply: Reply,
+    /// What was decided, where anything was.
+    pub(crate) told: Option<Told>,
+}
+
+/// What was decided, for a gateway's own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The outcome.
+    pub(crate) outcome: Rung,
+    /// The decision, as the journal names it.
+    pub(crate) decision_id: String,
+    /// 0 to 100; none where the caller may not see risk.
+    pub(crate) score: Option<u8>,
+    /// `LOW`, `MEDIUM` or `HIGH`; none where the caller may not see risk.
+    pub(crate) level: Option<&'static str>,
+    /// The policies that settled it.
+    pub(crate) policies: Vec<String>,
+    /// Who was asked about.
+    pub(crate) subject: EntityRef,
+    /// The session's public id.
+    pub(crate) session: Option<String>,
+}
+
+/// What holds for a caller: what the settings say of the name of its key, or what they say of all.
+pub(crate) fn door<'a>(app: &'a App, caller: &Caller) -> &'a Door {
+    let gateway = &app.settings.gateway;
+    if gateway.callers().next().is_none() {
+        return gateway.door(None);
+    }
+    gateway.door(app.keys.name(caller).as_deref())
+}
+
+/// What is answered to whoever is no gateway here, whatever they sent: the client cannot mend it,
+/// so it is never a 401.
+pub(crate) fn not_a_gateway(app: &App, complaint: Complaint) -> Reply {
+    app.gateway_complaints
+        .note(complaint, app.inputs.clock.now());
+    app.metrics.gateway_answered("not_a_gateway");
+    let door = app.settings.gateway.door(None);
+    door.reply(
+        None,
+        None,
+        &Verdict::Refused("whoever asks is no gateway here"),
+    )
+}
+
+/// What is answered where there is no question to look at.
+pub(crate) fn refused(app: &App, door: &Door, verdict: &Verdict<'_>) -> Checked {
+    answer::refuse(app, door, None, verdict)
+}
+
+/// Answers a gateway. Every trouble is a reply.
+pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
+    let Asked { caller, door, .. } = asked;
+    let refuse = |verdict: &Verdict<'_>| answer::refuse(app, door, None, verdict);
+    if !NEEDED.iter().all(|one| app.keys.permits(caller, *one)) {
+        return Checked {
+            reply: not_a_gateway(app, Complaint::Role),
+            told: None,
+        };
+    }
+    let Ok(_under_way) = Entered::new(app, caller.client_id.clone()) else {
+        return refuse(&Verdict::TooMany {
+            retry_after_seconds: 1,
+        });
+    };
+    let now = app.inputs.clock.now();
+    let original = match &asked.original {
+        Ok(original) => original,
+        Err(fault) => {
+            if matches!(fault, OriginalFault::NotTrusted(_)) {
+                app.gateway_complaints.note(Complaint::NotTrusted, now);
+            }
+            return refuse(&fault.verdict(&fault.to_string()));
+        }
+    };
+    let ip = match forwarded::client(asked.peer, asked.headers, &door.trust) {
+        Ok(ip) => ip,
+        Err(fault) => return refuse(&Verdict::Malformed(&fault.to_string())),
+    };
+    let resolved = subject::resolve(app, &asked, original, now).await;
+    let known = resolved.as_ref().ok().and_then(Option::as_ref);
+    let question = Question {
+        original,
+        headers: asked.headers,
+        credential: known.map(Resolved::credential),
+    };
+    let matched = match (&resolved, door.routes.find(&question)) {
+        // What is not valid may be left out by anybody: it keeps nobody from what is for all.
+        (Err(NotKnown::Invalid { .. }), Ok(matched)) if matched.route.is_for_anybody() => matched,
+        (Err(why), found) => {
+            let route = found.as_ref().ok().map(|matched| matched.route);
+            return answer::not_known(app, door, (route, &question), why);
+        }
+        (Ok(_), Ok(matched)) => matched,
+        (Ok(_), Err(why)) => {
+            if why
+                == (NoRoute::NoMatch {
+                    needs_credential: false,
+                })
+            {
+                app.gateway_complaints.note(Complaint::NoRoute, now);
+            }
+            let why_text = why.to_string();
+            return answer::refuse(app, door, Some(&question), &why.verdict(&why_text));
+        }
+    };
+    let route = matched.route;
+    let mut request = match matched.evaluation(&question, ip) {
+        Ok(request) => request,
+        Err(fault) => {
+            let why = fault.to_string();
+            return answer::refuse_at(app, door, route, &question, &fault.verdict(&why));
+        }
+    };
+    let known = known.filter(|_| !route.is_for_anybody());
+    if let Some(refused) = known.and_then(|known| answer::out_of_scope(known, &request)) {
+        return answer::refuse_scope(app, door, (route, &question), &refused);
+    }
+    if let Some(known) = known
+        && let Some(why) = forgery::found(door, &question, known)
+    {
+        return answer::refuse_at(app, door, route, &question, &Verdict::Refused(why));
+    }
+    let subject = request.subject.entity.clone();
+    let by_token = take_over(&mut request, known);
+    let admitted = Admitted {
+        request,
+        now,
+        moment: now,
+        claims_assurance: false,
+        names_session_by_token: by_token,
+    };
+    match put(app, &asked, admitted).await {
+        Ok(answered) => {
+            let at = answer::At {
+                door,
+                route,
+                question: &question,
+                known,
+                subject: &subject,
+                now,
+            };
+            answer::answered(app, &at, answered)
+        }
+        Err(why) => {
+            let why = match why {
+                Unanswered::Malformed(why) => why,
+                Unanswered::NotRecorded(cause) => {
+                    tracing::error!(%cause, "a gateway's question was decided and not recorded");
+                    "the decision could not be recorded; ask again in a moment".to_owned()
+                }
+            };
+            answer::refuse_at(app, door, route, &question, &Verdict::Unavailable(&why))
+        }
+    }
+}
+
+/// Puts the question. What a decision does to a session of the engine's is done to its end, whether
+/// or not the gateway waits.
+async fn put(
+    app: &Arc<App>,
+    asked: &Asked<'_>,
+    admitted: Admitted,
+) -> Result<Answered, Unanswered> {
+    let named = admitted.request.context.session_id.as_deref();
+    if !named.is_some_and(is_engines) {
+        return answer_admitted(app, asked.caller, admitted, false, asked.request_id).await;
+    }
+    let (app, caller) = (Arc::clone(app), asked.caller.clone());
+    let id = asked.request_id.to_owned();
+    let work = async move { answer_admitted(&app, &caller, admitted, false, &id).await };
+    let done = to_the_end("a gateway's decision in a session", work).await;
+    done.unwrap_or_else(|_| Err(store::journal::AppendError::NotWritten.into()))
+}
+
+/// Says in the question what is known of the client: assurance, actor, session, proven key. True:
+/// the session is named by a token.
+fn take_over(request: &mut AccessRequest, known: Option<&Resolved>) -> bool {
+    let subject = &request.subject.entity;
+    let context = &mut request.context;
+    // A route may read it from what the client sent: a public id is no secret, and names nothing.
+    context.session_id = context.session_id.take().filter(|name| !is_id(name));
+    let Some(known) = known else { return false };
+    context.assurance = known.assurance;
+    context.actor.clone_from(&known.actor);
+    if let Some(device) = &mut context.device {
+        device.proven.clone_from(&known.proven);
+    }
+    let mut by_token = false;
+    // Sessions are of somebody: where a route asks about another, it is not theirs.
+    if let Some(session) = known.session.as_ref().filter(|_| *subject == known.subject) {
+        by_token = name_session(context, session);
+    }
+    if let (Some(wish), Some(scope)) = (&mut context.token, &known.scope) {
+        // What comes of a token is never more than that one.
+        wish.scope.retain(|word| is_in(scope, word));
+        if wish.scope.is_empty() {
+            wish.scope.push(request.action.name.clone());
+        }
+    }
+    by_token
+}
+
+fn name_session(context: &mut RequestContext, session: &subject::Session) -> bool {
+    match session {
+        subject::Session::Handle(handle) => {
+            context.session_id = Some(handle.clone());
+            false
+        }
+        subject::Session::Token(id) => {
+            context.session_id = Some(id.clone());
+            true
+        }
+        subject::Session::Word(word) => {
+            if context.session_id.is_none() {
+                context.session_id = Some(word.clone());
+            }
+            false
+        }
+    }
+}
+
+/// Whether a scope has this word.
+fn is_in(scope: &str, word: &Name) -> bool {
+    scope.split(' ').any(|known| known == word.as_str())
+}

@@ -1,0 +1,167 @@
+//! Gateways that ask over HTTP: forward-auth and Envoy's ext_authz in its HTTP mode.
+//!
+//! `Authorization` there is the client's own. The gateway says who it is in `Portreeve-Key`, which
+//! its configuration sets, over whatever the client sent.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ::gateway::{Original, OriginalFault, Peer, Reply, Scheme, Verdict};
+use axum::extract::{Request, State};
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse as _, Response};
+
+use super::authn::note_failed;
+use super::guard::RequestId;
+use crate::access::{Caller, Credential, NotAdmitted};
+use crate::app::App;
+use crate::gateways::{self, Asked, Complaint};
+use crate::serve;
+
+/// Under which gateways ask.
+pub(super) const PREFIX: &str = "/gateway/";
+/// Under which Envoy puts the client's path: its `path_prefix`.
+pub(super) const ENVOY: &str = "/gateway/envoy";
+
+const PORTREEVE_KEY: HeaderName = HeaderName::from_static("portreeve-key");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// `/gateway/forward-auth`, by any method: nginx, Caddy, Traefik, HAProxy, Apache.
+pub(super) async fn forward_auth(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, request, |from| {
+        Original::told(from.peer, from.headers, &from.door.trust, from.door.reading)
+    })
+    .await
+}
+
+/// `/gateway/envoy/…`, by the client's own method: its path follows.
+pub(super) async fn envoy(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, request, |from| {
+        if !from.door.trust.holds(from.peer) {
+            return Err(OriginalFault::NotTrusted(from.peer.to_canonical()));
+        }
+        let target = from.parts.uri.path_and_query();
+        let target = target.map_or("", |target| target.as_str());
+        let target = target.strip_prefix(ENVOY).unwrap_or_default();
+        let scheme = match one(from.headers, &X_FORWARDED_PROTO)? {
+            Some(text) => Scheme::parse(text).ok_or(OriginalFault::Scheme)?,
+            None => Scheme::default(),
+        };
+        let host = one(from.headers, &HOST)?.ok_or(OriginalFault::Missing(HOST))?;
+        Original::direct(
+            from.parts.method.as_str(),
+            scheme,
+            host,
+            target.as_bytes(),
+            from.headers,
+            from.door.reading,
+        )
+    })
+    .await
+}
+
+/// The one value of a header.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, OriginalFault> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(::gateway::ForwardedFault::Repeated(name.clone()).into());
+    }
+    let text = first.map(axum::http::HeaderValue::to_str).transpose();
+    text.map_err(|_| ::gateway::ForwardedFault::Malformed(name.clone()).into())
+}
+
+/// Where a request came from.
+struct From<'a> {
+    peer: IpAddr,
+    parts: &'a Parts,
+    headers: &'a HeaderMap,
+    door: &'a ::gateway::Door,
+}
+
+async fn answer(
+    app: &Arc<App>,
+    request: Request,
+    read: impl Fn(&From<'_>) -> Result<Original, OriginalFault>,
+) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let peer = parts.extensions.get::<serve::Peer>();
+    let peer = peer.map(|serve::Peer(at)| at.ip());
+    let caller = match recognise(app, &mut parts.headers, peer).await {
+        Ok(caller) => caller,
+        Err(complaint) => return written(gateways::not_a_gateway(app, complaint)),
+    };
+    let door = gateways::door(app, &caller);
+    // Every request comes over a connection.
+    let Some(peer) = peer else {
+        let verdict = Verdict::Unavailable("nobody is there");
+        return written(gateways::refused(app, door, &verdict).reply);
+    };
+    let request_id = parts.extensions.get::<RequestId>().map(RequestId::to_text);
+    let from = From {
+        peer,
+        parts: &parts,
+        headers: &parts.headers,
+        door,
+    };
+    let now = app.inputs.clock.now();
+    let shown = gateways::certificate::shown(app, door, &parts.headers, peer, now);
+    let client_certificate = match shown {
+        Ok(shown) => shown,
+        Err(why) => {
+            let verdict = Verdict::Malformed(&why.to_string());
+            return written(gateways::refused(app, door, &verdict).reply);
+        }
+    };
+    let asked = Asked {
+        caller: &caller,
+        door,
+        original: read(&from),
+        peer: Peer::Gateway(peer),
+        headers: &parts.headers,
+        client_certificate,
+        request_id: request_id.as_deref().unwrap_or_default(),
+    };
+    let checked = gateways::check(app, asked).await;
+    if let Some(told) = &checked.told {
+        let outcome = told.outcome.as_str();
+        tracing::debug!(
+            outcome,
+            decision_id = told.decision_id,
+            "a gateway was answered"
+        );
+    }
+    written(checked.reply)
+}
+
+/// The gateway, by its key, which is taken out: nobody below has to see it.
+async fn recognise(
+    app: &App,
+    headers: &mut HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<Caller, Complaint> {
+    let mut sent = headers.get_all(&PORTREEVE_KEY).iter();
+    let first = sent.next().cloned();
+    let is_one = sent.next().is_none();
+    headers.remove(&PORTREEVE_KEY);
+    let key = first.ok_or(Complaint::NoKey)?;
+    // Two of them: one is the client's, and the gateway adds to it what it has to set.
+    let key = key.to_str().ok().filter(|_| is_one);
+    let now = app.inputs.clock.now();
+    let admitted = match key {
+        Some(key) => app.keys.admit(key.trim(), app.state.store(), now).await,
+        None => Err(NotAdmitted::Refused(crate::access::Refused)),
+    };
+    admitted.map_err(|_| {
+        note_failed(app, Credential::Key, peer);
+        Complaint::WrongKey
+    })
+}
+
+fn written(reply: Reply) -> Response {
+    let mut response = (reply.status, reply.body.unwrap_or_default()).into_response();
+    *response.headers_mut() = reply.headers;
+    response
+}
