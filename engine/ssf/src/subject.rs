@@ -1,6 +1,9 @@
 //! Whom an event is about: subject identifiers (RFC 9493, and SSF 1.0 §3).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A subject identifier, by its `format`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,9 @@ pub struct Complex {
     /// In which group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Subject>,
+    /// Facets that are not known here. They narrow it as well, to what nobody here can tell.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// Names of one subject at most.
@@ -207,7 +213,7 @@ impl Complex {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -232,6 +238,9 @@ mod tests {
             json!({"format": "complex",
                 "user": {"format": "email", "email": "bar@example.com"},
                 "tenant": {"format": "iss_sub", "iss": "https://example.com/idp1", "sub": "1234"}}),
+            json!({"format": "complex",
+                "user": {"format": "email", "email": "bar@example.com"},
+                "brand_new": {"format": "opaque", "id": "1"}}),
         ] {
             let read = subject(text.clone());
             assert_eq!(read.check(), Ok(()), "{text}");

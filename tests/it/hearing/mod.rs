@@ -250,7 +250,8 @@ struct About {
     /// The transmitter's own name for a session.
     sid: Option<String>,
     device: Option<String>,
-    group: Option<String>,
+    /// Facets as they are written.
+    facets: Map<String, Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -308,20 +309,17 @@ impl About {
             .map(|name| opaque(opened[name]["id"].as_str().unwrap()))
             .or_else(|| self.sid.as_deref().map(opaque));
         let device = self.device.as_deref().map(opaque);
-        let group = self.group.as_deref().map(opaque);
-        match (user, session, device, group) {
-            (Some(user), None, None, None) => user,
-            (user, session, device, group) => {
+        match (user, session, device) {
+            (Some(user), None, None) if self.facets.is_empty() => user,
+            (user, session, device) => {
                 let mut whole = json!({ "format": "complex" });
-                for (name, facet) in [
-                    ("user", user),
-                    ("session", session),
-                    ("device", device),
-                    ("group", group),
-                ] {
+                for (name, facet) in [("user", user), ("session", session), ("device", device)] {
                     if let Some(facet) = facet {
                         whole[name] = facet;
                     }
+                }
+                for (name, facet) in &self.facets {
+                    whole[name] = facet.clone();
                 }
                 whole
             }

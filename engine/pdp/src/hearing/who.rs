@@ -2,6 +2,7 @@
 
 use domain::EntityRef;
 use ssf::Subject;
+use ssf::subject::Complex;
 
 use super::{SubjectNames, Transmitter};
 use crate::app::App;
@@ -21,8 +22,9 @@ pub(super) struct Who {
     pub(super) device: Option<String>,
     /// Somebody is named, whether or not it is anybody here.
     pub(super) names_user: bool,
-    /// A part of it cannot be held against anything here (an application, a tenant, a group): what
-    /// it narrows would be done to more than is meant, so it is done to none.
+    /// A part of it cannot be held against anything here (an application, a tenant, a group, a
+    /// session in a format that is not known): what it narrows would be done to more than is meant,
+    /// so it is done to none.
     pub(super) is_beyond_us: bool,
 }
 
@@ -51,14 +53,7 @@ fn named(app: &App, transmitter: &Transmitter, subject: &Subject) -> Who {
             session: complex.session.as_ref().and_then(word),
             device: complex.device.as_ref().and_then(word),
             names_user: complex.user.is_some(),
-            is_beyond_us: [
-                &complex.application,
-                &complex.tenant,
-                &complex.org_unit,
-                &complex.group,
-            ]
-            .into_iter()
-            .any(Option::is_some),
+            is_beyond_us: is_beyond_us(complex),
         },
         Subject::Opaque { id } if is_id(id) => Who {
             session: Some(id.clone()),
@@ -74,6 +69,24 @@ fn named(app: &App, transmitter: &Transmitter, subject: &Subject) -> Who {
             ..Who::default()
         },
     }
+}
+
+/// Whether a facet is there that means nothing here, be it for its name or for its format. A name
+/// with nothing behind it is no facet.
+fn is_beyond_us(complex: &Complex) -> bool {
+    let unread = [&complex.session, &complex.device]
+        .into_iter()
+        .flatten()
+        .any(|facet| word(facet).is_none());
+    let known = [
+        &complex.application,
+        &complex.tenant,
+        &complex.org_unit,
+        &complex.group,
+    ];
+    unread
+        || known.into_iter().any(Option::is_some)
+        || complex.others.values().any(|facet| !facet.is_null())
 }
 
 /// The one word of a plain identifier.

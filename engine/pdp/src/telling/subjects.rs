@@ -76,6 +76,7 @@ impl Named {
             ];
             let others = [&one.application, &one.tenant, &one.org_unit, &one.group];
             others.iter().all(|facet| facet.is_none())
+                && one.others.is_empty()
                 && pairs.iter().all(|(named, there)| match (named, there) {
                     (None, _) => true,
                     (Some(named), Some(there)) => named.matches(there),
@@ -167,6 +168,11 @@ mod tests {
             ),
             (
                 json!({"format": "complex", "user": mail("alice@example.com"), "tenant": opaque("t")}),
+                true,
+                false,
+            ),
+            (
+                json!({"format": "complex", "user": mail("alice@example.com"), "brand_new": opaque("t")}),
                 true,
                 false,
             ),
