@@ -17,7 +17,7 @@ use crate::engine::Snapshot;
 use crate::pip;
 use crate::sessions::ending::By;
 use crate::sessions::name::{is_handle, is_opened_by};
-use crate::sessions::{self, Named, lift};
+use crate::sessions::{self, Named, STEP_UP, lift};
 use crate::step_up::ToldError;
 
 /// Facts older than this are history, which only those who may replay can tell.
@@ -235,7 +235,7 @@ async fn take_in(
             Signal::Absent | Signal::Unavailable => false,
         };
         if is_own {
-            lift(app, &key, subject, assurance, None, by).await?;
+            lift(app, &key, subject, assurance, None, by, STEP_UP).await?;
         }
     }
     Ok(())

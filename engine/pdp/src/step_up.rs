@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::recorder::{self, DrainError};
 use crate::sessions::ending::By;
 use crate::sessions::name::is_opened_by;
-use crate::sessions::{self, Answered, Lifted, lift};
+use crate::sessions::{self, Answered, Lifted, STEP_UP, lift};
 
 /// A decision that a step-up may follow.
 #[derive(Debug)]
@@ -202,6 +202,7 @@ pub(crate) async fn take_in(
                 Assurance::of(level, Some(at)),
                 Some(answered),
                 By::holder(&by),
+                STEP_UP,
             )
             .await
             .map_err(ToldError::from)?

@@ -1,5 +1,6 @@
 //! Shared signals of others: what is refused, and what becomes of what is taken (T21, E30, V20).
 
+mod told_on;
 mod two_engines;
 
 use std::collections::BTreeMap;
@@ -125,6 +126,30 @@ impl Stage {
         claims.insert("sid".to_owned(), json!(sid));
         claims.insert("exp".to_owned(), json!(now() + 300));
         self.sign(&header, &claims, "idp")
+    }
+
+    /// Opens a session that a second factor was given for, with tokens.
+    fn open_session(&mut self, subject: &str, upstream: Option<&str>) -> Value {
+        let mut wish = json!({
+            "subject": { "type": "User", "id": subject },
+            "context": {
+                "ip": "10.10.4.7",
+                "device": { "id": format!("{subject}-laptop") },
+                "assurance": { "level": 3, "auth_time": crate::harness::now() },
+                "token": { "audience": "https://docs.example", "scope": "read" },
+            },
+        });
+        if let Some(sid) = upstream {
+            wish["subject_token"] = json!(self.subject_token(subject, sid));
+            let members = wish.as_object_mut().unwrap();
+            members.remove("subject");
+            let context = members["context"].as_object_mut().unwrap();
+            context.remove("assurance");
+        }
+        let mut client = self.engine().client(&self.key);
+        let response = client.post("/v1/sessions", &wish);
+        assert_eq!(response.status, 201, "{subject}: {}", text(&response));
+        response.json()
     }
 
     fn header(&self) -> Map<String, Value> {
@@ -345,30 +370,8 @@ fn check(story: &Story) {
         }
         if let Some(name) = &step.open {
             let subject = step.subject.as_deref().unwrap();
-            let mut wish = json!({
-                "subject": { "type": "User", "id": subject },
-                "context": {
-                    "ip": "10.10.4.7",
-                    "device": { "id": format!("{subject}-laptop") },
-                    "assurance": { "level": 3, "auth_time": crate::harness::now() },
-                    "token": { "audience": "https://docs.example", "scope": "read" },
-                },
-            });
-            if let Some(sid) = &step.upstream {
-                wish["subject_token"] = json!(stage.subject_token(subject, sid));
-                let members = wish.as_object_mut().unwrap();
-                members.remove("subject");
-                members["context"]
-                    .as_object_mut()
-                    .unwrap()
-                    .remove("assurance");
-            }
-            let response = stage
-                .engine()
-                .client(&stage.key)
-                .post("/v1/sessions", &wish);
-            assert_eq!(response.status, 201, "{place}: {}", text(&response));
-            opened.insert(name.clone(), response.json());
+            let session = stage.open_session(subject, step.upstream.as_deref());
+            opened.insert(name.clone(), session);
         }
         if let Some(event) = &step.hear {
             let mut claims = stage.claims();

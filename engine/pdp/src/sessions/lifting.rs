@@ -1,9 +1,7 @@
 //! What a proof makes of a session: more assurance, and another handle for it.
 
-use domain::{
-    Assurance, EntityRef, Level, RiskScore, SecurityEventKind, SessionRecord, Signal, Timestamp,
-};
-use store::sqlite::{Lift, NewSecurityEvent, SpentProof, StoreError};
+use domain::{Assurance, EntityRef, Level, RiskScore, SessionRecord, Signal, Timestamp};
+use store::sqlite::{Lift, SpentProof, StoreError};
 
 use super::ending::By;
 use super::handle::Handle;
@@ -11,7 +9,9 @@ use super::{handing, tells, tier};
 use crate::app::App;
 use crate::monitor::rules::tier_of;
 use crate::settings::SessionSettings;
-use crate::telling::body::AssuranceLevelChange;
+
+/// Why assurance is told to have changed, where somebody passed a step-up.
+pub(crate) const STEP_UP: &str = "step-up";
 
 /// What a step-up was passed for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,9 +50,16 @@ pub(crate) async fn lift(
     passed: Assurance,
     answered: Option<Answered>,
     by: By<'_>,
+    why: &str,
 ) -> Result<Option<Lifted>, StoreError> {
     let now = app.inputs.clock.now();
-    let Signal::Known(session) = app.state.session(key, now).await else {
+    let known = match app.state.session(key, now).await {
+        Signal::Known(session) => Some(SessionRecord::clone(&session)),
+        Signal::Absent => None,
+        // What was proven would be lost, as if the session were over: whoever tells has to know.
+        Signal::Unavailable => app.state.store().session(key).await?,
+    };
+    let Some(session) = known else {
         return Ok(None);
     };
     if session.is_over(now) || session.subject != *subject {
@@ -70,7 +77,8 @@ pub(crate) async fn lift(
         apply(session, passed, answered.as_ref(), levels, settings, now);
         true
     };
-    let tells = tells_of(&session, passed, by, now);
+    let after = session.assurance.merged_with(passed).level;
+    let tells = tells::assurance(&session, after, by, why, now);
     let Some((handle, kept)) = handing::anew(app, key, answered.is_some(), now).await? else {
         return Ok(None);
     };
@@ -82,7 +90,7 @@ pub(crate) async fn lift(
     };
     let lifted = app
         .state
-        .change_session_durably(key, &tells, Some(&goes_with), change)
+        .change_session_durably(key, tells.as_slice(), Some(&goes_with), change)
         .await?;
     Ok(lifted
         .filter(|session| !session.is_over(now))
@@ -90,34 +98,6 @@ pub(crate) async fn lift(
             session: SessionRecord::clone(&session),
             handle: answered.is_some().then_some(handle),
         }))
-}
-
-/// What others are told, where the level is another than it was.
-fn tells_of(
-    session: &SessionRecord,
-    passed: Assurance,
-    by: By<'_>,
-    now: Timestamp,
-) -> Vec<NewSecurityEvent> {
-    let number = |level: Level| u8::try_from(level.number()).unwrap_or_default();
-    let before = session.assurance.level;
-    let after = session.assurance.merged_with(passed).level;
-    if before == after {
-        return Vec::new();
-    }
-    let body = serde_json::to_value(AssuranceLevelChange {
-        previous_level: number(before),
-        current_level: number(after),
-    });
-    let kind = SecurityEventKind::AssuranceLevelChange;
-    vec![tells::event(
-        session,
-        kind,
-        by,
-        "step-up",
-        now,
-        body.ok().as_ref(),
-    )]
 }
 
 /// Takes a proof into a session. A function of its arguments alone.
@@ -171,22 +151,20 @@ async fn lift_own_word(
     passed: Assurance,
     now: Timestamp,
 ) -> Result<Option<Lifted>, StoreError> {
-    let mut lifted = None;
-    app.state.change_session(key, |session| {
-        let Some(session) = session else { return false };
+    let change = |session: &mut SessionRecord| {
         if session.is_over(now) || session.subject != *subject {
             return false;
         }
-        let session = std::sync::Arc::make_mut(session);
         session.assurance = session.assurance.merged_with(passed);
-        lifted = Some(session.clone());
         true
-    });
-    if let Some(session) = &lifted {
-        app.state.write_session(session.clone()).await?;
-    }
+    };
+    let lifted = app
+        .state
+        .change_any_session_durably(key, &[], change)
+        .await?;
+    let lifted = lifted.filter(|session| !session.is_over(now) && session.subject == *subject);
     Ok(lifted.map(|session| Lifted {
-        session,
+        session: SessionRecord::clone(&session),
         handle: None,
     }))
 }

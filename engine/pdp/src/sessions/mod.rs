@@ -32,7 +32,7 @@ use crate::app::App;
 use crate::engine::Outcome;
 use crate::monitor;
 
-pub(crate) use lifting::{Answered, Lifted, lift};
+pub(crate) use lifting::{Answered, Lifted, STEP_UP, lift};
 pub(crate) use name::{Named, key};
 pub(crate) use tighten::{Change, relax, tighten};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use store::sqlite::{SpentProof, StoreError};
 
 use super::ending::By;
-use super::{Answered, Lifted, lift};
+use super::{Answered, Lifted, STEP_UP, lift};
 use crate::access::{Caller, Permission, signed};
 use crate::app::App;
 use crate::step_up::{self, Passed, StepUpError, StepUpTarget, SteppedUp, ToldError};
@@ -116,7 +116,8 @@ pub(crate) async fn step_up(
         ..Answered::default()
     });
     let subject = &session.subject;
-    let lifted = lift(app, &session.id, subject, passed, answered, By::holder(&by)).await?;
+    let by = By::holder(&by);
+    let lifted = lift(app, &session.id, subject, passed, answered, by, STEP_UP).await?;
     Ok(Done {
         lifted: lifted.ok_or(NotDone::Over)?,
         decision_id: None,

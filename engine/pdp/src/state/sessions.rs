@@ -152,6 +152,31 @@ impl State {
         lift: Option<&Lift>,
         change: impl Fn(&mut SessionRecord) -> bool,
     ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
+        let opened = |session: &SessionRecord| session.terms.is_some();
+        self.change_durably(id, tells, lift, opened, change).await
+    }
+
+    /// The same for any session, callers' own among them.
+    ///
+    /// # Errors
+    /// As [`Self::change_session_durably`].
+    pub async fn change_any_session_durably(
+        &self,
+        id: &String,
+        tells: &[NewSecurityEvent],
+        change: impl Fn(&mut SessionRecord) -> bool,
+    ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
+        self.change_durably(id, tells, None, |_| true, change).await
+    }
+
+    async fn change_durably(
+        &self,
+        id: &String,
+        tells: &[NewSecurityEvent],
+        lift: Option<&Lift>,
+        is_meant: impl Fn(&SessionRecord) -> bool,
+        change: impl Fn(&mut SessionRecord) -> bool,
+    ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
         let _writing = self.writing_sessions.lock().await;
         let known = match self.sessions.get(id) {
             Lookup::Found(known) => Some(known),
@@ -162,7 +187,7 @@ impl State {
                 self.sessions.loaded(id, found, begun)
             }
         };
-        let Some(known) = known.filter(|known| known.terms.is_some()) else {
+        let Some(known) = known.filter(|known| is_meant(known)) else {
             return Ok(None);
         };
         let mut changed = SessionRecord::clone(&known);
@@ -339,5 +364,37 @@ mod tests {
             }
         }
         assert!(done > 0, "none was done");
+    }
+
+    #[tokio::test]
+    async fn a_fall_reaches_sessions_that_are_not_in_memory_or_it_is_said_that_it_did_not() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let state = state(folder.path()).await;
+        let now = Timestamp::from_millis(1_000_000);
+        let falls = |session: &mut SessionRecord| {
+            session.assurance = Assurance::of(Level::SingleFactor, Some(now));
+            true
+        };
+        // One that was opened with the engine, and a caller's own word for one.
+        for (id, terms) in [("ses_1", Some(SessionTerms::default())), ("own", None)] {
+            let mut record = session(id, now);
+            record.assurance = Assurance::of(Level::Mfa, Some(now));
+            record.terms = terms;
+            state.store().put_sessions(&[record]).await.unwrap();
+            let id = id.to_owned();
+            let changed = state.change_any_session_durably(&id, &[], falls).await;
+            let level = |session: &SessionRecord| session.assurance.level;
+            assert_eq!(level(&changed.unwrap().unwrap()), Level::SingleFactor);
+            let stored = state.store().session(&id).await.unwrap().unwrap();
+            assert_eq!(level(&stored), Level::SingleFactor, "{id}");
+            let held = state.session(&id, now).await.known().cloned().unwrap();
+            assert_eq!(level(&held), Level::SingleFactor, "{id}");
+        }
+        state.store().close().await;
+        for id in ["ses_1", "ses_2"] {
+            let id = id.to_owned();
+            let done = state.change_any_session_durably(&id, &[], falls).await;
+            assert!(done.is_err(), "{id}: {done:?}");
+        }
     }
 }

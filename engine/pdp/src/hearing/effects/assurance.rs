@@ -1,13 +1,11 @@
 //! What is heard of how much was proven in sessions.
 
-use std::sync::Arc;
-
 use domain::{Assurance, Level, SessionRecord};
 
 use super::{NotDone, Signal};
 use crate::app::App;
 use crate::sessions::ending::By;
-use crate::sessions::lift;
+use crate::sessions::{lift, tells};
 use crate::telling::words::ASSURANCE;
 
 impl Signal<'_> {
@@ -42,6 +40,7 @@ impl Signal<'_> {
                     passed,
                     None,
                     By::SYSTEM,
+                    &self.why,
                 )
                 .await?;
             } else {
@@ -52,29 +51,28 @@ impl Signal<'_> {
         Ok(())
     }
 
-    /// Lowers what was proven in a session before it happened.
+    /// Lowers what was proven in a session before it happened, and tells of it: others hold their
+    /// own against it.
     async fn lower(&self, session: &SessionRecord, level: Level) -> Result<(), NotDone> {
-        let (app, until) = (self.app, self.until());
-        // Loads it, if it is not there.
-        let _ = app.state.session(&session.id, self.now).await;
-        let mut changed = None;
-        app.state.change_session(&session.id, |known| {
-            let Some(known) = known.as_mut().filter(|known| !known.is_over(self.now)) else {
-                return false;
-            };
+        let (now, until) = (self.now, self.until());
+        let change = |known: &mut SessionRecord| {
             let held = known.assurance;
             let is_later = held.at.is_some_and(|proven| proven > until);
-            if is_later || level >= held.level {
+            // A caller's own word may be another session by now.
+            let is_it = !known.is_over(now) && known.subject == session.subject;
+            if !is_it || is_later || level >= held.level {
                 return false;
             }
-            let known = Arc::make_mut(known);
             known.assurance = Assurance::of(level, held.at);
-            changed = Some(known.clone());
             true
-        });
-        if let Some(session) = changed {
-            app.state.write_session(session).await?;
-        }
+        };
+        // Of callers' own sessions nobody else knows.
+        let tells = tells::assurance(session, level, By::SYSTEM, &self.why, self.at)
+            .filter(|_| session.terms.is_some());
+        self.app
+            .state
+            .change_any_session_durably(&session.id, tells.as_slice(), change)
+            .await?;
         Ok(())
     }
 }
