@@ -227,7 +227,7 @@ impl Transmitter {
         let kid = key_id(text, &[TYP]).map_err(|why| refused(&why))?;
         let keys = self.keys.keys_for(&kid, &app.outbound, now).await;
         let keys = keys.ok_or(NotTaken::NotNow)?;
-        if self.keys.may_have(&kid, &keys) {
+        if self.keys.may_have(&kid, &keys, now) {
             return Err(NotTaken::NotNow);
         }
         let (claims, _) = open_signed(text, TYP, &*keys).map_err(|why| refused(&why))?;
@@ -285,7 +285,7 @@ fn refused(why: &Refusal) -> NotTaken {
 /// Why it was not taken; nothing remembers it then, so that a better one of the same name can be.
 pub(crate) async fn take(app: &App, transmitter: &Transmitter, text: &str) -> Result<(), NotTaken> {
     let checked = check(app, transmitter, text, None).await?;
-    keep(app, checked).await
+    keep(app, checked).await.map(|_| ())
 }
 
 /// Checks a token, and counts it where it is refused. `named` is what it is called where it was
@@ -315,17 +315,17 @@ async fn check(
     checked
 }
 
-/// Keeps a token that holds, and does what it says.
-async fn keep(app: &App, Checked { set, text }: Checked) -> Result<(), NotTaken> {
+/// Keeps a token that holds, and does what it says. False: it was taken before.
+async fn keep(app: &App, Checked { set, text }: Checked) -> Result<bool, NotTaken> {
     let now = app.inputs.clock.now();
     let taken = app.state.store().hear(&set.iss, &set.jti, &text, now).await;
     let (result, done) = match taken {
         Ok(Some(_)) => {
             // It is durable: whatever becomes of it now, it is done in the end.
             act(app).await;
-            ("taken", Ok(()))
+            ("taken", Ok(true))
         }
-        Ok(None) => ("again", Ok(())),
+        Ok(None) => ("again", Ok(false)),
         Err(error) => {
             tracing::error!(%error, "a security event token could not be kept");
             ("not_now", Err(NotTaken::NotNow))

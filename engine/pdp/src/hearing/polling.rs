@@ -16,8 +16,17 @@ use crate::outbound::{OutboundError, Purpose};
 struct Outcome {
     acks: Vec<String>,
     errors: BTreeMap<String, SetError>,
-    /// Whether there may be more at once.
-    has_more: bool,
+    /// Something was taken that had not been before.
+    has_news: bool,
+}
+
+impl Outcome {
+    /// Whether the next poll follows at once: there may be more after what is new, and until it is
+    /// acknowledged the same would come again. Errors are told at once too, and once: whoever
+    /// offers the same again, whatever is acknowledged or refused, is not asked in a circle.
+    fn is_told_at_once(&self, before: &Self) -> bool {
+        self.has_news || !self.errors.is_empty() && before.errors.is_empty()
+    }
 }
 
 /// Polls one of them, for as long as the engine runs.
@@ -32,21 +41,22 @@ pub(crate) async fn poll(app: Arc<App>, place: usize) {
     let mut was_fine = true;
     let mut most = POLL_MAX;
     loop {
-        match once(&app, transmitter, &outcome, most).await {
+        let is_at_once = match once(&app, transmitter, &outcome, most).await {
             Ok(next) => {
+                let is_at_once = next.is_told_at_once(&outcome);
                 outcome = next;
                 was_fine = true;
                 most = more(most);
+                is_at_once
             }
             Err(Failed::TooLarge) if most > 1 => {
                 // What is to be acknowledged is told again.
                 most /= 2;
-                continue;
+                true
             }
             Err(why) => {
                 let why = why.to_string();
                 // What is to be acknowledged is told again.
-                outcome.has_more = false;
                 if was_fine {
                     tracing::warn!(
                         issuer = transmitter.settings.issuer,
@@ -55,11 +65,10 @@ pub(crate) async fn poll(app: Arc<App>, place: usize) {
                     );
                 }
                 was_fine = false;
+                false
             }
-        }
-        // Acknowledgements go at once: until then the tokens would come again.
-        let has_told = outcome.acks.is_empty() && outcome.errors.is_empty();
-        if !was_fine || has_told && !outcome.has_more {
+        };
+        if !is_at_once {
             tokio::time::sleep(settings.every).await;
         }
     }
@@ -129,10 +138,7 @@ async fn once(
     }
     let polled: Polled = wire::read(&answer.body)
         .map_err(|why| format!("{} answered no tokens: {why}", settings.url))?;
-    let mut outcome = Outcome {
-        has_more: polled.more_available,
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome::default();
     let mut checked = Vec::new();
     for (jti, text) in polled.sets {
         match check(app, transmitter, &text, Some(&jti)).await {
@@ -143,7 +149,10 @@ async fn once(
     checked.sort_by_key(|(_, one)| one.set.iat);
     for (jti, one) in checked {
         match keep(app, one).await {
-            Ok(()) => outcome.acks.push(jti),
+            Ok(is_new) => {
+                outcome.acks.push(jti);
+                outcome.has_news |= is_new;
+            }
             Err(why) => not_taken(transmitter, &mut outcome, jti, why),
         }
     }
@@ -157,17 +166,51 @@ fn not_taken(transmitter: &Transmitter, outcome: &mut Outcome, jti: String, why:
         ?why,
         "a security event token is not taken"
     );
-    // Neither the one nor the other: it comes again.
+    // Neither the one nor the other, where nothing is told: it comes again.
     if let Some(error) = why.told() {
         outcome.errors.insert(jti, error);
-    } else {
-        outcome.has_more = false;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `new` tokens, those that were known, and refused ones.
+    fn outcome(new: usize, known: usize, refused: usize) -> Outcome {
+        let error = |number| {
+            let error = SetError {
+                err: ssf::delivery::ErrorCode::InvalidKey,
+                description: String::new(),
+            };
+            (format!("bad-{number}"), error)
+        };
+        Outcome {
+            acks: (0..new + known).map(|number| number.to_string()).collect(),
+            errors: (0..refused).map(error).collect(),
+            has_news: new > 0,
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_in_a_circle() {
+        let first = outcome(0, 0, 0);
+        for (next, at_once) in [
+            (outcome(0, 0, 0), false),
+            (outcome(1, 0, 0), true),
+            (outcome(3, 5, 7), true),
+            // It takes no notice of what is acknowledged.
+            (outcome(0, 100, 0), false),
+            (outcome(0, 0, 100), true),
+        ] {
+            assert_eq!(next.is_told_at_once(&first), at_once, "{next:?}");
+        }
+        // It offers again what was refused, or ever more of it.
+        let refused = outcome(0, 0, 100);
+        assert!(!outcome(0, 0, 100).is_told_at_once(&refused));
+        assert!(!outcome(0, 20, 80).is_told_at_once(&refused));
+        assert!(outcome(1, 0, 99).is_told_at_once(&refused));
+    }
 
     #[test]
     fn from_one_token_at_a_time_it_goes_up_to_as_many_as_may_be() {

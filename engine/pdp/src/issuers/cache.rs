@@ -113,10 +113,9 @@ impl KeyCache {
         inner.failures = inner.failures.saturating_add(1);
     }
 
-    /// Whether the last fetch that came to an end brought nothing: a key that is not there may be
-    /// a new one.
-    pub(super) fn is_failing(&self) -> bool {
-        self.lock().failures > 0
+    /// Whether a key of this name was looked for of late, and is nobody's.
+    pub(super) fn is_nobodys(&self, kid: &str, now: Timestamp) -> bool {
+        self.lock().is_nobodys(kid, now)
     }
 
     /// The keys that are there, however old, and when they were fetched.
@@ -201,8 +200,15 @@ mod tests {
         assert_eq!(told(&cache.plan("b", at(100))), "use");
         assert_eq!(told(&cache.plan("c", at(100))), "fetch, or use");
         cache.begins(at(100));
+        assert!(cache.is_nobodys("b", at(100)) && !cache.is_nobodys("c", at(100)));
         cache.fetched(keys(&["a", "b"]), "c", at(100));
         assert_eq!(told(&cache.plan("b", at(101))), "use");
+        // Not looked for yet, since it is too early to fetch: it may be a new one.
+        assert_eq!(told(&cache.plan("d", at(101))), "use");
+        assert!(cache.is_nobodys("c", at(101)) && !cache.is_nobodys("d", at(101)));
+        cache.begins(at(130));
+        cache.failed();
+        assert!(!cache.is_nobodys("d", at(131)), "nobody could tell");
     }
 
     #[test]

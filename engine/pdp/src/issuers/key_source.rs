@@ -99,10 +99,10 @@ impl KeySource {
         }
     }
 
-    /// Whether a key that these lack may be there all the same: it was looked for, and in vain
-    /// because its source did not answer.
-    pub(crate) fn may_have(&self, kid: &str, keys: &Admitted) -> bool {
-        keys.find(kid).is_none() && (self.cache.is_failing() || self.is_fetching())
+    /// Whether a key that these lack may be there all the same: it was not looked for since it may
+    /// have come, or in vain because its source did not answer.
+    pub(crate) fn may_have(&self, kid: &str, keys: &Admitted, now: Timestamp) -> bool {
+        keys.find(kid).is_none() && !self.cache.is_nobodys(kid, now)
     }
 
     fn is_fetching(&self) -> bool {
