@@ -68,8 +68,12 @@ pub(crate) async fn put(app: &App, record: DeviceRecord, by: &str) -> Result<(),
             let same = before.filter(|before| {
                 before.owner == record.owner && (before.key.is_none() || before.key == record.key)
             });
-            record.enrolled_at = record
-                .enrolled_at
+            // The moment of the enrolment before says nothing of another one: it came along with
+            // what was read and sent back.
+            let sent = record.enrolled_at.filter(|sent| {
+                same.is_some() || before.is_none_or(|before| before.enrolled_at != Some(*sent))
+            });
+            record.enrolled_at = sent
                 .or_else(|| same.and_then(|before| before.enrolled_at))
                 .or_else(|| record.owner.is_some().then_some(now));
             let told = compliance_change(before, &record, Initiator::Admin, by, now);
