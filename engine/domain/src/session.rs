@@ -76,7 +76,7 @@ pub struct SessionSight {
     pub ip: Option<IpAddr>,
     /// The client program's own words.
     pub user_agent: Option<Arc<str>>,
-    /// What was said of the device.
+    /// What was said of the device. Who names none is on the one before.
     pub device: Option<DeviceClaim>,
     /// The device was recorded: should its record go, the session goes with it (M9).
     pub is_enrolled: bool,

@@ -165,7 +165,7 @@ pub(crate) async fn note(
     }
     let mut seen = session.clone();
     if session.terms.is_some() && !session.ended {
-        sight::note(app, &key, request, outcome);
+        sight::note(app, &key, request, outcome).await;
         app.monitor.touched(&key);
         if let Signal::Known(live) = app.state.session(&key, outcome.time).await {
             monitor::after_access(app, &live, outcome, decision_id).await;
