@@ -29,9 +29,10 @@ pub const OUTCOME: HeaderName = HeaderName::from_static("x-portreeve-outcome");
 /// How the names of identity headers begin.
 const PREFIXES: [&str; 2] = ["x-portreeve-", "x-user-"];
 /// Others that apps take for the word of their gateway.
-const WELL_KNOWN: [&str; 14] = [
+const WELL_KNOWN: [&str; 15] = [
     "client-cert",
     "client-cert-chain",
+    "portreeve-key",
     "remote-user",
     "x-auth-request-email",
     "x-auth-request-groups",

@@ -1,6 +1,18 @@
 //! Envoy's external authorization over gRPC, and what its operators expect of such a server:
 //! health and reflection.
+//!
+//! ```text
+//! CheckRequest ─▶ asked     the client's request, as the gateway tells it
+//!              ─▶ check     who asks, limits, the one flow of gateways
+//!              ─▶ answer    reply ─▶ CheckResponse: headers, removals, metadata, denials
+//! ```
+//!
+//! What cannot be answered is denied within a response that says so: a gRPC error would be let
+//! through by an Envoy that was told `failure_mode_allow`.
 
+mod answer;
+mod asked;
+mod check;
 mod health;
 mod reflection;
 
@@ -10,17 +22,23 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use tokio::time::timeout;
 use tonic::Status;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
+use crate::serve::HEAD_MAX;
 
 /// Every method that the engine answers.
 pub(crate) fn router(app: &Arc<App>) -> Router {
+    // A client's headers, its certificates, and a body where the gateway sends one though nobody
+    // reads it here.
+    let largest = 3 * HEAD_MAX + app.settings.limits.body_bytes;
+    let check = AuthorizationServer::new(check::Check::new(app)).max_decoding_message_size(largest);
     let health = HealthServer::new(health::Readiness::new(app));
-    let routes = Routes::new(health);
+    let routes = Routes::new(check).add_service(health);
     reflection::add(routes)
         .into_axum_router()
         .layer(from_fn_with_state(Arc::clone(app), in_time))

@@ -103,7 +103,7 @@ fn is_upload(request: &Request) -> bool {
 }
 
 /// An id for a request that came without one.
-fn fresh_id(app: &App) -> HeaderValue {
+pub(crate) fn fresh_id(app: &App) -> HeaderValue {
     let mut random = [0; 8];
     app.inputs.randomness.fill(&mut random);
     let text = format!("req_{:016x}", u64::from_be_bytes(random));
