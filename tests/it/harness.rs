@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -121,7 +122,9 @@ pub(crate) struct Engine {
     pub(crate) address: SocketAddr,
     /// Where it listens for gRPC.
     pub(crate) grpc: Option<SocketAddr>,
-    log: Option<std::thread::JoinHandle<String>>,
+    /// What it logs, as it comes.
+    log: Arc<Mutex<String>>,
+    logging: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Engine {
@@ -149,25 +152,38 @@ impl Engine {
             let read = lines.read_line(&mut line).unwrap();
             assert!(read > 0, "the engine ended before it listened:\n{log}");
             log.push_str(&line);
-            if let Some(address) = line.trim().strip_prefix("listening on grpc://") {
+            let Some(url) = line.trim().strip_prefix("listening on ") else {
+                continue;
+            };
+            let (scheme, address) = url.split_once("://").unwrap();
+            if scheme.starts_with("grpc") {
                 grpc = Some(address.parse().unwrap());
-            }
-            if let Some(address) = line.trim().strip_prefix("listening on http://") {
+            } else {
                 break address.parse().unwrap();
             }
         };
+        let log = Arc::new(Mutex::new(log));
         // Somebody has to read on, or the engine would wait for room in the pipe.
-        let log = std::thread::spawn(move || {
-            let mut rest = Vec::new();
-            let _ = lines.read_to_end(&mut rest);
-            log + &String::from_utf8_lossy(&rest)
+        let rest = Arc::clone(&log);
+        let logging = std::thread::spawn(move || {
+            let mut line = Vec::new();
+            while lines
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                rest.lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
         });
         let output = child.stdout.take();
         let engine = Self {
             child,
             address,
             grpc,
-            log: Some(log),
+            log,
+            logging: Some(logging),
         };
         (engine, output)
     }
@@ -188,13 +204,31 @@ impl Engine {
     /// Waits for the end of the process; its status and everything that it logged.
     pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
-        (
-            status,
-            self.log
-                .take()
-                .map(|log| log.join().unwrap())
-                .unwrap_or_default(),
-        )
+        (status, self.whole_log())
+    }
+
+    fn whole_log(&mut self) -> String {
+        if let Some(logging) = self.logging.take() {
+            logging.join().unwrap();
+        }
+        self.log_so_far()
+    }
+
+    /// What it has logged by now.
+    pub(crate) fn log_so_far(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Where it listens for administration.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        eventually("it listens for administration", || {
+            let log = self.log_so_far();
+            let mut urls = log.lines().filter_map(|line| {
+                let url = line.trim().strip_prefix("listening on http")?;
+                url.split_once("://")
+            });
+            urls.nth(1).map(|(_, address)| address.parse().unwrap())
+        })
     }
 
     /// Ends it as an operator would.

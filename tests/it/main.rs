@@ -19,6 +19,7 @@ mod checkpoints;
 mod command_line;
 mod databases;
 mod devices;
+mod door;
 mod edge;
 mod entities;
 mod events;

@@ -25,6 +25,7 @@ use crate::minting::Minted;
 use crate::minting::with_answer::{NoToken, mint};
 use crate::pip;
 use crate::publishing::shadow::is_on_record;
+use crate::rates::TooOften;
 use crate::sessions::handle::Handle;
 use crate::sessions::name::is_id;
 use crate::sessions::{self, Named};
@@ -40,6 +41,9 @@ pub enum Unanswered {
     /// The question makes no sense.
     #[error("{0}")]
     Malformed(String),
+    /// The subject asks too often.
+    #[error("{0}")]
+    TooOften(#[from] TooOften),
     /// The record could not be made durable.
     #[error("{0}; ask again in a moment")]
     NotRecorded(#[from] AppendError),
@@ -122,7 +126,7 @@ impl Answered {
 /// Answers one question, whole.
 ///
 /// # Errors
-/// When the question makes no sense, or its record cannot be made durable.
+/// When the question makes no sense, its subject asks too often, or its record cannot be made durable.
 pub async fn answer(
     app: &App,
     caller: &Caller,
@@ -138,7 +142,7 @@ pub async fn answer(
 /// Answers a question from which is gone what its caller may not say.
 ///
 /// # Errors
-/// When its record cannot be made durable.
+/// When its subject asks too often, or its record cannot be made durable.
 pub(crate) async fn answer_admitted(
     app: &App,
     caller: &Caller,
@@ -170,6 +174,10 @@ pub(crate) async fn answer_admitted(
     };
 
     let is_access = manner == Manner::Access;
+    // Before anything is gathered, counted or learnt: it was never asked.
+    if is_access && request.context.time.is_none() {
+        app.rates.subject(&request.subject.entity)?;
+    }
     let mut signals = pip::gather(app, &request, &named, &snapshot, may_assert, now).await;
     let started = std::time::Instant::now();
     let mut outcome = decide(&request, &signals, &snapshot, now);

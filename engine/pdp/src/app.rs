@@ -36,6 +36,7 @@ use crate::models::{self, Models};
 use crate::monitor::Monitor;
 use crate::outbound::Outbound;
 use crate::publishing::{self, Publishing};
+use crate::rates::Rates;
 use crate::revoking::Revocations;
 use crate::search::Searches;
 use crate::settings::Settings;
@@ -163,6 +164,8 @@ pub struct App {
     pub(crate) searches: Searches,
     /// Requests at work at once, whichever listener they came to.
     pub(crate) at_work: Semaphore,
+    /// How often callers and subjects may ask.
+    pub(crate) rates: Rates,
     /// What callers have under way.
     pub(crate) under_way: UnderWay,
     /// Whether decisions are replayed for somebody.
@@ -306,6 +309,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         agents: Cache::new(AGENTS_REMEMBERED),
         searches: Searches::new(&settings.limits, &*inputs.randomness),
         at_work: Semaphore::new(settings.limits.concurrency),
+        rates: Rates::new(settings.limits.caller_rate, settings.limits.subject_rate),
         under_way: UnderWay::default(),
         replaying: Arc::new(Semaphore::new(1)),
         recording_keys: tokio::sync::Mutex::default(),

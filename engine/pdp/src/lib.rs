@@ -36,6 +36,7 @@ pub mod pip;
 pub mod policy_tests;
 pub(crate) mod presented;
 pub mod publishing;
+pub mod rates;
 pub mod recorder;
 pub mod replay;
 pub mod revoking;

@@ -19,8 +19,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::grpc;
+use crate::http::{self, Surface};
 use crate::settings::GrpcListen;
-use crate::{grpc, http};
 use connection::Accepted;
 
 pub use connection::Peer;
@@ -99,10 +100,13 @@ impl Listeners {
         self.address
     }
 
-    /// The URL of each, for people. The first comes last: whoever waits for that one has seen the
-    /// others.
+    /// The URL of each, for people. Those for gRPC come before the first over HTTP, that for
+    /// decisions: whoever waits for that one has seen them.
     pub fn urls(&self) -> impl Iterator<Item = String> + '_ {
-        self.all.iter().rev().map(Listener::url)
+        let spoken = |protocol| move |one: &&Listener| one.protocol == protocol;
+        let grpc = self.all.iter().filter(spoken(Protocol::Http2));
+        let http = self.all.iter().filter(spoken(Protocol::Http1));
+        grpc.chain(http).map(Listener::url)
     }
 }
 
@@ -112,10 +116,18 @@ impl Listeners {
 /// When an address cannot be listened on.
 pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
     let settings = &app.settings;
-    let router = http::router(app);
+    let surface = match settings.admin_listen {
+        None => Surface::Everything,
+        Some(_) => Surface::Decisions,
+    };
+    let router = http::router(app, surface);
     let first = Listener::bind(settings.listen, "listen", Protocol::Http1, router).await?;
     let address = first.address;
     let mut all = vec![first];
+    if let Some(wanted) = settings.admin_listen {
+        let router = http::router(app, Surface::Everything);
+        all.push(Listener::bind(wanted, "admin_listen", Protocol::Http1, router).await?);
+    }
     if let Some(wanted) = settings.grpc_listen {
         all.extend(listen_grpc(app, wanted).await?);
     }

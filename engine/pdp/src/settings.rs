@@ -14,6 +14,7 @@ mod url;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct SettingsError(pub Vec<String>);
 pub struct Settings {
     /// Where the engine listens.
     pub listen: SocketAddr,
+    /// Where administration is asked for, which `listen` then does not answer. None: there, too.
+    pub admin_listen: Option<SocketAddr>,
     /// Where it listens for Envoy's external authorization over gRPC. None: nowhere.
     pub grpc_listen: Option<GrpcListen>,
     /// What gateways ask, and what they get back.
@@ -231,6 +234,10 @@ pub struct Limits {
     pub concurrency_per_caller: usize,
     /// Open connections.
     pub connections: usize,
+    /// How often one caller may ask (429, G1).
+    pub caller_rate: Option<Rate>,
+    /// How often one subject may be asked about in an access (429, G3).
+    pub subject_rate: Option<Rate>,
     /// Most results in a page of a search.
     pub search_results: usize,
     /// Most decisions for a page of a search.
@@ -255,6 +262,15 @@ pub struct Limits {
     pub devices: u32,
     /// Revocations that are not over (503): some 40 bytes of memory each.
     pub revocations: usize,
+}
+
+/// How often somebody may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Once in so long, on average.
+    pub every: Duration,
+    /// So many at once, after a while without any.
+    pub burst: NonZeroU32,
 }
 
 impl Default for Settings {

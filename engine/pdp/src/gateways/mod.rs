@@ -125,10 +125,14 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
             told: None,
         };
     }
-    let Ok(_under_way) = Entered::new(app, caller.client_id.clone()) else {
-        return refuse(&Verdict::TooMany {
-            retry_after_seconds: 1,
-        });
+    let _under_way = match Entered::client(app, &caller.client_id) {
+        Ok(under_way) => under_way,
+        Err(why) => {
+            let retry_after_seconds = why.retry_after().unwrap_or(1).into();
+            return refuse(&Verdict::TooMany {
+                retry_after_seconds,
+            });
+        }
     };
     let now = app.inputs.clock.now();
     let original = match &asked.original {
@@ -211,6 +215,12 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
         }
         Err(why) => {
             let why = match why {
+                Unanswered::TooOften(why) => {
+                    let verdict = Verdict::TooMany {
+                        retry_after_seconds: why.retry_after_seconds.into(),
+                    };
+                    return answer::refuse_at(app, door, route, &question, &verdict);
+                }
                 Unanswered::Malformed(why) => why,
                 Unanswered::NotRecorded(cause) => {
                     tracing::error!(%cause, "a gateway's question was decided and not recorded");

@@ -47,9 +47,9 @@ impl Authenticated {
     /// Counts a request of a caller that was recognised as under way.
     ///
     /// # Errors
-    /// When the caller has too much under way.
+    /// When the caller asks too often, or has too much under way.
     pub(crate) fn enter(app: &Arc<App>, caller: Caller) -> Result<Self, Problem> {
-        let under_way = Entered::new(app, caller.client_id.clone())?;
+        let under_way = Entered::client(app, &caller.client_id)?;
         Ok(Self {
             caller,
             _under_way: under_way,
@@ -125,6 +125,8 @@ impl FromRequestParts<Arc<App>> for Asker {
             return match recognised? {
                 Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
                 Presented::Holder(holder) => {
+                    let counted = app.rates.subject(&holder.subject);
+                    counted.map_err(Problem::too_often)?;
                     let _under_way = Entered::new(app, holder.claims.sub.clone())?;
                     Ok(Self::Holder { holder, _under_way })
                 }
@@ -178,11 +180,20 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
+    /// Counts one of a client.
+    ///
+    /// # Errors
+    /// When it asks too often, or has too much under way.
+    pub(crate) fn client(app: &Arc<App>, client_id: &str) -> Result<Self, Problem> {
+        app.rates.caller(client_id).map_err(Problem::too_often)?;
+        Self::new(app, client_id.to_owned())
+    }
+
     /// Counts it.
     ///
     /// # Errors
     /// When they have too much under way.
-    pub(crate) fn new(app: &Arc<App>, name: String) -> Result<Self, Problem> {
+    fn new(app: &Arc<App>, name: String) -> Result<Self, Problem> {
         let most = app.settings.limits.concurrency_per_caller;
         if !app.under_way.enter(&name, most) {
             return Err(Problem::too_many());

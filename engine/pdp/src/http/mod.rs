@@ -42,9 +42,31 @@ pub(crate) use operations::is_ready;
 pub use problem::Problem;
 pub(crate) use sessions::stored_view as session_view;
 
-/// Every path that the engine answers. What is not built answers 404.
-pub fn router(app: &Arc<App>) -> Router {
-    let router = Router::new()
+/// What a listener answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surface {
+    /// Every path.
+    Everything,
+    /// What gateways, apps and those who sign in need, and no administration.
+    Decisions,
+}
+
+/// The paths of a listener. What is not built, or not answered there, is 404.
+pub(crate) fn router(app: &Arc<App>, surface: Surface) -> Router {
+    let mut router = decisions().merge(gateways()).merge(probes());
+    if surface == Surface::Everything {
+        router = router.merge(administration());
+    }
+    let router = router
+        .fallback(async || Problem::not_found("there is nothing at this path"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .with_state(Arc::clone(app));
+    guarded(app, router)
+}
+
+/// What gateways, apps, receivers and holders of sessions ask.
+fn decisions() -> Router<Arc<App>> {
+    Router::new()
         .route("/access/v1/evaluation", post(authzen::evaluation))
         .route("/access/v1/evaluations", post(authzen::evaluations))
         .route("/access/v1/search/subject", post(search::subject))
@@ -62,15 +84,10 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/oauth2/token", post(oauth::token::token))
         .route("/oauth2/introspect", post(oauth::introspect::introspect))
         .route("/.well-known/jwks.json", get(jwks::jwks))
-        .route("/v1/decisions/{id}", get(decisions::read))
         .route("/v1/decisions/{id}/step-up", post(decisions::step_up))
         .route("/v1/decisions/{id}/feedback", post(decisions::feedback))
         .route("/oauth2/status-lists/{id}", get(oauth::status_list::read))
         .route("/oauth2/revoke", post(oauth::revoke::revoke))
-        .route(
-            "/v1/revocations",
-            get(revocations::list).post(revocations::revoke),
-        )
         .route(
             "/.well-known/ssf-configuration",
             get(ssf::metadata::metadata),
@@ -97,13 +114,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/ssf/poll/{stream}", post(ssf::poll::poll))
         .route("/v1/events", post(events::report))
         .route("/ssf/receive", post(hearing::receive))
-        .route("/v1/devices", get(devices::list))
-        .route(
-            "/v1/devices/{id}",
-            get(devices::read)
-                .put(devices::write)
-                .delete(devices::delete),
-        )
         .route("/v1/sessions", get(sessions::list).post(sessions::open))
         .route(
             "/v1/sessions/{id}",
@@ -117,6 +127,23 @@ pub fn router(app: &Arc<App>) -> Router {
         .route(
             "/v1/subjects/{subject}/{id}/sessions/end",
             post(sessions::end_all),
+        )
+}
+
+/// What those ask who run the engine; with `admin_listen` it is answered there alone.
+fn administration() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v1/decisions/{id}", get(decisions::read))
+        .route(
+            "/v1/revocations",
+            get(revocations::list).post(revocations::revoke),
+        )
+        .route("/v1/devices", get(devices::list))
+        .route(
+            "/v1/devices/{id}",
+            get(devices::read)
+                .put(devices::write)
+                .delete(devices::delete),
         )
         .route("/v1/subjects/{subject}/heard", delete(hearing::clear))
         .route("/v1/subjects/{subject}/{id}/heard", delete(hearing::clear))
@@ -144,14 +171,14 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/v1/models/shadow", post(models::shadow))
         .route("/v1/policies/replay", post(replays::replay))
         .route("/v1/policies/{revision}", get(revisions::read))
+        .route("/metrics", get(operations::metrics))
+}
+
+/// What is asked at every listener: whether anybody is there.
+fn probes() -> Router<Arc<App>> {
+    Router::new()
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
-        .route("/metrics", get(operations::metrics))
-        .merge(gateways())
-        .fallback(async || Problem::not_found("there is nothing at this path"))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .with_state(Arc::clone(app));
-    guarded(app, router)
 }
 
 /// The same behind what every request passes, whatever is spoken: its limits, its id, its count,

@@ -8,6 +8,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, 
 use axum::response::{IntoResponse, Response};
 
 use crate::administrator::Unanswered;
+use crate::rates::TooOften;
 
 /// A problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Problem {
     errors: Vec<serde_json::Value>,
     /// How to authenticate, where that is not with a key.
     challenge: Option<String>,
+    /// When to ask again, seconds, where that is known.
+    retry_after: Option<u16>,
 }
 
 impl Problem {
@@ -27,6 +30,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             challenge: None,
+            retry_after: None,
         }
     }
 
@@ -136,6 +140,15 @@ impl Problem {
         )
     }
 
+    /// 429: this caller, or this subject, asks too often (G1 to G3).
+    #[must_use]
+    pub fn too_often(why: TooOften) -> Self {
+        Self {
+            retry_after: Some(why.retry_after_seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, why.to_string())
+        }
+    }
+
     /// 429: too many keys were refused, whoever sent them (G1).
     pub fn too_many_refused() -> Self {
         Self::new(
@@ -162,6 +175,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
+    /// When to ask again, seconds, where that is known.
+    pub(crate) const fn retry_after(&self) -> Option<u16> {
+        self.retry_after
+    }
+
     /// The same as text: the message of one item in a batch.
     pub fn item(&self) -> (u16, &str) {
         (self.status.as_u16(), &self.detail)
@@ -172,6 +190,7 @@ impl From<Unanswered> for Problem {
     fn from(why: Unanswered) -> Self {
         match why {
             Unanswered::Malformed(detail) => Self::malformed(detail),
+            Unanswered::TooOften(why) => Self::too_often(why),
             Unanswered::NotRecorded(cause) => {
                 tracing::error!(%cause, "a decision was not answered, because it was not recorded");
                 Self::unavailable("the decision could not be recorded; ask again in a moment")
@@ -208,7 +227,7 @@ impl IntoResponse for Problem {
                 headers.insert(WWW_AUTHENTICATE, how);
             }
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(RETRY_AFTER, self.retry_after.unwrap_or(1).into());
             }
             _ => {}
         }

@@ -1,16 +1,20 @@
 //! The limits on everything that grows, as text holds them, and their check.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use wire::batch::BatchLimits;
 
-use super::Limits;
 use super::section::{Span, section};
+use super::{Limits, Rate};
 
 /// What no limit may exceed: more is a slip, or "no limit", which none of them has.
 const LIMIT_MAX: usize = 1_000_000_000;
+
+/// How often in a second somebody may be let to ask: once in an hour, to what nobody reaches.
+const RATES: std::ops::RangeInclusive<f64> = 0.000_27..=1_000_000.0;
 
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
@@ -24,6 +28,10 @@ section!(RawLimits {
     concurrency: usize = 1024,
     concurrency_per_caller: usize = 512,
     connections: usize = 4096,
+    caller_per_second: f64 = 0.0,
+    caller_burst: u32 = 0,
+    subject_per_second: f64 = 0.0,
+    subject_burst: u32 = 0,
     search_results: usize = 1000,
     search_evaluations: usize = 10_000,
     searches: usize = 2,
@@ -88,6 +96,8 @@ pub(super) fn check(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         concurrency: raw.concurrency,
         concurrency_per_caller: raw.concurrency_per_caller,
         connections: raw.connections,
+        caller_rate: check_rate("caller", raw.caller_per_second, raw.caller_burst, faults),
+        subject_rate: check_rate("subject", raw.subject_per_second, raw.subject_burst, faults),
         search_results: raw.search_results,
         search_evaluations: raw.search_evaluations,
         searches: raw.searches,
@@ -100,4 +110,37 @@ pub(super) fn check(raw: &RawLimits, faults: &mut Vec<String>) -> Limits {
         sources_in_memory: raw.sources_in_memory,
         revocations: raw.revocations,
     }
+}
+
+/// How often somebody may ask; none for 0. Without a burst, as much as there is in a second.
+fn check_rate(who: &str, per_second: f64, burst: u32, faults: &mut Vec<String>) -> Option<Rate> {
+    if per_second == 0.0 {
+        if burst != 0 {
+            faults.push(format!(
+                "`limits.{who}_burst` is {burst}, and there is no `limits.{who}_per_second` that it \
+                 goes with"
+            ));
+        }
+        return None;
+    }
+    if !RATES.contains(&per_second) {
+        faults.push(format!(
+            "`limits.{who}_per_second` is {per_second}: 0 for no limit, or {} to {}; 0.1 is once in \
+             ten seconds",
+            RATES.start(),
+            RATES.end()
+        ));
+        return None;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a million at most"
+    )]
+    let in_a_second = per_second.ceil() as u32;
+    let burst = NonZeroU32::new(burst).or(NonZeroU32::new(in_a_second));
+    Some(Rate {
+        every: Duration::from_secs_f64(1.0 / per_second),
+        burst: burst.unwrap_or(NonZeroU32::MIN),
+    })
 }

@@ -31,6 +31,7 @@ use super::{
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     listen: String,
+    admin_listen: Option<String>,
     grpc_listen: Option<String>,
     public_url: Option<String>,
     data_dir: PathBuf,
@@ -55,6 +56,7 @@ impl Default for Raw {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8181".to_owned(),
+            admin_listen: None,
             grpc_listen: None,
             public_url: None,
             data_dir: PathBuf::from("./var"),
@@ -173,6 +175,13 @@ impl Raw {
             faults.push(format!("`listen`: `{}` is not ADDRESS:PORT", self.listen));
             SocketAddr::from(([127, 0, 0, 1], 0))
         });
+        let admin_listen = self.admin_listen.and_then(|text| {
+            let address = text.parse::<SocketAddr>();
+            if address.is_err() {
+                faults.push(format!("`admin_listen`: `{text}` is not ADDRESS:PORT"));
+            }
+            address.ok()
+        });
         let grpc_listen =
             check_grpc_listen(self.grpc_listen.as_deref(), &self.gateway, &mut faults);
         let gateway = self
@@ -265,6 +274,7 @@ impl Raw {
         };
         Ok(Settings {
             listen,
+            admin_listen,
             grpc_listen,
             gateway: Arc::new(gateway),
             public_url: self.public_url,

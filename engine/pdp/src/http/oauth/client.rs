@@ -129,9 +129,8 @@ fn token(headers: &HeaderMap) -> Option<(Scheme, &str)> {
 }
 
 fn enter(app: &Arc<App>, caller: Caller) -> Result<Authenticated, OAuthError> {
-    Authenticated::enter(app, caller).map_err(|_| {
-        OAuthError::too_many("too many requests of this client are under way; wait for some")
-    })
+    Authenticated::enter(app, caller)
+        .map_err(|why| OAuthError::too_many(why.item().1).after(why.retry_after()))
 }
 
 /// Whether a client may call itself so: by the key that it sends, or by the first that it had.

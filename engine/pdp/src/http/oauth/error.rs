@@ -23,6 +23,8 @@ pub(crate) struct OAuthError {
     challenges: bool,
     /// The one challenge instead of those, where it tried a token.
     challenge: Option<Box<HeaderValue>>,
+    /// When to ask again, seconds, where that is known.
+    retry_after: Option<u16>,
 }
 
 impl OAuthError {
@@ -34,6 +36,7 @@ impl OAuthError {
             more: Map::new(),
             challenges: status == StatusCode::UNAUTHORIZED,
             challenge: None,
+            retry_after: None,
         }
     }
 
@@ -125,6 +128,12 @@ impl OAuthError {
             "temporarily_unavailable",
             description,
         )
+    }
+
+    /// The same, with when to ask again, seconds, where that is known.
+    pub(crate) fn after(mut self, seconds: Option<u16>) -> Self {
+        self.retry_after = seconds;
+        self
     }
 
     /// 503: it cannot be answered now. Nothing was granted, and nothing spent.
@@ -230,7 +239,7 @@ impl IntoResponse for OAuthError {
             self.status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         ) {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, self.retry_after.unwrap_or(1).into());
         }
         response
     }
