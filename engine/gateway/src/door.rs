@@ -279,6 +279,7 @@ struct Settings<'a> {
     original_from: Option<&'a str>,
     empty_segments: Option<&'a str>,
     method_override: Option<&'a str>,
+    path_override: Option<&'a str>,
     statuses: Option<&'a str>,
     certificate_from: Option<&'a str>,
     certificate_type: Option<&'a str>,
@@ -297,6 +298,7 @@ macro_rules! settings_of {
                     original_from: raw.original_from.as_deref(),
                     empty_segments: raw.empty_segments.as_deref(),
                     method_override: raw.method_override.as_deref(),
+                    path_override: raw.path_override.as_deref(),
                     statuses: raw.statuses.as_deref(),
                     certificate_from: raw.certificate_from.as_deref(),
                     certificate_type: raw.certificate_type.as_deref(),
@@ -426,6 +428,12 @@ impl<'a> Settings<'a> {
             overrides,
             reading.ignore_method_override
         );
+        let ignore_path_override = choose!(
+            "path_override",
+            self.path_override,
+            overrides,
+            reading.ignore_path_override
+        );
         let statuses = choose!("statuses", self.statuses, statuses, base.statuses);
         let known = &base.credentials;
         let certificate_from = choose!(
@@ -473,6 +481,7 @@ impl<'a> Settings<'a> {
             reading: Reading {
                 empty_segments,
                 ignore_method_override,
+                ignore_path_override,
             },
             statuses,
             credentials: Credentials {

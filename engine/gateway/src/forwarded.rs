@@ -26,8 +26,8 @@ pub const ELEMENTS_MAX: usize = 64;
 /// Which headers name the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressFrom {
-    /// `Forwarded` and `X-Forwarded-For`. Where both are there they must agree, since a gateway
-    /// that writes one of them passes on the other as the client sent it.
+    /// `Forwarded`, `X-Forwarded-For` and `X-Real-IP`. Those that are there must agree, since a
+    /// gateway that writes one of them passes on the others as the client sent them.
     #[default]
     Any,
     /// `Forwarded` (RFC 7239) alone.
@@ -110,6 +110,12 @@ pub enum ForwardedFault {
         /// How many there should be.
         wanted: usize,
     },
+    /// Two headers name different clients.
+    #[error(
+        "`{0}` and `{1}` do not agree about the client; set `gateway.address_from` to the one that \
+         the gateway writes, or have it take off the other"
+    )]
+    TwoClients(HeaderName, HeaderName),
     /// Two headers say different things.
     #[error(
         "`{0}` and `{1}` do not agree; one of them is the client's own: strip it at the gateway"
@@ -128,36 +134,59 @@ pub fn client(
 ) -> Result<Option<IpAddr>, ForwardedFault> {
     let (Peer::Gateway(sender) | Peer::Client(sender)) = peer;
     let sender = sender.to_canonical();
-    let is_direct = matches!(peer, Peer::Client(_)) && trust.hops == Some(1);
-    if !trust.holds(sender) || is_direct || trust.address_from == AddressFrom::Connection {
+    let is_direct = match (peer, trust.hops) {
+        // So many stand between, whoever they are.
+        (Peer::Client(_), Some(hops)) => hops <= 1,
+        _ => !trust.holds(sender),
+    };
+    if is_direct || trust.address_from == AddressFrom::Connection {
         return Ok(Some(sender));
-    }
-    if trust.address_from == AddressFrom::XRealIp {
-        let Some(text) = single(headers, &X_REAL_IP)? else {
-            return Ok(unsaid(peer));
-        };
-        return match Node::parse(text) {
-            Some(node) => Ok(node.address()),
-            None => Err(ForwardedFault::Malformed(X_REAL_IP)),
-        };
     }
     let from =
         |wanted| matches!(trust.address_from, AddressFrom::Any) || trust.address_from == wanted;
-    let mut found = None;
+    let mut found: Option<(Way, HeaderName)> = None;
     if from(AddressFrom::XForwardedFor) {
         let chain = field::listed(headers, &X_FORWARDED_FOR)?;
-        found = walk(peer, &chain, trust, &X_FORWARDED_FOR)?;
+        let way = walk(peer, &chain, trust, &X_FORWARDED_FOR)?;
+        found = way.map(|way| (way, X_FORWARDED_FOR));
     }
     if from(AddressFrom::Forwarded) {
         let chain = field::forwarded(headers)?;
         let chain: Vec<&str> = chain.iter().map(Element::node).collect();
-        let other = walk(peer, &chain, trust, &FORWARDED)?;
-        if found.is_some() && other.is_some() && found != other {
-            return Err(ForwardedFault::Conflict(FORWARDED, X_FORWARDED_FOR));
+        if let Some(way) = walk(peer, &chain, trust, &FORWARDED)? {
+            match &found {
+                Some((known, header)) if known.client != way.client => {
+                    return Err(ForwardedFault::TwoClients(FORWARDED, header.clone()));
+                }
+                Some(_) => {}
+                None => found = Some((way, FORWARDED)),
+            }
         }
-        found = found.or(other);
     }
-    Ok(found.map_or_else(|| unsaid(peer), |node| node.address()))
+    if from(AddressFrom::XRealIp)
+        && let Some(text) = single(headers, &X_REAL_IP)?
+    {
+        let node = Node::parse(text).ok_or(ForwardedFault::Malformed(X_REAL_IP))?;
+        match &found {
+            // It names who connected to the hop that wrote it: the client, or a hop after it.
+            Some((way, header)) if way.client != node && !way.hops.contains(&node) => {
+                return Err(ForwardedFault::TwoClients(X_REAL_IP, header.clone()));
+            }
+            Some(_) => {}
+            None => return Ok(node.address()),
+        }
+    }
+    match (found, peer, trust.hops) {
+        (Some((way, _)), ..) => Ok(way.client.address()),
+        (None, Peer::Client(_), Some(hops)) if !trust.holds(sender) => {
+            Err(ForwardedFault::TooFewHops {
+                header: X_FORWARDED_FOR,
+                found: 0,
+                wanted: usize::from(hops).saturating_sub(1),
+            })
+        }
+        (None, ..) => Ok(unsaid(peer)),
+    }
 }
 
 /// Where no header says anything: who connected to the gateway is the client; who connected to
@@ -169,13 +198,21 @@ fn unsaid(peer: Peer) -> Option<IpAddr> {
     }
 }
 
+/// What a chain of hops says.
+struct Way {
+    /// Where trust ends.
+    client: Node,
+    /// The hops after that one, as far as they can be read.
+    hops: Vec<Node>,
+}
+
 /// Goes from hop to hop, as far as they are trusted. None: there is no chain.
 fn walk(
     peer: Peer,
     chain: &[&str],
     trust: &Trust,
     header: &HeaderName,
-) -> Result<Option<Node>, ForwardedFault> {
+) -> Result<Option<Way>, ForwardedFault> {
     let malformed = || ForwardedFault::Malformed(header.clone());
     let read = |text: &str| match header == FORWARDED {
         true => Node::parse_forwarded(text),
@@ -197,28 +234,33 @@ fn walk(
             Peer::Gateway(_) => usize::from(hops),
             Peer::Client(_) => usize::from(hops).saturating_sub(1),
         };
-        let text = chain.len().checked_sub(named).and_then(|at| chain.get(at));
-        let text = text.ok_or_else(|| ForwardedFault::TooFewHops {
+        let at = chain.len().checked_sub(named);
+        let hops = at.and_then(|at| chain.get(at..)).unwrap_or_default();
+        let text = hops.first().ok_or_else(|| ForwardedFault::TooFewHops {
             header: header.clone(),
             found: chain.len(),
             wanted: named,
         })?;
-        return read(text).map(Some).ok_or_else(malformed);
+        let client = read(text).ok_or_else(malformed)?;
+        let hops = hops.iter().skip(1).filter_map(|text| read(text)).collect();
+        return Ok(Some(Way { client, hops }));
     }
-    let mut nearest = match peer {
+    let mut client = match peer {
         Peer::Client(source) => Node::Address(source.to_canonical()),
         Peer::Gateway(_) => Node::Unknown,
     };
+    let mut hops = Vec::new();
     for text in chain.iter().rev() {
-        nearest = read(text).ok_or_else(malformed)?;
-        let is_hop = nearest
-            .address()
-            .is_some_and(|address| trust.holds(address));
+        if client != Node::Unknown {
+            hops.push(client);
+        }
+        client = read(text).ok_or_else(malformed)?;
+        let is_hop = client.address().is_some_and(|address| trust.holds(address));
         if !is_hop {
             break;
         }
     }
-    Ok(Some(nearest))
+    Ok(Some(Way { client, hops }))
 }
 
 /// What the nearest hop wrote in `Forwarded`.

@@ -26,14 +26,26 @@ pub(crate) const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-method-override"),
 ];
 
+/// By which some frameworks take a request for one of another path (IIS, Symfony, Laminas).
+pub(crate) const PATH_OVERRIDES: [HeaderName; 3] = [
+    X_ORIGINAL_URL,
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-override-url"),
+];
+/// The key of a query by which some frameworks do the same as by [`METHOD_OVERRIDES`].
+const METHOD_KEY: &str = "_method";
+
 /// How strictly requests are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// What to do with `//`.
     pub empty_segments: EmptySegments,
-    /// Let requests pass whose headers ask the app to take them for another method
-    /// (`X-HTTP-Method-Override`): right where gateway or app drop these.
+    /// Let requests pass that ask the app to take them for another method
+    /// (`X-HTTP-Method-Override`, `_method` in the query): right where gateway or app drop these.
     pub ignore_method_override: bool,
+    /// Let requests pass whose headers ask the app to take them for another path
+    /// (`X-Original-URL`, `X-Rewrite-URL`): right where gateway or app drop these.
+    pub ignore_path_override: bool,
 }
 
 /// How the client spoke to the gateway.
@@ -97,9 +109,21 @@ pub enum OriginalFault {
     /// Neither `http` nor `https`.
     #[error("the scheme is neither `http` nor `https`")]
     Scheme,
-    /// A header asks the app to take the request for another method.
-    #[error("`{0}` names another method than the request has")]
-    MethodOverride(HeaderName),
+    /// A header or the query asks the app to take the request for another method.
+    #[error(
+        "`{0}` names another method than the request has; where the app does not read it, set \
+         `gateway.method_override` to `ignore`"
+    )]
+    MethodOverride(String),
+    /// A header asks the app to take the request for another path.
+    #[error(
+        "`{0}` names another path than the request has; where the app does not read it, set \
+         `gateway.path_override` to `ignore`"
+    )]
+    PathOverride(HeaderName),
+    /// What CGI, WSGI and Rack take for a header that only a gateway sends.
+    #[error("`{0}` is another spelling of a header that only gateways send; take it out")]
+    Spelling(HeaderName),
     /// What hops say cannot be believed.
     #[error(transparent)]
     Forwarded(#[from] ForwardedFault),
@@ -143,6 +167,9 @@ impl Original {
         };
         if !reading.ignore_method_override {
             original.has_one_method(headers)?;
+        }
+        if !reading.ignore_path_override {
+            original.has_one_path(headers, reading)?;
         }
         Ok(original)
     }
@@ -199,11 +226,32 @@ impl Original {
     }
 
     fn has_one_method(&self, headers: &HeaderMap) -> Result<(), OriginalFault> {
+        let method = self.method.as_str().as_bytes();
         for name in METHOD_OVERRIDES {
             for value in headers.get_all(&name) {
-                let method = self.method.as_str().as_bytes();
                 if !value.as_bytes().eq_ignore_ascii_case(method) {
-                    return Err(OriginalFault::MethodOverride(name));
+                    return Err(OriginalFault::MethodOverride(name.to_string()));
+                }
+            }
+        }
+        let query = self.target.query();
+        let mut others = query.into_iter().flat_map(|query| query.like(METHOD_KEY));
+        match others.any(|value| !value.as_bytes().eq_ignore_ascii_case(method)) {
+            true => Err(OriginalFault::MethodOverride(METHOD_KEY.to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Proxies before the gateway may say in these what was asked of them, which is no other path.
+    fn has_one_path(&self, headers: &HeaderMap, reading: Reading) -> Result<(), OriginalFault> {
+        for name in PATH_OVERRIDES {
+            for value in headers.get_all(&name) {
+                let is_same = split_url(value.as_bytes()).is_ok_and(|url| {
+                    let target = Target::parse(url.target, reading.empty_segments);
+                    target.as_ref() == Ok(&self.target)
+                });
+                if !is_same {
+                    return Err(OriginalFault::PathOverride(name));
                 }
             }
         }

@@ -86,6 +86,9 @@ pub enum TargetFault {
     /// `;` or `%3B`.
     #[error("the path has a `;`: some servers cut a segment there")]
     PathParameter,
+    /// `%3F` or `%23`: a gateway that passes the path on decoded ends it there.
+    #[error("the path has an encoded `?` or `#`: who passes it on decoded ends the path there")]
+    EncodedEnd,
     /// NUL and other control characters.
     #[error("the path has the control character U+{0:04X}")]
     Control(u32),
@@ -137,6 +140,13 @@ impl Target {
     #[must_use]
     pub fn segments(&self) -> &[String] {
         &self.segments
+    }
+
+    /// The path decoded, without a slash at its end: one text for one reading. No segment holds a
+    /// slash, so each is still what it was.
+    #[must_use]
+    pub fn decoded(&self) -> String {
+        format!("/{}", self.segments.join("/"))
     }
 
     /// The path again, in the one way to write it: what two targets with the same reading share,
@@ -207,7 +217,11 @@ fn segment(raw: &[u8]) -> Result<String, TargetFault> {
                 return Err(TargetFault::EncodedSlash);
             }
             '\\' | '\u{FF3C}' | '\u{FE68}' => return Err(TargetFault::Backslash),
-            ';' | '\u{FF1B}' | '\u{FE54}' | '\u{037E}' => return Err(TargetFault::PathParameter),
+            ';' | '\u{FF1B}' | '\u{FE14}' | '\u{FE54}' | '\u{037E}' => {
+                return Err(TargetFault::PathParameter);
+            }
+            '?' | '\u{2047}' | '\u{2048}' | '\u{2049}' | '\u{FE16}' | '\u{FE56}' | '\u{FF1F}'
+            | '#' | '\u{FE5F}' | '\u{FF03}' => return Err(TargetFault::EncodedEnd),
             '\u{FF05}' | '\u{FE6A}' => return Err(TargetFault::EncodedTwice),
             _ if character.is_control() => {
                 return Err(TargetFault::Control(u32::from(character)));
@@ -234,7 +248,7 @@ fn is_dots(text: &str) -> bool {
     for character in text.trim().chars() {
         match character {
             '.' | '\u{2024}' | '\u{FE52}' | '\u{FF0E}' => dots += 1,
-            '\u{2025}' => dots += 2,
+            '\u{2025}' | '\u{FE30}' => dots += 2,
             _ => return false,
         }
     }

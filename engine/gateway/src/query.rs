@@ -18,6 +18,9 @@ pub enum QueryFault {
     /// The key comes as some frameworks read it, and not as the route writes it.
     #[error("the query has `{0}` in another spelling (such as `ID` or `id[]` for `id`)")]
     OtherSpelling(String),
+    /// A key that begins with `[`: some frameworks read `[id]` as `id`.
+    #[error("the query has a key that begins with `[`, which servers read as different keys")]
+    NoRoot,
     /// A `;`, at which some servers part pairs.
     #[error("the query has a `;`, at which some servers part pairs; encode it as %3B")]
     Semicolon,
@@ -54,7 +57,7 @@ impl Query {
     /// The one value of `key`, decoded as HTML forms are (`+` is a space). None: it is not there.
     ///
     /// All keys are looked at, since one that is hard to read may be this one to somebody else:
-    /// `ID`, `%69d`, `id[]` and `id[0]` are all `id` to some framework.
+    /// `ID`, `%69d`, `id[]` and `id[0]` are all `id` to some framework, and `user.id` is `user_id`.
     ///
     /// # Errors
     /// When servers could differ in the value.
@@ -69,13 +72,15 @@ impl Query {
             }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decode(name)?;
-            let root = name.split('[').next().unwrap_or_default();
-            if !root.trim().eq_ignore_ascii_case(key) {
-                continue;
-            }
-            // It is not the key to us, but may be to the app.
             if name != key {
-                return Err(QueryFault::OtherSpelling(key.to_owned()));
+                if name.trim_start().starts_with('[') {
+                    return Err(QueryFault::NoRoot);
+                }
+                // It is not the key to us, but may be to the app.
+                if is_like(&name, key) {
+                    return Err(QueryFault::OtherSpelling(key.to_owned()));
+                }
+                continue;
             }
             if found.is_some() {
                 return Err(QueryFault::Duplicate(key.to_owned()));
@@ -83,6 +88,18 @@ impl Query {
             found = Some(decode(value)?);
         }
         Ok(found)
+    }
+
+    /// The values of all keys that anybody could take for `key`, as far as they can be read: for a
+    /// key that frameworks read whether or not a route does, so that nothing else is refused here.
+    pub(crate) fn like<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
+        let pairs = self.0.split(['&', ';']);
+        pairs.filter_map(move |pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = lenient(name);
+            let name = name.trim_start_matches(['[', ' ']).trim_end_matches(']');
+            is_like(name, key).then(|| lenient(value))
+        })
     }
 
     /// The keys that can be read, for people.
@@ -93,6 +110,34 @@ impl Query {
             .take(PAIRS_MAX)
             .filter_map(|pair| decode(pair.split('=').next().unwrap_or_default()).ok())
     }
+}
+
+/// Whether some framework takes `name` for `key`.
+fn is_like(name: &str, key: &str) -> bool {
+    let root = name.split('[').next().unwrap_or_default();
+    let key = folded(key);
+    [root.trim(), name.trim(), name.trim_start()]
+        .into_iter()
+        .any(|name| folded(name) == key)
+}
+
+/// A key as PHP and Spring write it, in one case.
+fn folded(name: &str) -> String {
+    name.chars()
+        .filter(|character| *character != ']')
+        .map(|character| match character {
+            '.' | ' ' | '[' => '_',
+            _ => character.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+/// Decoded as far as it goes.
+fn lenient(raw: &str) -> String {
+    let spaced = raw.replace('+', " ");
+    percent_decode(spaced.as_bytes())
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 fn decode(raw: &str) -> Result<String, QueryFault> {

@@ -273,6 +273,7 @@ fn forwarded_is_read_to_the_letter() {
 fn trust_ends_where_it_ends() {
     const X: &str = "x-forwarded-for";
     const F: &str = "forwarded";
+    const R: &str = "x-real-ip";
     let stranger = Peer::Gateway(ip("198.51.100.1"));
     let mapped = Peer::Gateway(ip("::ffff:10.0.0.1"));
     let source = Peer::Client(ip("203.0.113.7"));
@@ -406,6 +407,70 @@ fn trust_ends_where_it_ends() {
             None,
             &[(X, "1.1.1.1")],
             Ok(None),
+        ),
+        story(
+            "nginx's own, and a client that writes another",
+            gateway(),
+            Any,
+            None,
+            &[(R, "203.0.113.9"), (X, "8.8.8.8")],
+            Err("set `gateway.address_from` to the one"),
+        ),
+        story(
+            "nginx's own, and a client that writes another, as the standard has it",
+            gateway(),
+            Any,
+            None,
+            &[(R, "203.0.113.9"), (F, "for=8.8.8.8")],
+            Err("do not agree about the client"),
+        ),
+        story(
+            "nginx's own alone",
+            gateway(),
+            Any,
+            None,
+            &[(R, "203.0.113.9")],
+            Ok(Some("203.0.113.9")),
+        ),
+        story(
+            "nginx sets one and adds to the other",
+            gateway(),
+            Any,
+            None,
+            &[(R, "203.0.113.9"), (X, "8.8.8.8, 203.0.113.9")],
+            Ok(Some("203.0.113.9")),
+        ),
+        story(
+            "the same behind a balancer",
+            gateway(),
+            Any,
+            None,
+            &[(R, "10.3.3.3"), (X, "8.8.8.8, 203.0.113.9, 10.3.3.3")],
+            Ok(Some("203.0.113.9")),
+        ),
+        story(
+            "the same behind one whose address is not known",
+            gateway(),
+            Any,
+            Some(2),
+            &[(R, "198.18.0.1"), (X, "8.8.8.8, 203.0.113.9, 198.18.0.1")],
+            Ok(Some("203.0.113.9")),
+        ),
+        story(
+            "Envoy behind a balancer whose address is not known",
+            Peer::Client(ip("198.18.0.1")),
+            Any,
+            Some(2),
+            &[(X, "8.8.8.8, 203.0.113.9, 198.18.0.1")],
+            Ok(Some("203.0.113.9")),
+        ),
+        story(
+            "Envoy behind a balancer that should say more",
+            Peer::Client(ip("198.18.0.1")),
+            Any,
+            Some(2),
+            &[],
+            Err("names 0 hops, and 1 stand"),
         ),
         story(
             "Envoy's source",

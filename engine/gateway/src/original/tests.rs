@@ -167,6 +167,46 @@ fn gateways_tell_what_was_asked() {
             Ok("GET https://shop.example:8443/orders/7?a=1,2"),
         ),
         (
+            "the same method in the query",
+            CADDY.replace("?a=1,2", "?_method=get"),
+            Ok("GET https://shop.example:8443/orders/7?_method=get"),
+        ),
+        (
+            "another method in the query",
+            CADDY.replace("?a=1,2", "?a=1&_method=DELETE"),
+            Err("`_method` names another method"),
+        ),
+        (
+            "another method in the query, as PHP reads it",
+            CADDY.replace("?a=1,2", "?a=1;.METHOD[x]=DELETE"),
+            Err("`_method` names another method"),
+        ),
+        (
+            "a query that is none of ours to read",
+            CADDY.replace("?a=1,2", "?a;%zz=%FF&method=PUT"),
+            Ok("GET https://shop.example:8443/orders/7?a;%zz=%FF&method=PUT"),
+        ),
+        (
+            "another path for the app",
+            format!("{CADDY}\nx-rewrite-url: /admin"),
+            Err("another path"),
+        ),
+        (
+            "another URL for the app",
+            format!("{CADDY}\nx-rewrite-url: https://shop.example/admin"),
+            Err("another path"),
+        ),
+        (
+            "no path for the app",
+            format!("{CADDY}\nx-rewrite-url: "),
+            Err("another path"),
+        ),
+        (
+            "the same path for the app",
+            format!("{CADDY}\nx-rewrite-url: /%6Frders/7?a=1,2"),
+            Ok("GET https://shop.example:8443/orders/7?a=1,2"),
+        ),
+        (
             "Forwarded agrees",
             format!(
                 "{CADDY}\nforwarded: host=evil;for=1.1.1.1, host=\"shop.example:8443\";proto=https"
@@ -203,6 +243,37 @@ fn one_family_can_be_the_only_one() {
     assert_eq!(forwarded.as_deref(), Ok("GET https://shop.example/public"));
     let original = told(both, OriginalFrom::XOriginal);
     assert_eq!(original.as_deref(), Ok("GET https://shop.example/admin"));
+}
+
+/// The family that is not read is not passed over where an app may read it.
+#[test]
+fn what_an_app_may_read_is_refused_or_ignored() {
+    let text = "x-forwarded-method: GET\nx-forwarded-uri: /public?_method=PUT\n\
+        x-forwarded-host: shop.example\nx-original-url: /admin\nx-http-method-override: DELETE";
+    let trust = Trust {
+        networks: vec!["10.0.0.0/8".parse().unwrap()],
+        original_from: OriginalFrom::XForwarded,
+        ..Trust::default()
+    };
+    let peer = "10.0.0.1".parse().unwrap();
+    for (ignore_method_override, ignore_path_override, wanted) in [
+        (false, false, Err("another method")),
+        (true, false, Err("another path")),
+        (false, true, Err("another method")),
+        (true, true, Ok("/public")),
+    ] {
+        let reading = Reading {
+            ignore_method_override,
+            ignore_path_override,
+            ..Reading::default()
+        };
+        let read = Original::told(peer, &headers(text), &trust, reading);
+        match (read, wanted) {
+            (Ok(read), Ok(wanted)) => assert_eq!(read.target.path(), wanted),
+            (Err(fault), Err(wanted)) => assert!(fault.to_string().contains(wanted), "{fault}"),
+            (read, _) => panic!("{read:?}"),
+        }
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct RawGateway {
     pub(crate) empty_segments: Option<String>,
     /// `refuse` or `ignore`.
     pub(crate) method_override: Option<String>,
+    /// `refuse` or `ignore`.
+    pub(crate) path_override: Option<String>,
     /// `any` or `auth_request`.
     pub(crate) statuses: Option<String>,
     /// `client-cert`, `x-forwarded-client-cert` or `none`.
@@ -62,6 +64,7 @@ pub(crate) struct RawCaller {
     pub(crate) original_from: Option<String>,
     pub(crate) empty_segments: Option<String>,
     pub(crate) method_override: Option<String>,
+    pub(crate) path_override: Option<String>,
     pub(crate) statuses: Option<String>,
     pub(crate) certificate_from: Option<String>,
     pub(crate) certificate_type: Option<String>,
