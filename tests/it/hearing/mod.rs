@@ -1,5 +1,6 @@
 //! Shared signals of others: what is refused, and what becomes of what is taken (T21, E30, V20).
 
+mod served;
 mod told_on;
 mod two_engines;
 
@@ -39,6 +40,31 @@ fn now() -> i64 {
 
 impl Stage {
     fn new() -> Self {
+        Self::with(|path| {
+            format!(
+                "[[ssf.transmitters]]\nissuer = 'https://idp.example'\n\
+                 audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
+                 email_attribute = 'department'\nmay_lift = true\nmay_vouch_for_devices = true\n\
+                 [[ssf.transmitters]]\nissuer = 'https://mdm.example'\n\
+                 audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
+                 [[ssf.transmitters]]\nissuer = 'https://services.example'\n\
+                 audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
+                 subject_type = 'Service'\n\
+                 [[issuers]]\nissuer = 'https://idp.example'\naudience = 'https://pdp.example'\n\
+                 jwks_file = '{}'\ntyp = ['at+jwt']\n",
+                path("jwks"),
+                path("secret"),
+                path("jwks"),
+                path("other"),
+                path("jwks"),
+                path("services"),
+                path("jwks"),
+            )
+        })
+    }
+
+    /// With settings, given where files of keys and secrets are.
+    fn with(settings: impl FnOnce(&dyn Fn(&str) -> String) -> String) -> Self {
         let idp = SigningKey::generate(Algorithm::Es256).unwrap();
         let folder = tempfile::TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -46,27 +72,8 @@ impl Stage {
         std::fs::write(path("secret"), format!("{SECRET}\n")).unwrap();
         std::fs::write(path("other"), "Bearer of-the-mdm").unwrap();
         std::fs::write(path("services"), "Bearer of-the-services").unwrap();
-        let site = Site::with(&format!(
-            "[[ssf.transmitters]]\nissuer = 'https://idp.example'\n\
-             audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
-             email_attribute = 'department'\nmay_lift = true\nmay_vouch_for_devices = true\n\
-             [[ssf.transmitters]]\nissuer = 'https://mdm.example'\n\
-             audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
-             [[ssf.transmitters]]\nissuer = 'https://services.example'\n\
-             audience = 'https://pdp.example'\njwks_file = '{}'\nauthorization_file = '{}'\n\
-             subject_type = 'Service'\n\
-             [[issuers]]\nissuer = 'https://idp.example'\naudience = 'https://pdp.example'\n\
-             jwks_file = '{}'\ntyp = ['at+jwt']\n",
-            path("jwks"),
-            path("secret"),
-            path("jwks"),
-            path("other"),
-            path("jwks"),
-            path("services"),
-            path("jwks"),
-        ));
+        let site = Site::with(&settings(&path));
         Self {
-            _folder: folder,
             key: site.key("gateway"),
             admin: site.key("admin"),
             engine: Some(site.start()),
@@ -74,6 +81,7 @@ impl Stage {
             idp,
             stranger: SigningKey::generate(Algorithm::Es256).unwrap(),
             told: 0,
+            _folder: folder,
         }
     }
 

@@ -32,10 +32,22 @@ fn receiver(site: &Site) -> (String, String) {
     (member(&made, "key"), member(&made, "key_id"))
 }
 
-/// Two engines; what happens at the first is told to the second.
-fn pair(polls: bool) -> (Engine, Engine, [String; 3], [Site; 2]) {
+/// Two engines; what happens at the first is told to the second, of subjects by the name that the
+/// first has for them, or by an attribute of theirs that is a mail address in all but its form.
+fn pair(polls: bool, by_mail: bool) -> (Engine, Engine, [String; 3], [Site; 2]) {
     let address = free();
-    let first_site = Site::with(&format!("[limits]\noutbound_allow = ['{address}']\n"));
+    let (told, heard) = if by_mail {
+        // Its own names for subjects mean nobody here.
+        (
+            "email_attribute = 'department'",
+            "subject_type = 'User'\nemail_attribute = 'department'",
+        )
+    } else {
+        ("", "subject_type = '*'")
+    };
+    let first_site = Site::with(&format!(
+        "[limits]\noutbound_allow = ['{address}']\n[ssf]\n{told}\n"
+    ));
     let (key, client) = receiver(&first_site);
     let keys = first_site.key("admin");
     let first = first_site.start();
@@ -74,7 +86,7 @@ fn pair(polls: bool) -> (Engine, Engine, [String; 3], [Site; 2]) {
     let second_site = Site::with(&format!(
         "[limits]\noutbound_allow = ['{at}']\n[[ssf.transmitters]]\nissuer = 'http://{at}'\n\
          jwks_uri = 'http://{at}/.well-known/jwks.json'\naudience = '{client}'\n\
-         subject_type = '*'\nmay_vouch_for_devices = true\n{how}\
+         {heard}\nmay_vouch_for_devices = true\n{how}\
          [[issuers]]\nissuer = 'http://{at}'\njwks_uri = 'http://{at}/.well-known/jwks.json'\n\
          audience = 'https://docs.example'\nsubject_type = '*'\n"
     ));
@@ -94,8 +106,8 @@ fn is_over(client: &mut Client, id: &str) -> Option<()> {
     (session["active"] == false).then_some(())
 }
 
-fn a_logout_reaches_everybody(polls: bool) {
-    let (first, second, [admin, gateway, second_admin], _sites) = pair(polls);
+fn a_logout_reaches_everybody(polls: bool, by_mail: bool) {
+    let (first, second, [admin, gateway, second_admin], _sites) = pair(polls, by_mail);
     let (mut there, mut here) = (first.client(&admin), second.client(&gateway));
     let theirs = sign_in(&mut there);
     // With what the first gave in its session; another session of hers came of nothing there.
@@ -151,10 +163,15 @@ fn a_logout_reaches_everybody(polls: bool) {
 
 #[test]
 fn e30_what_one_engine_pushes_the_other_does() {
-    a_logout_reaches_everybody(false);
+    a_logout_reaches_everybody(false, false);
 }
 
 #[test]
 fn e30_what_one_engine_has_the_other_fetches() {
-    a_logout_reaches_everybody(true);
+    a_logout_reaches_everybody(true, false);
+}
+
+#[test]
+fn e30_of_subjects_that_are_named_by_their_mail_address_the_same_is_done() {
+    a_logout_reaches_everybody(false, true);
 }

@@ -17,6 +17,8 @@ pub enum Credential {
     Token,
     /// With a certificate that stands for nobody.
     Certificate,
+    /// With an `Authorization` of no transmitter, where signals are pushed to.
+    Transmitter,
 }
 
 impl Credential {
@@ -27,6 +29,7 @@ impl Credential {
             Self::Key => "key",
             Self::Token => "token",
             Self::Certificate => "certificate",
+            Self::Transmitter => "transmitter",
         }
     }
 }

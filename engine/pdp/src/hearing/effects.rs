@@ -7,6 +7,8 @@ mod assurance;
 mod posture;
 mod subjects;
 
+use std::collections::BTreeSet;
+
 use domain::{EntityRef, RiskLevel, SessionRecord, Timestamp};
 use ssf::Event;
 use ssf::event::{Common, Compliance};
@@ -65,9 +67,10 @@ pub(super) async fn of(app: &App, claims: &str) -> Result<(), NotDone> {
         who: resolve(app, transmitter, &set.sub_id),
         at: Timestamp::MIN,
         why: String::new(),
+        named: Vec::new(),
         now,
     };
-    let mut names = Vec::new();
+    let (mut names, mut sessions) = (Vec::new(), BTreeSet::new());
     for event in &set.events {
         let common = event.common();
         signal.at = moment(&set, common, now);
@@ -76,9 +79,11 @@ pub(super) async fn of(app: &App, claims: &str) -> Result<(), NotDone> {
             app.metrics.heard(&set.iss, "not_understood");
             continue;
         }
+        signal.named = signal.find().await?;
+        sessions.extend(signal.named.iter().cloned());
         names.push(signal.hear(event).await?);
     }
-    record(app, &set, &names, &signal.who, now).await?;
+    record(&signal, &set, &names, &sessions).await?;
     Ok(())
 }
 
@@ -106,14 +111,15 @@ fn why(iss: &str, common: Option<&Common>) -> String {
     why
 }
 
-/// Puts what was heard on record.
+/// Puts what was heard on record: a session by the transmitter's name, and which ones of ours those
+/// were.
 async fn record(
-    app: &App,
+    signal: &Signal<'_>,
     set: &Received,
     names: &[&str],
-    who: &Who,
-    now: Timestamp,
+    sessions: &BTreeSet<String>,
 ) -> Result<(), AppendError> {
+    let who = &signal.who;
     let subjects: Vec<_> = who
         .subjects
         .iter()
@@ -122,7 +128,7 @@ async fn record(
     let told = serde_json::json!({
         "v": wire::record::RECORD_VERSION,
         "kind": "heard",
-        "at": wire::time::format(now),
+        "at": wire::time::format(signal.now),
         "issuer": set.iss,
         "jti": set.jti,
         "txn": set.txn,
@@ -130,10 +136,15 @@ async fn record(
         "unknown": set.unknown,
         "subjects": subjects,
         "session": who.session,
+        "sessions": sessions,
         "device": who.device,
         "caller": "engine",
     });
-    app.journal.append(told.to_string().into_bytes()).await
+    signal
+        .app
+        .journal
+        .append(told.to_string().into_bytes())
+        .await
 }
 
 /// One event, and what has come of it so far.
@@ -144,6 +155,8 @@ struct Signal<'a> {
     /// When it happened.
     at: Timestamp,
     why: String,
+    /// Those of our sessions that a session that is named stands for.
+    named: Vec<String>,
     now: Timestamp,
 }
 
@@ -156,8 +169,11 @@ impl Signal<'_> {
                 "session-revoked"
             }
             Event::SessionsRevoked(_) => {
-                self.who.session = None;
-                self.end_sessions().await?;
+                // All of them, whichever is named; what else the token says is about that one.
+                let named = self.who.session.take();
+                let done = self.end_sessions().await;
+                self.who.session = named;
+                done?;
                 "sessions-revoked"
             }
             Event::CredentialChange {
@@ -233,6 +249,15 @@ impl Signal<'_> {
         })
     }
 
+    /// The ids of our sessions that the session that is named stands for.
+    async fn find(&self) -> Result<Vec<String>, NotDone> {
+        if self.who.session.is_none() {
+            return Ok(Vec::new());
+        }
+        let (sessions, _) = self.sessions().await?;
+        Ok(sessions.into_iter().map(|session| session.id).collect())
+    }
+
     /// Has the monitor look at whom it is about.
     fn look(&self) {
         for subject in &self.who.subjects {
@@ -240,7 +265,7 @@ impl Signal<'_> {
                 .monitor
                 .look_at(Look::Subject(subject.clone()), CAUSE);
         }
-        if let Some(session) = &self.who.session {
+        for session in &self.named {
             self.app
                 .monitor
                 .look_at(Look::Session(session.clone()), CAUSE);

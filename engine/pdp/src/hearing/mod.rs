@@ -363,19 +363,17 @@ pub(crate) async fn act(app: &App) {
 }
 
 /// Forgets all that was heard of a subject, from whomever, and has the monitor look. Whether there
-/// was anything. Durable, in effect and on record when this returns.
+/// was anything. On record, durable and in effect when this returns.
 ///
 /// # Errors
-/// When it could not be made durable.
+/// When it could not be put on record, or made durable: nothing is cleared then.
 pub(crate) async fn clear(app: &App, subject: &EntityRef, by: &str) -> Result<bool, NotCleared> {
     let _alone = app.hearing.acting.lock().await;
-    if app.state.store().forget_all_heard(subject).await? == 0 {
+    let store = app.state.store();
+    if !store.is_heard_of(subject).await? {
         return Ok(false);
     }
-    let said = app.hearing.said.write();
-    said.unwrap_or_else(PoisonError::into_inner).remove(subject);
-    app.monitor
-        .look_at(Look::Subject(subject.clone()), "shared signal");
+    // First: an account that was opened again without a trace is what a record is for.
     let told = signed(
         serde_json::json!({
             "v": wire::record::RECORD_VERSION,
@@ -386,16 +384,24 @@ pub(crate) async fn clear(app: &App, subject: &EntityRef, by: &str) -> Result<bo
         by,
     );
     app.journal.append(told.to_string().into_bytes()).await?;
+    let done = store.forget_all_heard(subject).await;
+    done.map_err(NotCleared::AfterRecord)?;
+    let said = app.hearing.said.write();
+    said.unwrap_or_else(PoisonError::into_inner).remove(subject);
+    app.monitor
+        .look_at(Look::Subject(subject.clone()), "shared signal");
     Ok(true)
 }
 
 /// Why what was heard is not cleared.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotCleared {
-    #[error(transparent)]
+    #[error("{0}")]
     Store(#[from] StoreError),
-    #[error("it is cleared, but is not on record: {0}")]
+    #[error("it could not be put on record: {0}")]
     Record(#[from] AppendError),
+    #[error("it is on record as cleared, and is not: {0}")]
+    AfterRecord(StoreError),
 }
 
 /// Forgets tokens that could not come again, and what was said of subjects and is over.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{EntityRef, Name, NameError};
 use serde::Deserialize;
 
-use crate::issuers::{Source, key_file_fault};
+use crate::issuers::{IssuerSettings, Source, key_file_fault};
 use crate::outbound::{Allowed, is_callable};
 
 /// The word for transmitters whose names of subjects say the type, as our own tokens do.
@@ -116,9 +116,10 @@ impl TransmitterSettings {
 }
 
 impl RawTransmitter {
-    /// Checks all transmitters, and tells all that is wrong.
+    /// Checks all transmitters, and tells all that is wrong. `issuers`: whose tokens are believed.
     pub(crate) fn check_all(
         raw: Vec<Self>,
+        issuers: &[IssuerSettings],
         allowed: &[Allowed],
         faults: &mut Vec<String>,
     ) -> Vec<TransmitterSettings> {
@@ -127,6 +128,14 @@ impl RawTransmitter {
             let place = format!("`ssf.transmitters` {} ({})", number + 1, one.issuer);
             if checked.iter().any(|other| other.issuer == one.issuer) {
                 faults.push(format!("{place}: named twice"));
+            }
+            // What others call subjects, and sessions, is known from their tokens alone.
+            let is_believed = |name: &&String| issuers.iter().any(|issuer| issuer.issuer == **name);
+            for name in one.speaks_for.iter().filter(|name| !is_believed(name)) {
+                faults.push(format!(
+                    "{place}: `speaks_for` `{name}` is none of `[[issuers]]`, letter for letter; \
+                     add it there, or take it out here"
+                ));
             }
             match one.check(allowed) {
                 Ok(one) => checked.push(one),
@@ -251,7 +260,7 @@ mod tests {
         let faults = |text: &str| {
             let form: Form = toml::from_str(text).unwrap();
             let mut faults = Vec::new();
-            RawTransmitter::check_all(form.all, &[], &mut faults);
+            RawTransmitter::check_all(form.all, &[], &[], &mut faults);
             faults.join("\n")
         };
         let keys = "[[all]]\nissuer = 'https://idp.example'\naudience = 'pdp'\njwks_file = 'x'\n";
@@ -277,6 +286,10 @@ mod tests {
                 "poll_every_seconds",
             ),
             (format!("{good}subject_type = ''"), "subject_type"),
+            (
+                format!("{good}speaks_for = ['https://other.example']"),
+                "`speaks_for` `https://other.example` is none of `[[issuers]]`",
+            ),
             (format!("{good}{good}"), "twice"),
         ] {
             let told = faults(&text);

@@ -9,13 +9,14 @@ use axum::response::{IntoResponse, Response};
 use ssf::delivery::{ErrorCode, SECEVENT_JWT, SetError};
 
 use super::Problem;
-use super::authn::Authenticated;
+use super::authn::{Authenticated, note_failed};
 use super::authzen::read_body_up_to;
-use super::sessions::{Whose, failed};
+use super::sessions::Whose;
 use super::to_the_end::to_the_end;
-use crate::access::Permission;
+use crate::access::{Credential, Permission};
 use crate::app::App;
 use crate::hearing::{self, NotTaken, take};
+use crate::serve::Peer;
 
 /// Largest body, bytes: the longest token, and a line's end.
 const BODY_BYTES_MAX: usize = token::jws::TOKEN_BYTES_MAX + 2;
@@ -36,10 +37,8 @@ pub(super) async fn receive(
         None => Vec::new(),
     };
     if senders.is_empty() {
-        tracing::warn!(
-            event = "signal_refused",
-            "a signal was pushed without the `Authorization` of a transmitter"
-        );
+        let from = request.extensions().get::<Peer>();
+        note_failed(&app, Credential::Transmitter, from.map(|Peer(at)| at.ip()));
         return Ok(refusal(SetError {
             err: ErrorCode::AuthenticationFailed,
             description: "`Authorization` is missing, or not that of a transmitter".to_owned(),
@@ -88,7 +87,11 @@ pub(super) async fn clear(
     let by = asker.caller.by();
     let work = async move { hearing::clear(&app, &subject, &by).await };
     let cleared = to_the_end("what was heard of a subject", work).await?;
-    if cleared.map_err(|error| failed(&error))? {
+    let cleared = cleared.map_err(|error| {
+        tracing::error!(%error, "what was heard of a subject is not cleared");
+        Problem::unavailable("what was heard of this subject is not cleared yet; send it again")
+    });
+    if cleared? {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
         Err(Problem::not_found("nothing was heard of this subject"))

@@ -266,8 +266,12 @@ impl Raw {
         }
         .check(&mut faults);
         let alerts = RawAlert::check_all(self.alerts, &trust.outbound.allow, &mut faults);
-        let transmitters =
-            RawTransmitter::check_all(self.ssf.transmitters, &trust.outbound.allow, &mut faults);
+        let transmitters = RawTransmitter::check_all(
+            self.ssf.transmitters,
+            &trust.issuers,
+            &trust.outbound.allow,
+            &mut faults,
+        );
         let (true, Ok(audience_type), Ok(gateway)) = (faults.is_empty(), audience_type, gateway)
         else {
             return Err(SettingsError(faults));

@@ -191,6 +191,21 @@ impl Store {
         Ok(())
     }
 
+    /// Whether anything was said of a subject, by whomever.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_heard_of(&self, subject: &EntityRef) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM heard_subjects WHERE subject_type = ? AND subject_id = ? LIMIT 1",
+        )
+        .bind(subject.kind.as_str())
+        .bind(subject.id.as_str())
+        .fetch_optional(&self.read)
+        .await?;
+        Ok(found.is_some())
+    }
+
     /// Forgets all that was said of a subject, by whomever. How many had said something. Durable
     /// when this returns.
     ///
@@ -358,7 +373,9 @@ mod tests {
         store.forget_heard(&gone).await.unwrap();
         assert!(store.heard().await.unwrap().is_empty());
         store.put_heard(&row, None).await.unwrap();
+        assert!(store.is_heard_of(&row.subject).await.unwrap());
         assert_eq!(store.forget_all_heard(&row.subject).await.unwrap(), 1);
+        assert!(!store.is_heard_of(&row.subject).await.unwrap());
         assert_eq!(store.forget_all_heard(&row.subject).await.unwrap(), 0);
     }
 }
