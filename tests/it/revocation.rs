@@ -308,6 +308,44 @@ fn j11_what_was_answered_survives_a_kill_and_is_on_record() {
 }
 
 #[test]
+fn what_was_revoked_by_a_clock_that_was_ahead_is_said() {
+    let site = Site::new();
+    let key = site.key("admin");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let seconds = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let now = Timestamp::from_seconds(seconds.cast_signed());
+    runtime.block_on(async {
+        let store = Store::open(&site.data().join("portreeve.db"))
+            .await
+            .unwrap();
+        for (id, ahead) in [("User/alice", 86_400), ("User/bob", 0)] {
+            let new = NewRevocation {
+                kind: "subject",
+                id: id.to_owned(),
+                before: Some(now.plus_seconds(ahead)),
+                until: now.plus_seconds(ahead + 3600),
+                at: now.plus_seconds(ahead),
+                by: "sk_test".to_owned(),
+                subject: None,
+                reason: None,
+            };
+            store.add_revocation(&new).await.unwrap();
+        }
+        store.close().await;
+    });
+    let engine = site.start();
+    let all = listed(&mut engine.client(&key), "");
+    let ahead: Vec<&Value> = all.iter().filter(|one| one["ahead"] == true).collect();
+    assert_eq!(ahead.len(), 1, "{all:?}");
+    assert_eq!(ahead[0]["subject"], "User/alice");
+    let log = engine.stop();
+    assert!(log.contains("revocations_ahead"), "{log}");
+}
+
+#[test]
 fn v21_what_another_process_writes_is_taken_up_and_put_on_record() {
     let site = Site::new();
     let key = site.key("admin");

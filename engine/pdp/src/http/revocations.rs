@@ -18,6 +18,7 @@ use super::authzen::{json, read_object};
 use super::query::{limit, query};
 use super::to_the_end::to_the_end;
 use crate::access::Permission;
+use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 use crate::revoking::{NAME_MAX, REASON_MAX, Revocation, RevokeError, revoke_with};
 use crate::sessions::ending::{self, By};
@@ -285,15 +286,20 @@ pub(super) async fn list(
     let is_last = page.len() <= limit as usize;
     page.truncate(limit as usize);
     let next = page.last().filter(|_| !is_last).map(|row| row.number);
+    let ahead = app.inputs.clock.now().plus_seconds(CLOCK_SKEW_SECONDS);
     json(&json!({
-        "revocations": page.iter().map(view).collect::<Vec<_>>(),
+        "revocations": page.iter().map(|row| view(row, ahead)).collect::<Vec<_>>(),
         "next": next,
     }))
 }
 
-fn view(row: &RevocationRow) -> Value {
+fn view(row: &RevocationRow, ahead: Timestamp) -> Value {
     let mut body = named(&row.kind, &row.id, row.before);
     if let Some(members) = body.as_object_mut() {
+        // Made under a clock that was ahead: it refuses what is issued until then.
+        if row.before.is_some_and(|before| before > ahead) {
+            members.insert("ahead".to_owned(), true.into());
+        }
         members.insert("number".to_owned(), row.number.into());
         members.insert("at".to_owned(), wire::time::format(row.at).into());
         members.insert("by".to_owned(), row.by.clone().into());

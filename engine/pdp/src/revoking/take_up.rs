@@ -10,6 +10,7 @@ use token::revocation::Kind;
 
 use super::{KEPT_SECONDS, Revocations, entry_of};
 use crate::access::signed;
+use crate::administrator::CLOCK_SKEW_SECONDS;
 use crate::app::App;
 
 /// Rows that are read at once at a start.
@@ -33,14 +34,17 @@ impl Revocations {
         let mut progress = self.taken_up.lock().await;
         let mut after = 0;
         let mut all_on_record = true;
+        let mut ahead = Ahead::of(now.plus_seconds(CLOCK_SKEW_SECONDS));
         // This clock may be ahead; what is over does no harm.
         let now = now.plus_seconds(-KEPT_SECONDS);
         loop {
             let rows = store.revocations_after(after, now, PAGE).await?;
             let Some(last) = rows.last().map(|row| row.number) else {
+                ahead.tell();
                 return Ok(());
             };
             for row in &rows {
+                ahead.count(row);
                 self.shares.count(row);
                 self.put(row);
                 all_on_record &= row.journalled;
@@ -169,6 +173,46 @@ impl App {
         store.note_revocations_journalled(number).await?;
         self.revocations.taken_up.lock().await.noted = number;
         Ok(())
+    }
+}
+
+/// Revocations that count up to a moment that lies ahead: they were made under a clock that was
+/// ahead, and refuse whoever they are of until this one gets there.
+#[derive(Debug)]
+struct Ahead {
+    of: Timestamp,
+    count: u64,
+    last: Option<Timestamp>,
+}
+
+impl Ahead {
+    const fn of(of: Timestamp) -> Self {
+        Self {
+            of,
+            count: 0,
+            last: None,
+        }
+    }
+
+    fn count(&mut self, row: &RevocationRow) {
+        if let Some(before) = row.before.filter(|before| *before > self.of) {
+            self.count += 1;
+            self.last = self.last.max(Some(before));
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(last) = self.last {
+            tracing::warn!(
+                event = "revocations_ahead",
+                count = self.count,
+                last = wire::time::format(last),
+                "revocations count up to a moment that lies ahead, since the clock was ahead when \
+                 they were made; what their subjects and clients are given is refused until then. \
+                 `GET /v1/revocations` lists them (`ahead`); ARCHITECTURE.md says what to do if \
+                 that is too long"
+            );
+        }
     }
 }
 
