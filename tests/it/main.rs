@@ -25,6 +25,7 @@ mod entities;
 mod events;
 mod exports;
 mod forged;
+mod gateway_examples;
 mod hanging_up;
 mod harness;
 mod hearing;

@@ -1,0 +1,259 @@
+"""The table of cases through every gateway: `gateways.py BINARY [GATEWAY…] [--case TEXT]`.
+
+Prints gateways × cases. Exit status 1 when a cell is not as it should be."""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+import time
+import tomllib
+import traceback
+import uuid
+
+from client import Load, message, once
+from started import GATEWAYS, Gateway, is_installed
+from world import HERE, World
+
+HOST = "shop.example"
+# How long traffic goes on before and after what is done in its middle, answers.
+AROUND = 200
+
+
+class Failed(Exception):
+    """A step did not end as the table says."""
+
+
+class Run:
+    """One gateway before one world."""
+
+    def __init__(self, world, name):
+        self.world, self.name = world, name
+        self.gateway = Gateway(world, name)
+        # Its name in `[gateway.callers]` is that of its key.
+        self.key = world.key(self.gateway.key_name, "gateway")
+
+    def do(self, what):
+        if what == "gateway with-a-wrong-key":
+            self.gateway.stop()
+            self.gateway.start("sk_" + "0" * 16 + "." + "0" * 43)
+        else:
+            self.world.do(what)
+
+    def lines(self, step, case_id):
+        lines = [f"X-Case: {case_id}", *step.get("headers", [])]
+        if "as" in step:
+            lines.append(self.world.credential(step["as"]))
+        return lines
+
+    async def step(self, step):
+        """Does one step and holds it against the table."""
+        if "do" in step:
+            await asyncio.to_thread(self.do, step["do"])
+            return
+        step = {**step, **step.get("on", {}).get(self.name, {})}
+        for line in step.get("each") or [step["send"]]:
+            method, target = line.split(" ", 1)
+            case_id = uuid.uuid4().hex
+            body = step.get("body", "").encode()
+            raw = message(method, target, HOST, self.lines(step, case_id), body)
+            try:
+                if "load" in step:
+                    await self.load(step, raw)
+                elif "during" in step:
+                    await self.during(step, raw)
+                else:
+                    answer = await once(self.gateway.port, raw, method, step.get("seconds", 20))
+                    seen = await asyncio.to_thread(self.world.times_seen, case_id)
+                    check(step, answer, seen)
+                    if "keeps" in step:
+                        self.world.keep(step["keeps"], answer.header("set-cookie"))
+            except Failed as why:
+                raise Failed(f"{line}: {why}") from None
+
+    async def load(self, step, raw):
+        """So many requests over connections that stay open."""
+        load = Load(self.gateway.port, raw)
+        began = time.monotonic()
+        await load.run(8, step["load"])
+        self.told = f"{len(load.statuses) / (time.monotonic() - began):,.0f}/s"
+        only(load.statuses, step["status"])
+        if load.connects > 8 + step["load"] // 100:
+            raise Failed(f"{load.connects} connections: they are not kept open")
+
+    async def during(self, step, raw):
+        """Something happens in the middle of traffic."""
+        until = step["during"]["until"]
+        load = Load(self.gateway.port, raw)
+        traffic = asyncio.create_task(load.run(8))
+        try:
+            await answers(load, AROUND)
+            before = self.app_key(load) if isinstance(until, str) else None
+            await asyncio.to_thread(self.do, step["during"]["do"])
+            end = time.monotonic() + 15
+            while True:
+                if isinstance(until, str):
+                    is_there = self.app_key(load) != before
+                else:
+                    is_there = load.statuses[-1] == until
+                if is_there:
+                    break
+                if time.monotonic() > end:
+                    raise Failed(f"not within 15 s: {until}; {counted(load.statuses)}")
+                await asyncio.sleep(0.02)
+            await answers(load, AROUND)
+        finally:
+            load.stopped = True
+            await traffic
+        only(load.statuses, step["status"])
+        if not isinstance(until, str) and set(load.statuses[-50:]) != {until}:
+            raise Failed(f"not {until} for good: {counted(load.statuses[-50:])}")
+
+    def app_key(self, load):
+        """The key that signed the last token which the app got."""
+        body = next((body for body in reversed(load.bodies) if body), b"{}")
+        headers = {n.lower(): v for n, v in json.loads(body).get("headers", [])}
+        token = headers.get("authorization", "").removeprefix("Bearer ")
+        if not token:
+            raise Failed("the app got no token")
+        return self.world.token_key(token)
+
+    async def case(self, case):
+        """The word for its cell."""
+        if why := case.get("cannot", {}).get(self.name):
+            return f"cannot: {why}"
+        self.told = None
+        for number, step in enumerate(case["steps"], 1):
+            if self.name in step.get("cannot", {}):
+                continue
+            try:
+                await self.step(step)
+            except Failed as why:
+                return f"FAILED: step {number}: {why}"
+            except Exception as error:
+                traceback.print_exc()
+                return f"FAILED: step {number}: {type(error).__name__}: {error}"
+        if why := case.get("but", {}).get(self.name):
+            return f"ok, but: {why}"
+        return f"ok {self.told}" if self.told else "ok"
+
+
+def check(step, answer, seen):
+    """THE check: what the client got and what the app saw, against the table."""
+    wanted = step["status"] if isinstance(step["status"], list) else [step["status"]]
+    told = f"{answer.status} {answer.body[:200].decode(errors='replace')}"
+    if answer.status not in wanted:
+        raise Failed(f"wanted {step['status']}, got {told}")
+    passes = answer.status == 200
+    if seen != passes:
+        raise Failed(f"got {told}; the app saw it {seen} times")
+    for name, pattern in step.get("says", {}).items():
+        matches(name, answer.header(name), pattern)
+    if step.get("text", "") not in answer.body.decode(errors="replace"):
+        raise Failed(f"no {step['text']!r} in {told}")
+    if passes and "app" in step:
+        got = json.loads(answer.body)["headers"]
+        for name, pattern in step["app"].items():
+            values = ", ".join(v for n, v in got if n.lower() == name.lower())
+            matches(f"{name} at the app", values, pattern)
+
+
+def matches(name, value, pattern):
+    if not re.fullmatch(pattern, value):
+        raise Failed(f"{name} is {value!r}, wanted {pattern!r}")
+
+
+def only(statuses, wanted):
+    """Nothing but these statuses."""
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    if not set(statuses) <= set(wanted):
+        raise Failed(f"wanted {wanted}, got {counted(statuses)}")
+
+
+def counted(statuses):
+    return {status: statuses.count(status) for status in sorted(set(statuses))}
+
+
+async def answers(load, more):
+    """Waits for so many more answers."""
+    goal, end = len(load.statuses) + more, time.monotonic() + 30
+    while len(load.statuses) < goal:
+        if time.monotonic() > end:
+            raise Failed(f"no {more} answers within 30 s: {counted(load.statuses)}")
+        await asyncio.sleep(0.01)
+
+
+def through(world, name, cases):
+    """All cases through one gateway; the words for its column."""
+    world.start_engine()
+    world.opened.clear()
+    run = Run(world, name)
+    try:
+        run.gateway.start(run.key)
+        column = []
+        for case in cases:
+            began = time.monotonic()
+            word = asyncio.run(run.case(case))
+            column.append(word)
+            print(f"{name}: {case['name']} ... {word} ({time.monotonic() - began:.1f} s)", flush=True)
+            if word.startswith("FAILED"):
+                # Whatever it left behind: the next case is not to suffer for it.
+                world.mend()
+        if any(word.startswith("FAILED") for word in column):
+            print(f"--- {name} said:\n{run.gateway.process.log.read_text()[-2000:]}")
+        return column
+    finally:
+        run.gateway.close()
+        world.stop_engine()
+
+
+def table(names, cases, cells):
+    """Gateways × cases, for people."""
+    width = max(len(case["name"]) for case in cases)
+    widths = [max(len(name), 9) for name in names]
+    lines = [" | ".join([" " * width, *(n.ljust(w) for n, w in zip(names, widths))])]
+    lines.append("-|-".join(["-" * width, *("-" * w for w in widths)]))
+    for number, case in enumerate(cases):
+        words = [cells[name][number] for name in names]
+        words = [w.split(":")[0] for w in words]
+        row = [case["name"].ljust(width), *(w.ljust(n) for w, n in zip(words, widths))]
+        lines.append(" | ".join(row))
+    for name in names:
+        for case, word in zip(cases, cells[name]):
+            if ":" in word:
+                lines.append(f"{name}, {case['name']}: {word}")
+    return "\n".join(lines)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("binary")
+    arguments.add_argument("gateways", nargs="*", default=[])
+    arguments.add_argument("--case", default="")
+    asked = arguments.parse_args()
+    with open(HERE / "cases.toml", "rb") as file:
+        cases = [c for c in tomllib.load(file)["case"] if asked.case in c["name"]]
+    names = asked.gateways or list(GATEWAYS)
+    cells = {}
+    world = World(os.path.abspath(asked.binary))
+    try:
+        for name in names:
+            if not is_installed(name):
+                print(f"SKIPPED: {name}: its program is not installed", flush=True)
+                word = "FAILED: not installed" if os.environ.get("CI") else "absent: not installed"
+                cells[name] = [word] * len(cases)
+                continue
+            cells[name] = through(world, name, cases)
+    finally:
+        world.close()
+    print("\n" + table(names, cases, cells))
+    words = [re.split("[:, ]", word)[0] for column in cells.values() for word in column]
+    failed, skipped = words.count("FAILED"), words.count("absent") + words.count("cannot")
+    print(f"\n{words.count('ok')} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

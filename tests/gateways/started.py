@@ -1,0 +1,99 @@
+"""How each gateway is started: its shipped configuration, with the addresses of this run."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from client import message, once
+from world import HERE, Process, free_port, wait_until
+
+# Where pip put what it installed.
+BIN = Path(sys.executable).parent
+
+# By its name in the table: its folder, the command in a copy of it.
+GATEWAYS = {
+    "nginx": ("nginx", ["nginx", "-p", ".", "-c", "nginx.conf"]),
+    "Caddy": ("caddy", ["caddy", "run", "--config", "Caddyfile"]),
+    "HAProxy": ("haproxy", ["haproxy", "-db", "-f", "haproxy.cfg"]),
+    "Apache": ("apache", ["apache2", "-DFOREGROUND", "-f", "{folder}/apache.conf"]),
+    "Traefik": ("traefik", [str(BIN / "traefik"), "--configFile=traefik.yaml"]),
+    "Envoy HTTP": ("envoy", [str(BIN / "envoy"), "--disable-hot-restart", "-c", "http.yaml"]),
+    "Envoy gRPC": ("envoy", [str(BIN / "envoy"), "--disable-hot-restart", "-c", "grpc.yaml"]),
+}
+
+
+def is_installed(name):
+    """Whether its program is there."""
+    return shutil.which(GATEWAYS[name][1][0]) is not None
+
+
+class Gateway:
+    """One of them, before the shop. A name of its own for its key, as in `[gateway.callers]`."""
+
+    def __init__(self, world, name):
+        self.name = name
+        folder, self.command = GATEWAYS[name]
+        self.key_name = name.lower().replace(" ", "-")
+        self.world = world
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"portreeve-{folder}-"))
+        # What an operator would change, and nothing else.
+        addresses = {
+            "127.0.0.1:8080": f"127.0.0.1:{self.port}",
+            "127.0.0.1:8181": f"127.0.0.1:{world.port}",
+            "127.0.0.1:3000": f"127.0.0.1:{world.app_port}",
+            "port_value: 8080": f"port_value: {self.port}",
+            "port_value: 8181": f"port_value: {world.port}",
+            "port_value: 8182": f"port_value: {world.grpc_port}",
+            "port_value: 3000": f"port_value: {world.app_port}",
+            "shop.example:8080": f"shop.example:{self.port}",
+            "http://:8080": f"http://:{self.port}",
+        }
+        for source in (HERE / folder).rglob("*"):
+            if source.is_file():
+                text = source.read_text()
+                for address, ours in addresses.items():
+                    text = text.replace(address, ours)
+                target = self.folder / source.relative_to(HERE / folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text)
+        # nginx's workers give up root, and have to find it.
+        self.folder.chmod(0o755)
+        self.process = None
+
+    def start(self, key):
+        """With the engine's key, as the comments of the configurations say."""
+        key_file = self.folder / "portreeve" / "key.conf"
+        if key_file.parent.is_dir():
+            key_file.write_text(f'proxy_set_header Portreeve-Key "{key}";\n')
+            key_file.chmod(0o600)
+        env = {
+            "PORTREEVE_KEY": key,
+            "PORTREEVE_URL": self.world.url,
+            "PORTREEVE_HOST": "127.0.0.1",
+            "PORTREEVE_PORT": str(self.world.port),
+            "GATEWAY_FOLDER": str(self.folder),
+            "XDG_DATA_HOME": str(self.folder),
+            "XDG_CONFIG_HOME": str(self.folder),
+        }
+        command = [word.replace("{folder}", str(self.folder)) for word in self.command]
+        self.process = Process("gateway", command, self.folder, env)
+        self.process.wait_for(self.port)
+        # Traefik listens before it has its routes.
+        wait_until(f"{self.name} knows the shop", self.serves)
+
+    def serves(self):
+        """Whether the shop's host is known: whatever the answer is."""
+        answer = asyncio.run(once(self.port, message("GET", "/", "shop.example", [])))
+        return answer.status not in (0, 404)
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process = None
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)

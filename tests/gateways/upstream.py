@@ -1,0 +1,77 @@
+"""The app behind the gateways: answers with what it was sent, as JSON. `upstream.py PORT`.
+
+`GET /-/seen/ID` tells whether a request with `X-Case: ID` has come, and how often: what a gateway
+refused must not have been sent on as well.
+"""
+
+import asyncio
+import collections
+import json
+import sys
+
+seen = collections.Counter()
+
+
+class Upstream(asyncio.Protocol):
+    """One connection; HTTP/1.1 with `Content-Length` or chunks, kept open."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, data):
+        self.buffer += data
+        while (used := self.one()) is not None:
+            self.buffer = self.buffer[used:]
+
+    def one(self):
+        """Answers the first request in the buffer; how long it was, or None if it is not whole."""
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        line, *rest = self.buffer[:end].decode("latin-1").split("\r\n")
+        method, target, _ = line.split(" ")
+        headers = [[name, value.strip()] for name, _, value in (line.partition(":") for line in rest)]
+        named = {name.lower(): value for name, value in headers}
+        body, used = b"", end + 4
+        if named.get("transfer-encoding", "").lower() == "chunked":
+            while True:
+                line_end = self.buffer.find(b"\r\n", used)
+                if line_end < 0:
+                    return None
+                size = int(self.buffer[used:line_end], 16)
+                used = line_end + 2 + size + 2
+                if len(self.buffer) < used:
+                    return None
+                if size == 0:
+                    break
+                body += self.buffer[line_end + 2 : used - 2]
+        else:
+            length = int(named.get("content-length", "0"))
+            body, used = self.buffer[used : used + length], used + length
+            if len(self.buffer) < used:
+                return None
+        if target.startswith("/-/seen/"):
+            told = {"times": seen[target.removeprefix("/-/seen/")]}
+        else:
+            seen[named.get("x-case")] += 1
+            told = {
+                "method": method,
+                "target": target,
+                "headers": headers,
+                "body": body.decode("latin-1"),
+            }
+        answer = json.dumps(told).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-App: shop\r\nContent-Length: {len(answer)}\r\n\r\n"
+        self.transport.write(head.encode() + (b"" if method == "HEAD" else answer))
+        return used
+
+
+async def main():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Upstream, "127.0.0.1", int(sys.argv[1]))
+    async with server:
+        await server.serve_forever()
+
+
+asyncio.run(main())

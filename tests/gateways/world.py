@@ -1,0 +1,376 @@
+"""What stands around the gateways: the engine, an identity provider, the app; and what is done to
+them in the middle of a case."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from base64 import b64encode
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SHOP = "https://shop.example"
+INVOICES = "https://invoices.shop.example"
+IDP = "https://idp.example"
+
+
+def free_port():
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port):
+    """Whether somebody does."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(what, holds, seconds=20):
+    """Waits for a condition; an error if it does not come about."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise RuntimeError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+class Process:
+    """A program in the foreground, killed whatever happens. What it says is in a file."""
+
+    def __init__(self, name, command, folder, env=None, logs=None):
+        self.log = Path(logs or folder) / f"{name}.log"
+        with open(self.log, "ab") as log:
+            self.child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A group of its own: nginx, HAProxy and Apache have children.
+                start_new_session=True,
+            )
+
+    def wait_for(self, port):
+        """Until it listens."""
+        wait_until(f"{self.log.stem} listens", lambda: self.ended() or listens(port))
+        if self.ended():
+            raise RuntimeError(f"{self.log.stem} ended:\n{self.log.read_text()[-3000:]}")
+
+    def ended(self):
+        return self.child.poll() is not None
+
+    def kill(self, how=signal.SIGKILL):
+        """Ends it and its children."""
+        try:
+            os.killpg(self.child.pid, how)
+            self.child.wait(timeout=20)
+        except ProcessLookupError:
+            pass
+        except subprocess.TimeoutExpired:
+            os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
+
+
+class World:
+    """The engine with the shop's settings, at ports of its own."""
+
+    def __init__(self, binary):
+        self.binary = binary
+        self.folder = Path(tempfile.mkdtemp(prefix="portreeve-gateways-"))
+        self.port, self.grpc_port, self.app_port = free_port(), free_port(), free_port()
+        shutil.copytree(HERE / "shop" / "policies", self.folder / "policies")
+        self.idp_key = ec.generate_private_key(ec.SECP256R1())
+        key = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.idp_key.public_key()))
+        keys = {"keys": [{**key, "kid": "idp", "alg": "ES256", "use": "sig"}]}
+        (self.folder / "idp.json").write_text(json.dumps(keys))
+        settings = (HERE / "shop" / "shop.toml").read_text()
+        issuer = (
+            f'[[issuers]]\nissuer = "{IDP}"\njwks_file = "{self.folder}/idp.json"\n'
+            f'audience = "{SHOP}"\n'
+        )
+        (self.folder / "portreeve.toml").write_text(settings + issuer)
+        self.env = {
+            "PORTREEVE_LISTEN": f"127.0.0.1:{self.port}",
+            "PORTREEVE_GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
+            "PORTREEVE_DATA_DIR": str(self.folder / "var"),
+            "PORTREEVE_POLICIES__DIR": str(self.folder / "policies"),
+            # Moments instead of minutes.
+            "PORTREEVE_SESSIONS__ROTATE_HANDLE_EVERY": "10s",
+            "PORTREEVE_SESSIONS__HANDLE_OVERLAP": "1s",
+        }
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.engine = None
+        python = [sys.executable, "-B", str(HERE / "upstream.py"), str(self.app_port)]
+        self.app = Process("app", python, self.folder)
+        self.app.wait_for(self.app_port)
+        self.login = self.key("login", "gateway")
+        self.robot = self.key("robot", "service")
+        self.opened = {}
+
+    def close(self):
+        for process in (self.engine, self.app):
+            if process:
+                process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # The engine.
+
+    def command(self, *args):
+        """Runs a command beside the engine; what it printed, as JSON."""
+        done = subprocess.run(
+            [self.binary, "--config", str(self.folder / "portreeve.toml"), *args, "--json"],
+            env={**os.environ, **self.env},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"portreeve {' '.join(args)}: {done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
+    def key(self, name, role):
+        made = self.command("keys", "create", "--name", name, "--role", role)
+        return made["key"]
+
+    def start_engine(self):
+        """Until it is ready."""
+        command = [self.binary, "--config", str(self.folder / "portreeve.toml"), "serve"]
+        self.engine = Process("engine", command, ROOT, self.env, logs=self.folder)
+        self.engine.wait_for(self.port)
+        wait_until("the engine is ready", lambda: self.ask("GET", "/readyz")[0] == 200)
+
+    def stop_engine(self):
+        self.engine.kill()
+
+    def freeze_engine(self):
+        """It still has its sockets, so that connections come about; nobody answers."""
+        os.killpg(self.engine.child.pid, signal.SIGSTOP)
+
+    def thaw_engine(self):
+        os.killpg(self.engine.child.pid, signal.SIGCONT)
+
+    def ask(self, method, path, body=None, key=None, form=False):
+        """Asks the engine itself; status and JSON."""
+        headers = {"Authorization": f"Bearer {key}"} if key and not form else {}
+        data = None
+        if form:
+            user = b64encode(":".join(key.split(".", 1)).encode()).decode()
+            headers["Authorization"] = f"Basic {user}"
+            data = urllib.parse.urlencode(body).encode()
+        elif body is not None:
+            headers["Content-Type"] = "application/json"
+            data = json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                status, text = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        except OSError:
+            return 0, None
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, None
+
+    # Whoever asks.
+
+    def session(self, name, subject="alice", fresh=False):
+        """A session that the login page opened; by name, so that steps can share it."""
+        if fresh or name not in self.opened:
+            wish = {
+                "subject": {"type": "User", "id": subject},
+                "context": {"ip": "127.0.0.1", "user_agent": "test/1", "assurance": {"level": 1}},
+            }
+            status, told = self.ask("POST", "/v1/sessions", wish, self.login)
+            if status != 201:
+                raise RuntimeError(f"no session: {status} {told}")
+            self.opened[name] = {**told, "since": time.monotonic()}
+        return self.opened[name]
+
+    def idp_token(self, age_seconds, amr, life_seconds=300):
+        """As an identity provider signs it."""
+        now = int(time.time())
+        claims = {
+            "iss": IDP,
+            "aud": SHOP,
+            "sub": "alice",
+            "client_id": "browser",
+            "iat": now - 1,
+            "exp": now + life_seconds,
+            "jti": os.urandom(8).hex(),
+            "auth_time": now - age_seconds,
+            "amr": amr,
+        }
+        return jwt.encode(claims, self.idp_key, "ES256", {"kid": "idp", "typ": "at+jwt"})
+
+    def robot_token(self):
+        """One of ours, for the shop."""
+        wish = {"grant_type": "client_credentials", "audience": SHOP, "scope": "orders.read"}
+        status, told = self.ask("POST", "/oauth2/token", wish, self.robot, form=True)
+        if status != 200:
+            raise RuntimeError(f"no token: {status} {told}")
+        return told["access_token"]
+
+    def credential(self, who):
+        """The header with which somebody comes. What is tried there is in the table."""
+        if who in ("alice", "early"):
+            return f"Cookie: theme=dark; __Host-portreeve={self.session(who)['handle']}"
+        if who == "early before":
+            return f"Cookie: __Host-portreeve={self.opened['early']['before']}"
+        if who == "mallory":
+            return f"Cookie: __Host-portreeve={self.session('mallory', 'mallory')['handle']}"
+        if who == "alice's session id":
+            return f"Cookie: __Host-portreeve={self.session('alice')['id']}"
+        if who == "alice twice":
+            one = self.session("alice")["handle"]
+            return f"Cookie: __Host-portreeve={one}; __Host-portreeve={one}"
+        if who == "idp password":
+            return f"Authorization: Bearer {self.idp_token(3600, ['pwd'])}"
+        if who == "idp second factor":
+            return f"Authorization: Bearer {self.idp_token(1, ['pwd', 'otp', 'mfa'])}"
+        if who == "idp expired":
+            return f"Authorization: Bearer {self.idp_token(7200, ['pwd'], life_seconds=-120)}"
+        if who == "robot":
+            self.opened.setdefault("robot", {"token": self.robot_token()})
+            return f"Authorization: Bearer {self.opened['robot']['token']}"
+        if who == "nonsense":
+            return "Authorization: Bearer nonsense"
+        raise RuntimeError(f"nobody is called {who!r}")
+
+    def keep(self, who, cookie):
+        """The handle that came in a `Set-Cookie`, as a browser keeps it."""
+        session = self.opened[who]
+        session["before"] = session["handle"]
+        session["handle"] = cookie.split(";")[0].split("=", 1)[1]
+
+    # What is done in the middle of a case, by the words of the table.
+
+    def do(self, what):
+        verb, _, rest = what.partition(" ")
+        getattr(self, "do_" + verb.replace("-", "_"))(rest)
+
+    def do_open(self, who):
+        """`open alice`: a new session."""
+        self.session(who, "mallory" if who == "mallory" else "alice", fresh=True)
+
+    def do_step_up(self, rest):
+        """`step-up alice 3`: the login page saw a second factor."""
+        who, level = rest.split(" ")
+        session = self.opened[who]
+        path = f"/v1/sessions/{session['id']}/step-up"
+        status, told = self.ask("POST", path, {"level": int(level)}, self.login)
+        if status != 200:
+            raise RuntimeError(f"no step-up: {status} {told}")
+        if "handle" in told:
+            session["handle"] = told["handle"]
+
+    def do_end(self, who):
+        """`end alice`: her session, at once."""
+        path = f"/v1/sessions/{self.opened[who]['id']}"
+        status, told = self.ask("DELETE", path, key=self.login)
+        if status not in (200, 204):
+            raise RuntimeError(f"not ended: {status} {told}")
+
+    def do_revoke(self, who):
+        """`revoke robot`: its token, at once."""
+        token = {"token": self.opened[who]["token"]}
+        status, told = self.ask("POST", "/oauth2/revoke", token, self.robot, form=True)
+        if status != 200:
+            raise RuntimeError(f"not revoked: {status} {told}")
+
+    def do_forget(self, who):
+        """`forget robot`: the next one comes anew."""
+        self.opened.pop(who, None)
+
+    def do_age(self, rest):
+        """`age early 10.2`: until a session is as old as that."""
+        who, seconds = rest.split(" ")
+        age = time.monotonic() - self.session(who)["since"]
+        time.sleep(max(0.0, float(seconds) - age))
+
+    def do_wait(self, seconds):
+        time.sleep(float(seconds))
+
+    def do_engine(self, what):
+        {
+            "down": self.stop_engine,
+            "up": self.start_engine,
+            "hangs": self.freeze_engine,
+            "goes-on": self.thaw_engine,
+        }[what]()
+
+    def do_office(self, _):
+        """The engine, asked without a gateway, lets somebody in the office in."""
+        told = {
+            "Portreeve-Key": self.login,
+            "X-Forwarded-Method": "GET",
+            "X-Forwarded-Uri": "/office",
+            "X-Forwarded-Host": "shop.example",
+            "X-Forwarded-For": "203.0.113.5",
+            "Cookie": self.credential("alice").removeprefix("Cookie: "),
+        }
+        request = urllib.request.Request(self.url + "/gateway/forward-auth", headers=told)
+        urllib.request.urlopen(request, timeout=20).close()
+
+    def do_rotate(self, _):
+        """`rotate signing-keys`."""
+        self.command("signing-keys", "rotate", "--now")
+
+    def do_forbid(self, action):
+        """`forbid orders.read`: by a policy that comes into the folder."""
+        text = (
+            '@id("closed")\n@reason("The shop is closed.")\n@severity("low")\n'
+            f'forbid (principal, action == Action::"{action}", resource);\n'
+        )
+        (self.folder / "policies" / "closed.cedar").write_text(text)
+        self.reload()
+
+    def do_permit(self, _):
+        """`permit again`."""
+        (self.folder / "policies" / "closed.cedar").unlink()
+        self.reload()
+
+    def mend(self):
+        """After a case that failed: the world as the next one expects it."""
+        if self.engine.ended():
+            self.start_engine()
+        self.thaw_engine()
+        if (self.folder / "policies" / "closed.cedar").exists():
+            self.do_permit("again")
+        self.opened.clear()
+
+    def reload(self):
+        os.kill(self.engine.child.pid, signal.SIGHUP)
+
+    # What the app saw.
+
+    def times_seen(self, case):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.app_port}/-/seen/{case}") as told:
+            return json.load(told)["times"]
+
+    def token_key(self, token):
+        """The key that signed a token for the app; an error if it is not good there."""
+        kid = jwt.get_unverified_header(token)["kid"]
+        _, keys = self.ask("GET", "/.well-known/jwks.json")
+        key = next(jwt.PyJWK(key) for key in keys["keys"] if key["kid"] == kid)
+        claims = jwt.decode(token, key, ["ES256"], audience=INVOICES, issuer=self.url)
+        assert claims["sub"] == "User/alice" and claims["scope"] == "invoices.read", claims
+        return kid
