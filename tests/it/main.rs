@@ -26,6 +26,7 @@ mod events;
 mod exports;
 mod forged;
 mod gateway_examples;
+mod gateway_grpc;
 mod hanging_up;
 mod harness;
 mod hearing;

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use ::gateway::certificate::from_pem;
 use ::gateway::{CertificateFrom, Door, Peer, Verdict};
-use axum::extract::FromRequestParts as _;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
@@ -21,8 +20,7 @@ use super::asked::{self, NotTold, Told};
 use crate::access::Caller;
 use crate::app::App;
 use crate::gateways::{self, Asked, Checked, Complaint};
-use crate::http::authn::Authenticated;
-use crate::http::fresh_id;
+use crate::http::{authn, fresh_id};
 use crate::serve;
 
 /// The service.
@@ -69,7 +67,7 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
     let (metadata, extensions, message) = request.into_parts();
     let mut parts = axum::http::Request::new(()).into_parts().0;
     (parts.headers, parts.extensions) = (metadata.into_headers(), extensions);
-    let caller = match recognise(app, &mut parts).await {
+    let caller = match recognise(app, &parts).await {
         Ok(caller) => caller,
         Err(NotKnown::TooMany) => {
             let verdict = Verdict::TooMany {
@@ -132,15 +130,16 @@ enum NotKnown {
 }
 
 /// The gateway. It counts as under way from where the flow begins, which is the same for all.
-async fn recognise(app: &Arc<App>, parts: &mut Parts) -> Result<Caller, NotKnown> {
-    match Authenticated::from_request_parts(parts, app).await {
-        Ok(asker) => Ok(asker.caller.clone()),
-        Err(problem) if problem.item().0 == StatusCode::TOO_MANY_REQUESTS => Err(NotKnown::TooMany),
-        Err(_) if parts.headers.contains_key(AUTHORIZATION) => {
-            Err(NotKnown::NoGateway(Complaint::WrongKey))
-        }
-        Err(_) => Err(NotKnown::NoGateway(Complaint::NoKey)),
-    }
+async fn recognise(app: &App, parts: &Parts) -> Result<Caller, NotKnown> {
+    let refused = match authn::client(app, parts).await {
+        Ok(caller) => return Ok(caller),
+        Err(problem) => StatusCode::from_u16(problem.item().0),
+    };
+    Err(match refused {
+        Ok(StatusCode::TOO_MANY_REQUESTS) => NotKnown::TooMany,
+        _ if parts.headers.contains_key(AUTHORIZATION) => NotKnown::NoGateway(Complaint::WrongKey),
+        _ => NotKnown::NoGateway(Complaint::NoKey),
+    })
 }
 
 /// The client's certificate, verified. Envoy never writes `Client-Cert`, so over gRPC that header

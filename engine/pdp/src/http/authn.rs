@@ -96,52 +96,74 @@ impl Asker {
     }
 }
 
+/// Who asks, before it counts as under way.
+async fn presented(app: &App, parts: &Parts) -> Result<Presented, Problem> {
+    let mut sent = parts.headers.get_all(AUTHORIZATION).iter();
+    let header = sent.next().ok_or_else(Problem::unauthenticated)?;
+    // A proxy in front may have looked at the other one.
+    if sent.next().is_some() {
+        return Err(Problem::malformed(
+            "there is more than one `Authorization`; send one",
+        ));
+    }
+    let (scheme, credential) = header
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .and_then(|(scheme, credential)| Some((Scheme::read(scheme)?, credential.trim())))
+        .ok_or_else(Problem::unauthenticated)?;
+    let now = app.inputs.clock.now();
+    // Told apart by their form, so that a token costs nothing of what protects the store from
+    // made-up keys.
+    if scheme == Scheme::DPoP || is_like_a_token(credential) {
+        let came = Came::of(parts);
+        let recognised = recognise(app, came, scheme, credential, now).await;
+        let recognised = recognised.inspect_err(|_| note_failed(app, Credential::Token, came.peer));
+        return Ok(recognised?);
+    }
+    let caller = app
+        .keys
+        .admit(credential, app.state.store(), now)
+        .await
+        .inspect_err(|_| note_failed(app, Credential::Key, Came::of(parts).peer))
+        .map_err(|why| match why {
+            NotAdmitted::Refused(_) => Problem::unauthenticated(),
+            NotAdmitted::TooManyRefused => Problem::too_many_refused(),
+        })?;
+    Ok(Presented::Client(caller))
+}
+
+/// The client that asks, before it counts as under way: for what counts it by itself.
+///
+/// # Errors
+/// When it is none.
+pub(crate) async fn client(app: &App, parts: &Parts) -> Result<Caller, Problem> {
+    match presented(app, parts).await? {
+        Presented::Client(caller) => Ok(caller),
+        Presented::Holder(_) => Err(not_for_holders()),
+    }
+}
+
+fn not_for_holders() -> Problem {
+    Problem::refused(
+        "the token is that of a subject, which reaches its own sessions alone; send a key, or a \
+         token that the client got for itself",
+    )
+}
+
 impl FromRequestParts<Arc<App>> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let mut sent = parts.headers.get_all(AUTHORIZATION).iter();
-        let header = sent.next().ok_or_else(Problem::unauthenticated)?;
-        // A proxy in front may have looked at the other one.
-        if sent.next().is_some() {
-            return Err(Problem::malformed(
-                "there is more than one `Authorization`; send one",
-            ));
+        match presented(app, parts).await? {
+            Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
+            Presented::Holder(holder) => {
+                let counted = app.rates.subject(&holder.subject);
+                counted.map_err(Problem::too_often)?;
+                let _under_way = Entered::new(app, holder.claims.sub.clone())?;
+                Ok(Self::Holder { holder, _under_way })
+            }
         }
-        let (scheme, credential) = header
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .and_then(|(scheme, credential)| Some((Scheme::read(scheme)?, credential.trim())))
-            .ok_or_else(Problem::unauthenticated)?;
-        let now = app.inputs.clock.now();
-        // Told apart by their form, so that a token costs nothing of what protects the store from
-        // made-up keys.
-        if scheme == Scheme::DPoP || is_like_a_token(credential) {
-            let came = Came::of(parts);
-            let recognised = recognise(app, came, scheme, credential, now).await;
-            let recognised =
-                recognised.inspect_err(|_| note_failed(app, Credential::Token, came.peer));
-            return match recognised? {
-                Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
-                Presented::Holder(holder) => {
-                    let counted = app.rates.subject(&holder.subject);
-                    counted.map_err(Problem::too_often)?;
-                    let _under_way = Entered::new(app, holder.claims.sub.clone())?;
-                    Ok(Self::Holder { holder, _under_way })
-                }
-            };
-        }
-        let caller = app
-            .keys
-            .admit(credential, app.state.store(), now)
-            .await
-            .inspect_err(|_| note_failed(app, Credential::Key, Came::of(parts).peer))
-            .map_err(|why| match why {
-                NotAdmitted::Refused(_) => Problem::unauthenticated(),
-                NotAdmitted::TooManyRefused => Problem::too_many_refused(),
-            })?;
-        Ok(Self::Client(Authenticated::enter(app, caller)?))
     }
 }
 
@@ -151,10 +173,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         match Asker::from_request_parts(parts, app).await? {
             Asker::Client(asker) => Ok(asker),
-            Asker::Holder { .. } => Err(Problem::refused(
-                "the token is that of a subject, which reaches its own sessions alone; send a key, \
-                 or a token that the client got for itself",
-            )),
+            Asker::Holder { .. } => Err(not_for_holders()),
         }
     }
 }
