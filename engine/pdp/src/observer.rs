@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{ActionResult, Assurance, Level, Signal, Timestamp};
+use domain::{ActionResult, Assurance, Level, Timestamp};
 use futures_util::future::try_join_all;
 use risk::{Key, Lesson};
 use wire::Event;
@@ -230,11 +230,8 @@ async fn take_in(
         let name = caller.by();
         let by = By::client(caller, &name);
         // Of another client's session nobody tells what was proven in it.
-        let is_own = match app.state.session(&key, now).await {
-            Signal::Known(session) => is_opened_by(&session, &caller.client_id),
-            Signal::Absent | Signal::Unavailable => false,
-        };
-        if is_own {
+        let session = app.state.session_surely(&key, now).await?;
+        if session.is_some_and(|session| is_opened_by(&session, &caller.client_id)) {
             lift(app, &key, subject, assurance, None, by, STEP_UP).await?;
         }
     }

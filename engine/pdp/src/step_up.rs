@@ -3,10 +3,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use domain::{Assurance, EntityRef, Level, Rung, SessionRecord, Signal, Timestamp};
+use domain::{Assurance, EntityRef, Level, Rung, SessionRecord, Timestamp};
 use risk::Key;
 use store::journal::AppendError;
-use store::sqlite::SpentProof;
+use store::sqlite::{SpentProof, StoreError};
 use tokio::sync::Mutex;
 
 use crate::access::{Caller, Permission, signed};
@@ -184,7 +184,9 @@ pub(crate) async fn take_in(
         .await
         .map_err(ToldError::from)?;
     let key = match &target.session_id {
-        Some(name) => lifted_by(app, target, sessions::key(&target.client_id, name), now).await,
+        Some(name) => lifted_by(app, target, sessions::key(&target.client_id, name), now)
+            .await
+            .map_err(ToldError::from)?,
         None => None,
     };
     let session = match key {
@@ -224,11 +226,11 @@ async fn lifted_by(
     target: &StepUpTarget,
     key: String,
     now: Timestamp,
-) -> Option<String> {
-    match app.state.session(&key, now).await {
-        Signal::Known(session) => target.lifts(&session).then_some(key),
-        Signal::Absent | Signal::Unavailable => None,
-    }
+) -> Result<Option<String>, StoreError> {
+    let session = app.state.session_surely(&key, now).await?;
+    Ok(session
+        .is_some_and(|session| target.lifts(&session))
+        .then_some(key))
 }
 
 /// Why a step-up was not taken in.

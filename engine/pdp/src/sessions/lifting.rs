@@ -1,6 +1,6 @@
 //! What a proof makes of a session: more assurance, and another handle for it.
 
-use domain::{Assurance, EntityRef, Level, RiskScore, SessionRecord, Signal, Timestamp};
+use domain::{Assurance, EntityRef, Level, RiskScore, SessionRecord, Timestamp};
 use store::sqlite::{Lift, SpentProof, StoreError};
 
 use super::ending::By;
@@ -53,13 +53,8 @@ pub(crate) async fn lift(
     why: &str,
 ) -> Result<Option<Lifted>, StoreError> {
     let now = app.inputs.clock.now();
-    let known = match app.state.session(key, now).await {
-        Signal::Known(session) => Some(SessionRecord::clone(&session)),
-        Signal::Absent => None,
-        // What was proven would be lost, as if the session were over: whoever tells has to know.
-        Signal::Unavailable => app.state.store().session(key).await?,
-    };
-    let Some(session) = known else {
+    // What was proven would be lost, as if the session were over: whoever tells has to know.
+    let Some(session) = app.state.session_surely(key, now).await? else {
         return Ok(None);
     };
     if session.is_over(now) || session.subject != *subject {

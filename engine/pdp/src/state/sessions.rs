@@ -56,6 +56,22 @@ impl State {
         self.sessions.change(id, change)
     }
 
+    /// A session, for whoever must not take it for gone because the store is slow or fails.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn session_surely(
+        &self,
+        id: &String,
+        now: Timestamp,
+    ) -> Result<Option<Arc<SessionRecord>>, StoreError> {
+        Ok(match self.session(id, now).await {
+            Signal::Known(session) => Some(session),
+            Signal::Absent => None,
+            Signal::Unavailable => self.store.session(id).await?.map(Arc::new),
+        })
+    }
+
     /// What is kept of the handles of a session, by its id.
     pub async fn session_handles(
         &self,
@@ -396,5 +412,10 @@ mod tests {
             let done = state.change_any_session_durably(&id, &[], falls).await;
             assert!(done.is_err(), "{id}: {done:?}");
         }
+        // Nor is one that cannot be looked up a session that is gone.
+        let unknown = "ses_2".to_owned();
+        assert!(state.session_surely(&unknown, now).await.is_err());
+        let held = state.session_surely(&"ses_1".to_owned(), now).await;
+        assert!(held.unwrap().is_some());
     }
 }
