@@ -138,6 +138,12 @@ impl Stage {
 
     /// Opens a session that a second factor was given for, with tokens.
     fn open_session(&mut self, subject: &str, upstream: Option<&str>) -> Value {
+        let response = self.try_open(subject, upstream);
+        assert_eq!(response.status, 201, "{subject}: {}", text(&response));
+        response.json()
+    }
+
+    fn try_open(&mut self, subject: &str, upstream: Option<&str>) -> Response {
         let mut wish = json!({
             "subject": { "type": "User", "id": subject },
             "context": {
@@ -155,9 +161,7 @@ impl Stage {
             context.remove("assurance");
         }
         let mut client = self.engine().client(&self.key);
-        let response = client.post("/v1/sessions", &wish);
-        assert_eq!(response.status, 201, "{subject}: {}", text(&response));
-        response.json()
+        client.post("/v1/sessions", &wish)
     }
 
     fn header(&self) -> Map<String, Value> {
@@ -297,6 +301,8 @@ struct About {
 struct Step {
     open: Option<String>,
     subject: Option<String>,
+    /// No session can be opened for this subject.
+    opens_none: Option<String>,
     /// It is opened with a token that the identity provider gave in this session of its own.
     upstream: Option<String>,
     /// Who tells it; the identity provider, where it is not said.
@@ -387,6 +393,10 @@ fn check(story: &Story) {
             let subject = step.subject.as_deref().unwrap();
             let session = stage.open_session(subject, step.upstream.as_deref());
             opened.insert(name.clone(), session);
+        }
+        if let Some(subject) = &step.opens_none {
+            let response = stage.try_open(subject, step.upstream.as_deref());
+            assert_eq!(response.status, 400, "{place}: {}", text(&response));
         }
         if let Some(event) = &step.hear {
             let mut claims = stage.claims();

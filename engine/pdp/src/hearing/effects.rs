@@ -17,9 +17,10 @@ use store::journal::AppendError;
 use store::sqlite::StoreError;
 use token::revocation::Entry;
 
-use super::Transmitter;
 use super::who::{Who, resolve};
+use super::{SubjectNames, Transmitter};
 use crate::app::App;
+use crate::issuers::{ANYBODY, session_name};
 use crate::monitor::Look;
 use crate::revoking::{self, REASON_MAX, RevokeError};
 use crate::sessions::ending::{self, By};
@@ -343,6 +344,8 @@ impl Signal<'_> {
     }
 
     async fn end_sessions(&self) -> Result<(), NotDone> {
+        // First: a session that is being opened with one of them finds it revoked.
+        self.revoke_tokens_of_named().await?;
         let (sessions, _) = self.sessions().await?;
         for session in &sessions {
             ending::end(self.app, &session.id, By::SYSTEM, &self.why).await?;
@@ -356,6 +359,34 @@ impl Signal<'_> {
                 };
                 revoking::revoke(self.app, By::SYSTEM.name, everything, Some(&self.why)).await?;
                 self.end_families(subject).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Revokes what issuers gave in a session of theirs that is named: what has not opened a session
+    /// here by now opens none.
+    async fn revoke_tokens_of_named(&self) -> Result<(), NotDone> {
+        let (app, settings) = (self.app, &self.transmitter.settings);
+        let Some(sid) = &self.who.session else {
+            return Ok(());
+        };
+        let of: Vec<String> = if self.who.names_user {
+            self.who.subjects.iter().map(written).collect()
+        } else {
+            vec![match &settings.names {
+                SubjectNames::Of(kind) => kind.as_str().to_owned(),
+                SubjectNames::Typed => ANYBODY.to_owned(),
+            }]
+        };
+        for issuer in settings.issuers().filter(|name| app.issuers.believes(name)) {
+            for of in &of {
+                let tokens = Entry::Jti(session_name(issuer, sid, of));
+                match revoking::revoke(app, By::SYSTEM.name, tokens, Some(&self.why)).await {
+                    // Said there. What the token says is done all the same.
+                    Ok(_) | Err(RevokeError::Full | RevokeError::Share) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         Ok(())

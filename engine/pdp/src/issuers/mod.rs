@@ -142,6 +142,11 @@ impl Issuers {
         settings.subject(sub).ok()
     }
 
+    /// Whether tokens of this issuer are believed.
+    pub(crate) fn believes(&self, issuer: &str) -> bool {
+        self.0.contains_key(issuer)
+    }
+
     /// How their keys stand.
     pub fn standing(&self) -> impl Iterator<Item = KeysStanding<'_>> {
         self.0.iter().map(|(name, issuer)| KeysStanding {
@@ -224,6 +229,16 @@ fn id_of(issuer: &str, jti: Option<&str>, text: &str) -> String {
     format!("{JTI_PREFIX}{}", thumbprint(id.as_bytes()))
 }
 
+/// What a session of another issuer is called here where it is revoked: of one subject, of those of
+/// one type, or of [`ANYBODY`].
+pub(crate) fn session_name(issuer: &str, sid: &str, of: &str) -> String {
+    let name = format!("session\n{issuer}\n{sid}\n{of}");
+    format!("{JTI_PREFIX}{}", thumbprint(name.as_bytes()))
+}
+
+/// Whoever's session it is.
+pub(crate) const ANYBODY: &str = "*";
+
 impl External {
     /// Its subject, as `sub` of our tokens says it.
     pub(crate) fn sub(&self) -> String {
@@ -238,13 +253,19 @@ impl External {
         client_id: &str,
         now: Timestamp,
     ) -> Option<RevokedBy> {
+        let sub = self.sub();
+        // The session that it was given in may have been ended there before it comes.
+        let sessions = self.sid.as_ref().map_or_else(Vec::new, |sid| {
+            let of = [sub.as_str(), self.subject.kind.as_str(), ANYBODY];
+            of.map(|of| session_name(&self.issuer, sid, of)).into()
+        });
         let lineage = Lineage {
             jti: &self.id,
             original_jti: None,
-            ancestors: &[],
+            ancestors: &sessions,
             family: None,
             sid: None,
-            sub: &self.sub(),
+            sub: &sub,
             client_id,
             issued_at: self.issued_at,
             issued_to: &[],
