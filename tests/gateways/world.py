@@ -149,10 +149,17 @@ class World:
         made = self.command("keys", "create", "--name", name, "--role", role)
         return made["key"]
 
-    def start_engine(self):
+    def limit_engine(self):
+        """It answers a subject once a second."""
+        self.stop_engine()
+        limits = {"SUBJECT_PER_SECOND": "1", "SUBJECT_BURST": "2"}
+        self.start_engine({f"PORTREEVE_LIMITS__{name}": value for name, value in limits.items()})
+
+    def start_engine(self, more=None):
         """Until it is ready."""
         command = [self.binary, "--config", str(self.folder / "portreeve.toml"), "serve"]
-        self.engine = Process("engine", command, ROOT, self.env, logs=self.folder)
+        env = {**self.env, **(more or {})}
+        self.engine = Process("engine", command, ROOT, env, logs=self.folder)
         self.engine.wait_for(self.port)
         wait_until("the engine is ready", lambda: self.ask("GET", "/readyz")[0] == 200)
 
@@ -313,6 +320,7 @@ class World:
         {
             "down": self.stop_engine,
             "up": self.start_engine,
+            "limited": self.limit_engine,
             "hangs": self.freeze_engine,
             "goes-on": self.thaw_engine,
         }[what]()

@@ -48,6 +48,18 @@ local not_passed_on = {
     ["upgrade"] = true,
 }
 
+-- A proxy takes away what `Connection` names: `Connection: X-User-Id` would end the header that is
+-- set below.
+local function names_a_header(connection)
+    local known = { ["close"] = true, ["keep-alive"] = true, ["upgrade"] = true, ["te"] = true }
+    for word in (connection or ""):lower():gmatch("[^,%s]+") do
+        if not known[word] then
+            return true
+        end
+    end
+    return false
+end
+
 -- The connection of this thread, kept open.
 local kept = nil
 
@@ -120,6 +132,9 @@ local function put(text)
 end
 
 function ask(r)
+    if names_a_header(r.headers_in["Connection"]) then
+        return 400
+    end
     local lines = { "GET /gateway/forward-auth HTTP/1.1", "Host: " .. host .. ":" .. port }
     local function add(name, value)
         lines[#lines + 1] = name .. ": " .. value
