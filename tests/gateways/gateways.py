@@ -53,6 +53,9 @@ class Run:
         if "do" in step:
             await asyncio.to_thread(self.do, step["do"])
             return
+        if "log" in step:
+            await self.logged(step["log"])
+            return
         step = {**step, **step.get("on", {}).get(self.name, {})}
         for line in step.get("each") or [step["send"]]:
             method, target = line.split(" ", 1)
@@ -74,6 +77,14 @@ class Run:
                         self.world.keep(step["keeps"], answer.header("set-cookie"))
             except Failed as why:
                 raise Failed(f"{line}: {why}") from None
+
+    async def logged(self, pattern):
+        """What was decided is in the gateway's own log."""
+        end = time.monotonic() + 15
+        while not re.search(pattern, self.gateway.process.log.read_text()):
+            if time.monotonic() > end:
+                raise Failed(f"its log has no {pattern!r}")
+            await asyncio.sleep(0.1)
 
     async def load(self, step, raw):
         """So many requests over connections that stay open."""
@@ -129,7 +140,7 @@ class Run:
             return f"cannot: {why}"
         self.told = None
         for number, step in enumerate(case["steps"], 1):
-            if self.name in step.get("cannot", {}):
+            if self.name in step.get("cannot", {}) or self.name not in step.get("only", [self.name]):
                 continue
             try:
                 await self.step(step)

@@ -12,6 +12,9 @@ from world import HERE, Process, free_port, wait_until
 # Where pip put what it installed.
 BIN = Path(sys.executable).parent
 
+# Its log is written at once; several may run beside each other.
+ENVOY = ["--disable-hot-restart", "--file-flush-interval-msec", "100"]
+
 # By its name in the table: its folder, the command in a copy of it.
 GATEWAYS = {
     "nginx": ("nginx", ["nginx", "-p", ".", "-c", "nginx.conf"]),
@@ -19,8 +22,8 @@ GATEWAYS = {
     "HAProxy": ("haproxy", ["haproxy", "-db", "-f", "haproxy.cfg"]),
     "Apache": ("apache", ["apache2", "-DFOREGROUND", "-f", "{folder}/apache.conf"]),
     "Traefik": ("traefik", [str(BIN / "traefik"), "--configFile=traefik.yaml"]),
-    "Envoy HTTP": ("envoy", [str(BIN / "envoy"), "--disable-hot-restart", "-c", "http.yaml"]),
-    "Envoy gRPC": ("envoy", [str(BIN / "envoy"), "--disable-hot-restart", "-c", "grpc.yaml"]),
+    "Envoy HTTP": ("envoy", [str(BIN / "envoy"), *ENVOY, "-c", "http.yaml"]),
+    "Envoy gRPC": ("envoy", [str(BIN / "envoy"), *ENVOY, "-c", "grpc.yaml"]),
 }
 
 
