@@ -89,6 +89,8 @@ pub enum Verdict<'a> {
     Refused(&'a str),
     /// 400: the request has no single reading. The text is for people.
     Malformed(&'a str),
+    /// 431: a header is longer than one may be (G4).
+    HeaderTooLong,
     /// 429.
     TooMany {
         /// When to come again, seconds.
@@ -246,6 +248,10 @@ impl Door {
             }
             Verdict::Refused(detail) => refusal(&plain(StatusCode::FORBIDDEN, detail)),
             Verdict::Malformed(detail) => refusal(&plain(StatusCode::BAD_REQUEST, detail)),
+            Verdict::HeaderTooLong => refusal(&plain(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "a header is too long",
+            )),
             Verdict::TooMany {
                 retry_after_seconds,
             } => {
@@ -317,7 +323,10 @@ impl Reply {
     fn for_auth_request(&mut self) {
         if self.status.is_redirection() {
             self.status = StatusCode::UNAUTHORIZED;
-        } else if self.status == StatusCode::BAD_REQUEST {
+        } else if matches!(
+            self.status,
+            StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        ) {
             self.status = StatusCode::FORBIDDEN;
         }
     }

@@ -239,6 +239,7 @@ fn what_is_not_allowed_is_answered_with_what_the_client_can_do() {
     let long = "x".repeat(8_193);
     let refused = ask("GET", "/documents/handbook", &[("accept", &long)]);
     assert_eq!(refused.status, 431, "{refused:?}");
+    problem(&refused);
     let mut nowhere = request("GET", "/documents/handbook", &[("cookie", &alice)]);
     source(&mut nowhere).address = None;
     assert_eq!(grpc.check(nowhere).status, 400);

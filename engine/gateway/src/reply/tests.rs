@@ -310,6 +310,14 @@ fn outcomes_on_the_wire() {
             &[],
         ),
         story(
+            "G4: a header that is too long",
+            PAGE,
+            BROWSER,
+            Verdict::HeaderTooLong,
+            431,
+            &[],
+        ),
+        story(
             "too many",
             PAGE,
             BROWSER,
@@ -333,7 +341,7 @@ fn outcomes_on_the_wire() {
             let found = reply(&story);
             let wanted = match (caller, story.status) {
                 ("nginx", 302 | 303) => 401,
-                ("nginx", 400) => 403,
+                ("nginx", 400 | 431) => 403,
                 (_, status) => status,
             };
             assert_eq!(found.status.as_u16(), wanted, "{} ({caller})", story.what);

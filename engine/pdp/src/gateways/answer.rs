@@ -68,7 +68,7 @@ const fn word(verdict: &Verdict<'_>) -> &'static str {
         Verdict::Deny(_) => "deny",
         Verdict::Unauthenticated { .. } => "unauthenticated",
         Verdict::Refused(_) => "refused",
-        Verdict::Malformed(_) => "malformed",
+        Verdict::Malformed(_) | Verdict::HeaderTooLong => "malformed",
         Verdict::TooMany { .. } => "too_many",
         Verdict::Unavailable(_) => "unavailable",
     }

@@ -84,13 +84,8 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
     let limits = &app.settings.limits;
     let told = match asked::told(message.attributes, door.reading, limits.header_bytes) {
         Ok(told) => told,
-        Err(why) => {
-            let (mut checked, strip) = refused(door, &Verdict::Malformed(&why.to_string()));
-            if why == NotTold::HeaderTooLong {
-                checked.reply.status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            }
-            return (checked, strip);
-        }
+        Err(NotTold::HeaderTooLong) => return refused(door, &Verdict::HeaderTooLong),
+        Err(why) => return refused(door, &Verdict::Malformed(&why.to_string())),
     };
     let now = app.inputs.clock.now();
     let client_certificate = match certificate(app, door, &told, &parts, now) {
