@@ -6,12 +6,14 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import re
 import sys
 import time
 import tomllib
 import traceback
 import uuid
+from urllib.parse import unquote_to_bytes
 
 from client import Load, message, once
 from started import GATEWAYS, Gateway, is_installed
@@ -21,7 +23,14 @@ HOST = "shop.example"
 # How long traffic goes on before and after what is done in its middle, answers.
 AROUND = 200
 
-
+# What targets are made up from; harmless ones too, so that some pass.
+PIECES = [
+    *["7", "a", "order", "x-y", "~", "%41", "%c3%a9", "a,b", "(c)", "@", ":", "'", "*", "+", "!"],
+    *["/", "//", "/.", "/..", "/../", "/./", ".", "..", "...", "%2e", "%2E%2e", ".%2e/", "%00"],
+    *["%2f", "%2F", "%5c", "\\", ";", ";a=b", "%3b", "%", "%25", "%252f", "%25252f", "%zz", "%u002f"],
+    *["%20", "%09", "%0a", "%0d%0a", "%7f", "%80", "%ff", "%c0%af", "%e0%80%af", "%ef%bc%8f"],
+    *["?", "?a=b", "&", "#", "%23", "%3f", "|", "^", "`", "<", '"', "{", "}", "[", "]"],
+]
 class Failed(Exception):
     """A step did not end as the table says."""
 
@@ -57,6 +66,9 @@ class Run:
             await self.logged(step["log"])
             return
         step = {**step, **step.get("on", {}).get(self.name, {})}
+        if "made-up" in step:
+            await self.made_up(step)
+            return
         for line in step.get("each") or [step["send"]]:
             method, target = line.split(" ", 1)
             case_id = uuid.uuid4().hex
@@ -85,6 +97,27 @@ class Run:
             if time.monotonic() > end:
                 raise Failed(f"its log has no {pattern!r}")
             await asyncio.sleep(0.1)
+
+    async def made_up(self, step):
+        """Targets from nasty pieces, the same in each run. What the app sees has one reading, and
+        is what was sent: no gateway may have the engine decide about another path than it serves."""
+        chance = random.Random(8)
+        passed = 0
+        for _ in range(step["made-up"]):
+            pieces = chance.choices(PIECES, k=chance.randint(1, 5))
+            target = "/items/" + "".join(pieces)
+            raw = message("GET", target, HOST, self.lines(step, "made-up"))
+            answer = await once(self.gateway.port, raw)
+            if answer.status == 200:
+                passed += 1
+                seen = json.loads(answer.body)["target"]
+                if unquote_to_bytes(seen) != unquote_to_bytes(target) or not has_one_reading(seen):
+                    raise Failed(f"{target} reached the app as {seen}")
+            elif answer.status not in (400, 403, 404):
+                raise Failed(f"{target}: {answer.status}")
+        if not passed:
+            raise Failed("nothing passed: the pieces are all nasty")
+        self.told = f"{passed} of {step['made-up']}"
 
     async def load(self, step, raw):
         """So many requests over connections that stay open."""
@@ -174,6 +207,19 @@ def check(step, answer, seen):
         for name, pattern in step["app"].items():
             values = ", ".join(v for n, v in got if n.lower() == name.lower())
             matches(f"{name} at the app", values, pattern)
+
+
+def has_one_reading(target):
+    """Whether every server finds the same item in it: one segment, decoded once, nothing hidden."""
+    path = target.partition("?")[0]
+    segments = path.removeprefix("/items/").removesuffix("/").split("/")
+    try:
+        item = unquote_to_bytes(segments[0]).decode()
+    except UnicodeDecodeError:
+        return False
+    is_plain = item == item.strip() and item not in ("", ".", "..") and item.isprintable()
+    is_hidden = re.search(r"[/\\;#\uff0f]|%[0-9A-Fa-f]{2}|%u", item)
+    return len(segments) == 1 and is_plain and not is_hidden
 
 
 def matches(name, value, pattern):
