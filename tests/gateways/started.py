@@ -74,7 +74,6 @@ class Gateway:
             key_file.chmod(0o600)
         env = {
             "PORTREEVE_KEY": key,
-            "PORTREEVE_URL": self.world.url,
             "PORTREEVE_HOST": "127.0.0.1",
             "PORTREEVE_PORT": str(self.world.port),
             "GATEWAY_FOLDER": str(self.folder),
