@@ -15,7 +15,6 @@ import traceback
 import uuid
 from urllib.parse import unquote_to_bytes
 
-import throughput
 from client import Load, message, once
 from started import GATEWAYS, Gateway, is_installed
 from world import HERE, World
@@ -295,12 +294,7 @@ def main():
     arguments.add_argument("binary")
     arguments.add_argument("gateways", nargs="*", default=[])
     arguments.add_argument("--case", default="")
-    arguments.add_argument("--throughput", nargs=2, type=int, metavar=("HTTP", "GRPC"))
-    arguments.add_argument("--seconds", type=int, default=10)
     asked = arguments.parse_args()
-    if asked.throughput:
-        throughput.measure(os.path.abspath(asked.binary), *asked.throughput, asked.seconds)
-        return
     with open(HERE / "cases.toml", "rb") as file:
         cases = [c for c in tomllib.load(file)["case"] if asked.case in c["name"]]
     names = asked.gateways or list(GATEWAYS)

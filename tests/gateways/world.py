@@ -90,7 +90,7 @@ class Process:
 class World:
     """The engine with the shop's settings, at ports of its own."""
 
-    def __init__(self, binary, more=None):
+    def __init__(self, binary):
         self.binary = binary
         self.folder = Path(tempfile.mkdtemp(prefix="portreeve-gateways-"))
         self.port, self.grpc_port, self.app_port = free_port(), free_port(), free_port()
@@ -113,7 +113,6 @@ class World:
             # Moments instead of minutes.
             "PORTREEVE_SESSIONS__ROTATE_HANDLE_EVERY": "10s",
             "PORTREEVE_SESSIONS__HANDLE_OVERLAP": "1s",
-            **(more or {}),
         }
         self.url = f"http://127.0.0.1:{self.port}"
         self.engine = None
