@@ -4,7 +4,7 @@
 //! Names in the header (`URI`, `Subject`, `By`) are not read: they are the proxy's word, while the
 //! certificate speaks for itself.
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
@@ -38,6 +38,15 @@ pub enum CertificateFault {
     /// Not certificates in PEM, percent-encoded.
     #[error("the client's certificate is not PEM in percent-encoding")]
     Pem,
+    /// More than one element: a client's own, or that of another proxy, is among them.
+    #[error(
+        "`x-forwarded-client-cert` has more than one element; set \
+         `forward_client_cert_details: SANITIZE_SET` in Envoy"
+    )]
+    Elements,
+    /// The digest is another certificate's, or none is there.
+    #[error("`x-forwarded-client-cert` has no `Hash`, or another certificate's")]
+    Hash,
     /// There is an element, and no certificate in it.
     #[error(
         "`x-forwarded-client-cert` has no `Cert`; set `set_current_client_cert_details: {{cert: true}}` in Envoy"
@@ -45,26 +54,38 @@ pub enum CertificateFault {
     NoCertificate,
 }
 
-/// What the nearest hop says in `X-Forwarded-Client-Cert`: the last element, as those before it
-/// are the word of others. Only for headers of a trusted hop that writes it (Envoy:
-/// `SANITIZE_SET` or `APPEND_FORWARD`). None: the client showed none.
+/// What a gateway says in `X-Forwarded-Client-Cert`: one element, and no other, since names in a
+/// certificate are its holder's to choose and could look like another. Only for headers of a
+/// gateway that writes it (Envoy: `SANITIZE_SET`), which always adds the digest of the certificate
+/// that it saw. None: the client showed none.
+///
+/// `sha256` makes the digest of a certificate in DER.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn forwarded(headers: &HeaderMap) -> Result<Option<Shown>, CertificateFault> {
-    let Some(field) = headers.get_all(X_FORWARDED_CLIENT_CERT).iter().next_back() else {
+/// When it cannot be read, or the certificate is not the one that Envoy saw.
+pub fn forwarded(
+    headers: &HeaderMap,
+    sha256: impl Fn(&[u8]) -> [u8; 32],
+) -> Result<Option<Shown>, CertificateFault> {
+    let mut fields = headers.get_all(X_FORWARDED_CLIENT_CERT).iter();
+    let Some(field) = fields.next() else {
         return Ok(None);
     };
+    if fields.next().is_some() {
+        return Err(CertificateFault::Elements);
+    }
     let text = field.to_str().map_err(|_| CertificateFault::Header)?;
     if text.len() > TEXT_MAX {
         return Err(CertificateFault::Header);
     }
     let elements = elements(text).ok_or(CertificateFault::Header)?;
-    let Some(last) = elements.last() else {
-        return Ok(None);
+    let element = match elements.as_slice() {
+        [] => return Ok(None),
+        [one] => one,
+        _ => return Err(CertificateFault::Elements),
     };
     let of = |wanted: &str| -> Result<Option<&str>, CertificateFault> {
-        let mut all = last
+        let mut all = element
             .iter()
             .filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
         match (all.next(), all.next()) {
@@ -75,11 +96,16 @@ pub fn forwarded(headers: &HeaderMap) -> Result<Option<Shown>, CertificateFault>
     };
     let chain = of("Chain")?.map(from_pem).transpose()?;
     let own = of("Cert")?.map(from_pem).transpose()?;
-    match (own, chain) {
-        (Some(own), Some(chain)) if own.leaf != chain.leaf => Err(CertificateFault::Header),
-        (_, Some(chain)) => Ok(Some(chain)),
-        (Some(own), None) => Ok(Some(own)),
-        (None, None) => Err(CertificateFault::NoCertificate),
+    let shown = match (own, chain) {
+        (Some(own), Some(chain)) if own.leaf != chain.leaf => return Err(CertificateFault::Header),
+        (_, Some(chain)) => chain,
+        (Some(own), None) => own,
+        (None, None) => return Err(CertificateFault::NoCertificate),
+    };
+    let seen = of("Hash")?.map(|hash| HEXLOWER_PERMISSIVE.decode(hash.as_bytes()));
+    match seen {
+        Some(Ok(seen)) if seen == sha256(&shown.leaf) => Ok(Some(shown)),
+        _ => Err(CertificateFault::Hash),
     }
 }
 
@@ -189,11 +215,25 @@ mod tests {
                 HeaderValue::from_str(field).unwrap(),
             );
         }
-        forwarded(&headers)
+        forwarded(&headers, digest)
+    }
+
+    /// Of the length of SHA-256, and another one for each of the certificates here.
+    fn digest(der: &[u8]) -> [u8; 32] {
+        let mut digest = [0; 32];
+        for (at, byte) in der.iter().enumerate() {
+            digest[at % 32] ^= byte;
+        }
+        digest
+    }
+
+    fn hash(der: &[u8]) -> String {
+        HEXLOWER_PERMISSIVE.encode(&digest(der))
     }
 
     #[test]
-    fn the_nearest_hop_is_believed() {
+    fn one_element_is_believed() {
+        let of_alice = hash(b"alice");
         let (alice, other) = (pem(&[b"alice"]), pem(&[b"other"]));
         let chain = pem(&[b"alice", b"issuing"]);
         let shown = |between: &[&[u8]]| {
@@ -205,34 +245,85 @@ mod tests {
         for (what, fields, wanted) in [
             ("none", vec![], Ok(None)),
             ("nothing", vec![String::new()], Ok(None)),
-            ("one", vec![format!("Cert=\"{alice}\"")], shown(&[])),
-            ("without quotes", vec![format!("Cert={alice}")], shown(&[])),
+            (
+                "one",
+                vec![format!("Hash={of_alice};Cert=\"{alice}\"")],
+                shown(&[]),
+            ),
+            (
+                "without quotes",
+                vec![format!("Cert={alice};hash={of_alice}")],
+                shown(&[]),
+            ),
             (
                 "all",
                 vec![format!(
-                    "By=spiffe://a/b;Hash=00ff;Cert=\"{alice}\";Subject=\"CN=a,O=\\\"b;c\\\"\";URI=;DNS=x"
+                    "By=spiffe://a/b;Hash={of_alice};Cert=\"{alice}\";Subject=\"CN=a,O=\\\"b;c\\\"\";URI=;DNS=x"
                 )],
                 shown(&[]),
             ),
             (
                 "a chain",
-                vec![format!("Cert=\"{alice}\";Chain=\"{chain}\"")],
+                vec![format!(
+                    "Hash={of_alice};Cert=\"{alice}\";Chain=\"{chain}\""
+                )],
                 shown(&[b"issuing"]),
             ),
             (
                 "a chain alone",
-                vec![format!("Chain=\"{chain}\"")],
+                vec![format!("Hash={of_alice};Chain=\"{chain}\"")],
                 shown(&[b"issuing"]),
             ),
             (
-                "the last of two",
-                vec![format!("Cert=\"{other}\",Cert=\"{alice}\"")],
-                shown(&[]),
+                "two",
+                vec![format!(
+                    "Hash={of_alice};Cert=\"{other}\",Hash={of_alice};Cert=\"{alice}\""
+                )],
+                Err(CertificateFault::Elements),
             ),
             (
-                "the last of two fields",
-                vec![format!("Cert=\"{other}\""), format!("Cert=\"{alice}\"")],
-                shown(&[]),
+                "two fields",
+                vec![
+                    format!("Cert=\"{other}\""),
+                    format!("Hash={of_alice};Cert=\"{alice}\""),
+                ],
+                Err(CertificateFault::Elements),
+            ),
+            (
+                "no digest",
+                vec![format!("Cert=\"{alice}\"")],
+                Err(CertificateFault::Hash),
+            ),
+            (
+                "another's digest",
+                vec![format!("Hash={};Cert=\"{alice}\"", hash(b"other"))],
+                Err(CertificateFault::Hash),
+            ),
+            (
+                "a digest that is none",
+                vec![format!("Hash=xyz;Cert=\"{alice}\"")],
+                Err(CertificateFault::Hash),
+            ),
+            (
+                "a name that begins another element",
+                vec![format!(
+                    "Hash={};URI=x,Hash={of_alice};Cert=\"{alice}\"",
+                    hash(b"mallory")
+                )],
+                Err(CertificateFault::Elements),
+            ),
+            (
+                "a name that brings a certificate along",
+                vec![format!("Hash={};URI=x;Cert=\"{alice}\"", hash(b"mallory"))],
+                Err(CertificateFault::Hash),
+            ),
+            (
+                "and its digest",
+                vec![format!(
+                    "Hash={};URI=x;Hash={of_alice};Cert=\"{alice}\"",
+                    hash(b"mallory")
+                )],
+                Err(CertificateFault::Header),
             ),
             (
                 "an open quote",
@@ -283,14 +374,12 @@ mod tests {
     }
 
     proptest! {
-        /// What a client sends stands before what the hop adds, and is not read.
+        /// What a client gets into the header, before or behind, never shows another certificate.
         #[test]
-        fn a_client_cannot_show_anothers(sent in "[ -~]{0,40}") {
-            let added = format!("By=spiffe://gateway;Cert=\"{}\"", pem(&[b"alice"]));
-            match read(&[format!("{sent},{added}")]) {
-                Ok(Some(shown)) => prop_assert_eq!(shown.leaf, b"alice"),
-                Ok(None) => prop_assert!(false),
-                Err(_) => {}
+        fn a_client_cannot_show_anothers(before in "[ -~]{0,40}", after in "[ -~]{0,40}") {
+            let added = format!("Hash={};Cert=\"{}\"", hash(b"alice"), pem(&[b"alice"]));
+            if let Ok(Some(shown)) = read(&[format!("{before}{added}{after}")]) {
+                prop_assert_eq!(shown.leaf, b"alice");
             }
         }
     }

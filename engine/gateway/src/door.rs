@@ -9,14 +9,14 @@ use ipnet::IpNet;
 
 use crate::forwarded::{AddressFrom, OriginalFrom, Trust};
 use crate::host::Authority;
-use crate::identity::{Identity, Says};
+use crate::identity::{self, Identity, Says};
 use crate::original::{self, Reading, Scheme};
 use crate::path::EmptySegments;
 use crate::reply::Statuses;
 use crate::reply::cookie::CookieName;
 use crate::reply::login::{Login, ReturnHost};
 use crate::routes::raw::{RawCaller, RawGateway, RawLogin};
-use crate::routes::{Route, Routes, StepUp, check};
+use crate::routes::{Case, Route, Routes, StepUp, check, reach};
 
 /// Who is trusted unless somebody says otherwise: a gateway on the same machine.
 const THIS_MACHINE: [&str; 2] = ["127.0.0.0/8", "::1/128"];
@@ -42,6 +42,7 @@ const CERTIFICATE_TYPE: &str = "Service";
 pub struct Gateway {
     shared: Door,
     callers: BTreeMap<String, Door>,
+    warnings: Vec<String>,
 }
 
 /// What counts as a client's credential, beside what is verified of each.
@@ -69,12 +70,12 @@ impl Credentials {
 /// write itself, it may let through as the client wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateFrom {
-    /// `Client-Cert` (RFC 9440).
-    #[default]
+    /// `Client-Cert` (RFC 9440), or over gRPC the certificate that Envoy itself tells of.
     ClientCert,
     /// `X-Forwarded-Client-Cert`, as Envoy has it.
     XForwardedClientCert,
-    /// None.
+    /// None: unless somebody says otherwise, since most gateways pass on the client's own header.
+    #[default]
     Nowhere,
 }
 
@@ -113,6 +114,12 @@ impl Gateway {
             .unwrap_or(&self.shared)
     }
 
+    /// What is allowed and hardly meant: one sentence each, with its place.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Callers with something of their own.
     pub fn callers(&self) -> impl Iterator<Item = &str> {
         self.callers.keys().map(String::as_str)
@@ -126,7 +133,8 @@ impl RawGateway {
     /// With all that is wrong.
     pub fn check(self) -> Result<Gateway, GatewayFaults> {
         let mut faults = Vec::new();
-        let identity = Arc::new(self.identity(&mut faults));
+        let mut warnings = Vec::new();
+        let identity = self.identity(&mut faults);
         let login = self
             .login
             .as_ref()
@@ -140,18 +148,38 @@ impl RawGateway {
             // Never: it is a name.
             return Err(GatewayFaults(faults));
         };
-        let shared = Settings::of(&self).check("gateway", &Shared::new(service), &mut faults);
-        let routes = check::routes(&self.routes, "gateway.routes", &identity, &mut faults);
-        redirects(&routes, login.is_some(), &mut faults);
+        let base = Shared::new(service, identity);
+        let shared = Settings::of(&self).check("gateway", &base, &mut faults);
+        let mut said = check::Said {
+            faults: &mut faults,
+            warnings: &mut warnings,
+        };
+        let read = |raw: &[_], place: &str, settings: &Shared, said: &mut check::Said<'_>| {
+            let routes = check::routes(raw, place, &settings.identity, settings.case, said);
+            redirects(&routes, login.is_some(), said.faults);
+            routes
+        };
+        let routes = read(&self.routes, "gateway.routes", &shared, &mut said);
 
         let mut own = Vec::new();
         for (name, raw) in &self.callers {
             let place = format!("gateway.callers.{name}");
-            let settings = Settings::of(raw).check(&place, &shared, &mut faults);
-            let place = format!("{place}.routes");
-            let own_routes = check::routes(&raw.routes, &place, &identity, &mut faults);
-            redirects(&own_routes, login.is_some(), &mut faults);
-            own.push((name.clone(), settings, own_routes, raw.only_own_routes));
+            let settings = Settings::of(raw).check(&place, &shared, said.faults);
+            let own_place = format!("{place}.routes");
+            let own_routes = read(&raw.routes, &own_place, &settings, &mut said);
+            let others: &[_] = if raw.only_own_routes { &[] } else { &routes };
+            if raw.headers_set.is_some() {
+                check::vouched(others, &settings.identity, &place, said.faults);
+            }
+            let table: Vec<_> = own_routes.iter().chain(others).cloned().collect();
+            reach::across(
+                &table,
+                own_routes.len(),
+                settings.case,
+                &place,
+                said.warnings,
+            );
+            own.push((name.clone(), settings, table));
         }
         let (Ok(cookie), true) = (cookie, faults.is_empty()) else {
             return Err(GatewayFaults(faults));
@@ -161,21 +189,19 @@ impl RawGateway {
             reading: settings.reading,
             statuses: settings.statuses,
             credentials: settings.credentials,
-            routes,
-            identity: Arc::clone(&identity),
+            routes: Routes::new(routes, settings.case),
+            identity: settings.identity,
             login: login.clone(),
             cookie: cookie.clone(),
         };
         let callers = own
             .into_iter()
-            .map(|(name, settings, own, alone)| {
-                let others: &[_] = if alone { &[] } else { &routes };
-                (name, door(settings, check::table(&own, others)))
-            })
+            .map(|(name, settings, table)| (name, door(settings, table)))
             .collect();
         Ok(Gateway {
-            shared: door(shared, check::table(&[], &routes)),
+            shared: door(shared, routes),
             callers,
+            warnings,
         })
     }
 
@@ -183,13 +209,7 @@ impl RawGateway {
         let mut headers: Vec<(HeaderName, Says)> = Vec::new();
         let mut name = |place: &str, text: &str| {
             let name = text.to_ascii_lowercase().parse::<HeaderName>().ok();
-            let is_own = name
-                .as_ref()
-                .is_some_and(|name| name.as_str().starts_with("x-portreeve-"));
-            let is_http = name
-                .as_ref()
-                .is_some_and(|name| PROTOCOL.contains(name) || check::is_interpreted(name));
-            if name.is_none() || is_own || is_http {
+            if !name.as_ref().is_some_and(can_be_chosen) {
                 faults.push(format!(
                     "`{place}`: `{text}` is no header's name that can be chosen, for example `X-User-Id`"
                 ));
@@ -228,8 +248,38 @@ impl RawGateway {
             .filter_map(|text| name("gateway.strip", text))
             .collect();
         faults.append(&mut wrong);
-        Identity::new(headers, &strip)
+        Identity::new(headers, &strip, &[])
     }
+}
+
+/// Whether a header is neither HTTP's nor the engine's.
+fn can_be_chosen(name: &HeaderName) -> bool {
+    !PROTOCOL.contains(name) && identity::is_free(name)
+}
+
+/// Headers of which the settings say that the gateway sets them or takes them off.
+fn headers_set(
+    texts: &[String],
+    place: &str,
+    identity: &Identity,
+    faults: &mut Vec<String>,
+) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for text in texts {
+        let name = text.to_ascii_lowercase().parse::<HeaderName>().ok();
+        match name.filter(|name| can_be_chosen(name) && !check::is_secret(name)) {
+            Some(name) if identity.names().any(|own| own == name) => faults.push(format!(
+                "`{place}.headers_set`: `{text}` is set by the engine (`gateway.identity`), so no \
+                 gateway sets it"
+            )),
+            Some(name) => names.push(name),
+            None => faults.push(format!(
+                "`{place}.headers_set`: `{text}` is no header's name that can be chosen, for \
+                 example `X-Device-Id`"
+            )),
+        }
+    }
+    names
 }
 
 /// A route cannot send browsers to a page that nobody named.
@@ -285,6 +335,8 @@ struct Settings<'a> {
     certificate_type: Option<&'a str>,
     audiences: Option<&'a [String]>,
     origins: Option<&'a [String]>,
+    headers_set: Option<&'a [String]>,
+    case: Option<&'a str>,
 }
 
 macro_rules! settings_of {
@@ -304,6 +356,8 @@ macro_rules! settings_of {
                     certificate_type: raw.certificate_type.as_deref(),
                     audiences: raw.audiences.as_deref(),
                     origins: raw.origins.as_deref(),
+                    headers_set: raw.headers_set.as_deref(),
+                    case: raw.case.as_deref(),
                 }
             }
         }
@@ -319,11 +373,13 @@ struct Shared {
     reading: Reading,
     statuses: Statuses,
     credentials: Credentials,
+    case: Case,
+    identity: Arc<Identity>,
 }
 
 impl Shared {
     /// What holds where nothing is said. `certificate_type` is that of [`CERTIFICATE_TYPE`].
-    fn new(certificate_type: Name) -> Self {
+    fn new(certificate_type: Name, identity: Identity) -> Self {
         let networks = THIS_MACHINE
             .iter()
             .filter_map(|network| network.parse().ok());
@@ -340,6 +396,8 @@ impl Shared {
                 certificate_type,
                 origins: Vec::new(),
             },
+            case: Case::default(),
+            identity: Arc::new(identity),
         }
     }
 }
@@ -381,6 +439,11 @@ impl<'a> Settings<'a> {
         let empty = [
             ("refuse", EmptySegments::Refuse),
             ("merge", EmptySegments::Merge),
+        ];
+        let cases = [
+            ("refuse", Case::Refuse),
+            ("exact", Case::Exact),
+            ("fold", Case::Fold),
         ];
         let overrides = [("refuse", false), ("ignore", true)];
         let certificates = [
@@ -435,6 +498,7 @@ impl<'a> Settings<'a> {
             reading.ignore_path_override
         );
         let statuses = choose!("statuses", self.statuses, statuses, base.statuses);
+        let case = choose!("case", self.case, cases, base.case);
         let known = &base.credentials;
         let certificate_from = choose!(
             "certificate_from",
@@ -461,6 +525,13 @@ impl<'a> Settings<'a> {
         let origins = match self.origins {
             None => known.origins.clone(),
             Some(texts) => origins(texts, place, faults),
+        };
+        let identity = match self.headers_set {
+            None => Arc::clone(&base.identity),
+            Some(texts) => {
+                let names = headers_set(texts, place, &base.identity, faults);
+                Arc::new(base.identity.vouching(&names))
+            }
         };
         if self.hops == Some(0) {
             faults.push(format!(
@@ -490,6 +561,8 @@ impl<'a> Settings<'a> {
                 certificate_type,
                 origins,
             },
+            case,
+            identity,
         }
     }
 }

@@ -135,11 +135,12 @@ pub fn explain(door: &Door, question: &Question<'_>) -> Report {
     };
     let found = door.routes.find(question);
     let taken = found.as_ref().ok().map(|matched| matched.route);
+    let mut walk = door.routes.walk();
     for route in door.routes.iter() {
         if taken.is_some_and(|taken| std::ptr::eq(taken, route)) {
             break;
         }
-        let against = route.against(question);
+        let against = walk.against(route, question);
         let is_last = against.is_err();
         let why = match against {
             Ok(Ok(_)) => "it matches".to_owned(),

@@ -4,6 +4,7 @@
 //! identity header is in each allow, empty where there is nothing to say, and what cannot be
 //! named beforehand is listed for gateways that can take headers away.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -11,6 +12,7 @@ use domain::Value;
 use domain::value::Attributes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::original::{METHOD_OVERRIDES, OriginalFault, PATH_OVERRIDES};
 use crate::template::claim;
 
 /// The subject's id.
@@ -26,46 +28,113 @@ pub const SESSION: HeaderName = HeaderName::from_static("x-portreeve-session");
 /// `allow`, `challenge`, `mfa` or `deny`; on every answer.
 pub const OUTCOME: HeaderName = HeaderName::from_static("x-portreeve-outcome");
 
-/// How the names of identity headers begin.
-const PREFIXES: [&str; 2] = ["x-portreeve-", "x-user-"];
+/// How the names of identity headers begin: ours, and those that proxies of some product write.
+const PREFIXES: [&str; 13] = [
+    "portreeve-",
+    "ssl-client-",
+    "tailscale-user-",
+    "x-amzn-oidc-",
+    "x-auth-request-",
+    "x-authentik-",
+    "x-client-cert-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal-",
+    "x-portreeve-",
+    "x-ssl-client-",
+    "x-user-",
+    "x-webauth-",
+];
+/// What begins like one and says nothing of anybody: gRPC-Web sends it.
+const X_USER_AGENT: &str = "x-user-agent";
 /// Others that apps take for the word of their gateway.
-const WELL_KNOWN: [&str; 15] = [
+const WELL_KNOWN: [&str; 23] = [
+    "cf-access-authenticated-user-email",
     "client-cert",
     "client-cert-chain",
     "portreeve-key",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
     "remote-user",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-auth-request-user",
+    "x-authenticated-groups",
     "x-authenticated-user",
     "x-client-cert",
+    "x-forwarded-access-token",
     "x-forwarded-client-cert",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
     "x-forwarded-user",
     "x-internal-token",
+    "x-ms-client-principal",
+    "x-remote-groups",
     "x-remote-user",
     "x-service-name",
-    "x-ssl-client-cert",
+    "x-ssl-client-dn",
 ];
-/// By which some frameworks take a request for another one than the gateway saw.
-const REWRITES: [&str; 5] = [
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-url",
-    "x-rewrite-url",
+/// Headers that say where a request came from and went to: read once, as far as trust reaches.
+const OF_THE_WAY: [&str; 15] = [
+    "forwarded",
+    "host",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-uri",
+    "x-real-ip",
 ];
+/// The most bytes of names in [`TO_REMOVE`].
+const TO_REMOVE_MAX: usize = 8_192;
+/// In which Envoy's HTTP mode is told what to take off the app's request (the comment of
+/// `OkHttpResponse.headers_to_remove` in its `external_auth.proto`).
+pub const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 /// Longest value of an identity header, bytes (G4).
 const VALUE_MAX: usize = 8_192;
 
 /// A header's name as an app may see it: `X_User_Id` and `X-User-Id` are one in CGI and WSGI.
-fn folded(name: &str) -> String {
-    name.chars()
-        .map(|character| match character {
-            'a'..='z' | '0'..='9' => character,
-            'A'..='Z' => character.to_ascii_lowercase(),
-            _ => '-',
-        })
-        .collect()
+fn folded(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if name.bytes().all(is_plain) {
+        return Cow::Borrowed(name);
+    }
+    let folded = name.chars().map(|character| match character {
+        'a'..='z' | '0'..='9' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        _ => '-',
+    });
+    Cow::Owned(folded.collect())
+}
+
+/// Whether a header tells of the way of a request, so that only its trusted part may be read.
+pub(crate) fn is_of_the_way(name: &str) -> bool {
+    OF_THE_WAY.contains(&name) || name.starts_with("x-original-")
+}
+
+/// Whether a header can be one for apps, of identity or of facts: it means nothing else here.
+pub(crate) fn is_free(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let is_ours = ["x-portreeve-", "portreeve-", "x-envoy-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    let is_certificate = [
+        "client-cert",
+        "client-cert-chain",
+        "x-forwarded-client-cert",
+    ];
+    !is_ours && !is_certificate.contains(&name) && !is_of_the_way(name) && !is_override(name)
+}
+
+/// Whether a header asks an app to see another request than the gateway saw.
+fn is_override(name: &str) -> bool {
+    METHOD_OVERRIDES.iter().any(|known| known == name)
+        || PATH_OVERRIDES.iter().any(|known| known == name)
 }
 
 /// What a configured identity header says.
@@ -84,6 +153,7 @@ pub enum Says {
 pub struct Identity {
     headers: Vec<(HeaderName, Says)>,
     stripped: BTreeSet<String>,
+    vouched: Vec<HeaderName>,
 }
 
 /// What an allow tells the app. Text of any script; it is encoded here.
@@ -102,23 +172,70 @@ pub struct Known<'a> {
 }
 
 impl Identity {
-    /// Checked by the settings: names are header names, in lower case.
-    pub(crate) fn new(headers: Vec<(HeaderName, Says)>, strip: &[HeaderName]) -> Self {
+    /// Checked by the settings: names are header names, in lower case. `vouched` are those of
+    /// which the settings say that the gateway sets them or takes them off.
+    pub(crate) fn new(
+        headers: Vec<(HeaderName, Says)>,
+        strip: &[HeaderName],
+        vouched: &[HeaderName],
+    ) -> Self {
         let named = headers.iter().map(|(name, _)| folded(name.as_str()));
         let stripped = strip.iter().map(|name| folded(name.as_str()));
-        let stripped = named.chain(stripped).collect();
-        Self { headers, stripped }
+        let stripped = named.chain(stripped).map(Cow::into_owned).collect();
+        Self {
+            headers,
+            stripped,
+            vouched: vouched.to_vec(),
+        }
+    }
+
+    /// The same for a gateway that vouches for other headers.
+    pub(crate) fn vouching(&self, vouched: &[HeaderName]) -> Self {
+        Self {
+            vouched: vouched.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether the settings say that the gateway sets this header or takes it off
+    /// (`gateway.headers_set`), so that no client's word is in it.
+    #[must_use]
+    pub fn is_vouched(&self, name: &HeaderName) -> bool {
+        self.vouched.contains(name)
     }
 
     /// Whether a client has no business sending this header: identity, or what makes an app see
     /// another request than the gateway. Underscores count as hyphens.
     #[must_use]
     pub fn is_reserved(&self, name: &str) -> bool {
-        let name = folded(name);
-        PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || WELL_KNOWN.contains(&name.as_str())
-            || REWRITES.contains(&name.as_str())
-            || self.stripped.contains(&name)
+        let known = folded(name);
+        let is_vouched = self.vouched.iter().any(|vouched| vouched == &*known);
+        // Only that spelling is the gateway's.
+        if is_vouched {
+            return !name.eq_ignore_ascii_case(&known);
+        }
+        let is_begun = PREFIXES.iter().any(|prefix| known.starts_with(prefix));
+        is_begun && known != X_USER_AGENT
+            || WELL_KNOWN.contains(&&*known)
+            || is_override(&known)
+            || self.stripped.contains(&*known)
+    }
+
+    /// Refuses what CGI, WSGI and Rack take for a header that only gateways send: `X_User_Id` is
+    /// `X-User-Id` to them, and gateways that overwrite that one pass this one on.
+    ///
+    /// # Errors
+    /// With the first such header.
+    pub fn spelled(&self, headers: &HeaderMap) -> Result<(), OriginalFault> {
+        let mut others = headers.keys().filter(|name| {
+            let known = folded(name.as_str());
+            let is_other = *name != &*known;
+            is_other && (self.is_reserved(name.as_str()) || is_of_the_way(&known))
+        });
+        match others.next() {
+            Some(name) => Err(OriginalFault::Spelling(name.clone())),
+            None => Ok(()),
+        }
     }
 
     /// What has to be taken off a client's request that is let through, for Envoy's
@@ -132,6 +249,31 @@ impl Identity {
             .filter(|name| self.is_reserved(name.as_str()) && !set.contains(name))
             .cloned()
             .collect()
+    }
+
+    /// The value of [`TO_REMOVE`]: what was sent, as [`Self::to_strip`], and what is known by name,
+    /// since Envoy's HTTP mode shows only some of the client's headers.
+    #[must_use]
+    pub fn to_remove(&self, headers: &HeaderMap) -> HeaderValue {
+        let set: Vec<HeaderName> = self.names().collect();
+        let sent = self.to_strip(headers);
+        let known = WELL_KNOWN.iter().copied();
+        let stripped = self.stripped.iter().map(String::as_str);
+        let known = known
+            .chain(stripped)
+            .filter(|name| self.is_reserved(name) && !set.iter().any(|own| own == name));
+        let names: BTreeSet<&str> = known.chain(sent.iter().map(HeaderName::as_str)).collect();
+        let mut list = String::new();
+        for name in names {
+            if list.len() + name.len() > TO_REMOVE_MAX {
+                break;
+            }
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(name);
+        }
+        HeaderValue::from_str(&list).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// Every header that an allow sets, for gateway configurations that copy headers by name.
@@ -183,7 +325,7 @@ fn value(text: Option<&str>) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// A claim as text: scalars as they are, lists between commas, objects not at all.
+/// A claim as text: lists between commas, which stand nowhere else, objects not at all.
 fn joined(claim: &Value) -> String {
     match claim {
         Value::List(items) => {
@@ -191,7 +333,8 @@ fn joined(claim: &Value) -> String {
             let items: Vec<String> = items.iter().map(|item| encoded(item, true)).collect();
             items.join(",")
         }
-        one => scalar(one).map_or_else(String::new, |text| encoded(&text, false)),
+        // `a,b` is not the list of `a` and `b`.
+        one => scalar(one).map_or_else(String::new, |text| encoded(&text, true)),
     }
 }
 
@@ -237,6 +380,7 @@ mod tests {
                 (name("x-tenant"), Says::Claim("tenant".into())),
             ],
             &[name("x-department")],
+            &[name("x-device"), name("x-ssl-client-dn")],
         )
     }
 
@@ -257,6 +401,20 @@ mod tests {
             ("x_department", true),
             ("Accept", false),
             ("X-Usergroup", false),
+            ("X-User-Agent", false),
+            ("X-Forwarded-Email", true),
+            ("X-Forwarded-Groups", true),
+            ("Remote-Groups", true),
+            ("X-WebAuth-User", true),
+            ("X-WEBAUTH-ROLE", true),
+            ("X-SSL-Client-Verify", true),
+            ("X-SSL-Client-DN", false),
+            ("x_ssl_client_dn", true),
+            ("X-Device", false),
+            ("X_Device", true),
+            ("Portreeve-Key", true),
+            ("X-Rewrite-URL", true),
+            ("X-Forwarded-Proto", false),
         ] {
             assert_eq!(identity().is_reserved(name), wanted, "{name}");
         }
@@ -271,6 +429,63 @@ mod tests {
         let mut strip = identity().to_strip(&headers);
         strip.sort_by_key(ToString::to_string);
         assert_eq!(strip, ["x-portreeve-else", "x_user_id"]);
+    }
+
+    /// B23: what a gateway that overwrites `X-User-Id` lets through, and CGI takes for it.
+    #[test]
+    fn other_spellings_are_refused() {
+        for (name, wanted) in [
+            ("x_portreeve_subject", false),
+            ("x-user_id", false),
+            ("x.user.id", false),
+            ("x_forwarded_for", false),
+            ("x_real_ip", false),
+            ("x_original_url", false),
+            ("x_http_method_override", false),
+            ("portreeve_key", false),
+            ("client_cert", false),
+            ("x_tenant", false),
+            ("x_device", false),
+            ("x-device", true),
+            ("x-user-id", true),
+            ("x-forwarded-for", true),
+            ("my_header", true),
+            ("user_agent_hint", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("accept", HeaderValue::from_static("*/*"));
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static("admin"),
+            );
+            assert_eq!(identity().spelled(&headers).is_ok(), wanted, "{name}");
+        }
+    }
+
+    /// Envoy's HTTP mode shows few headers, so that what is known by name is always among it.
+    #[test]
+    fn envoy_is_told_what_to_remove() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-user-roles", "x-user-boss", "accept", "x-device"] {
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        let list = identity().to_remove(&headers);
+        let list: Vec<&str> = list.to_str().unwrap().split(',').collect();
+        for (name, wanted) in [
+            ("x-user-boss", true),
+            ("x-department", true),
+            ("remote-user", true),
+            ("x-forwarded-email", true),
+            ("x-user-roles", false),
+            ("x-user-id", false),
+            ("x-tenant", false),
+            ("x-portreeve-subject", false),
+            ("x-ssl-client-dn", false),
+            ("x-device", false),
+            ("accept", false),
+        ] {
+            assert_eq!(list.contains(&name), wanted, "{name}");
+        }
     }
 
     #[test]
@@ -297,6 +512,15 @@ mod tests {
         assert_eq!(set["x-user-id"], "Zo%C3%AB%20%25");
         assert_eq!(set["x-user-roles"], "clerk,a%2Cb,%C3%BC");
         assert_eq!(set["x-tenant"], "");
+
+        // A text with a comma is not a list.
+        let tenant = [("tenant".to_owned(), Value::Text("a,admin".to_owned()))].into();
+        let known = Known {
+            claims: Some(&tenant),
+            ..Known::default()
+        };
+        let set: HeaderMap = identity().set(&known, "allow").into_iter().collect();
+        assert_eq!(set["x-tenant"], "a%2Cadmin");
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::door::Door;
 use crate::identity::{DECISION_ID, Known, OUTCOME};
 use crate::original::{Original, OriginalFault};
+use crate::pages;
 use crate::routes::{NoRoute, Route, StepUp};
 use crate::template::{MapFault, Question};
 
@@ -132,7 +133,7 @@ impl MapFault {
                 invalid: false,
                 scheme: Scheme::Bearer,
             },
-            Self::NoClaim(_) => Verdict::Refused(detail),
+            Self::NoClaim(_) | Self::OtherType(_) => Verdict::Refused(detail),
             _ => Verdict::Malformed(detail),
         }
     }
@@ -269,6 +270,10 @@ impl Door {
                 reply
             }
         };
+        if let Some(question) = question {
+            let origins = &self.credentials.origins;
+            pages::let_read(&mut reply.headers, question.headers, origins);
+        }
         if self.statuses == Statuses::AuthRequest {
             reply.for_auth_request();
         }

@@ -12,7 +12,7 @@ mod evaluation;
 mod index;
 mod path;
 pub(crate) mod raw;
-mod reach;
+pub(crate) mod reach;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use http::{HeaderName, Method};
 use crate::host::HostPattern;
 use crate::template::{Captures, MapFault, Question, Template, claim, header};
 
-pub use path::{PathTemplate, Piece};
+pub use path::{Case, PathTemplate, Piece};
 
 /// What a header or a claim has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,17 @@ pub enum Wanted {
 pub enum SubjectRule {
     /// Whom the credential names.
     Credential {
-        /// Another type than the credential's own.
+        /// Its type; none: the credential's own.
         kind: Option<Name>,
+        /// Types of credentials that are taken; empty: `kind`, or any where none is said.
+        from: Vec<Name>,
     },
     /// Somebody whom a claim of the credential names.
     Claim {
         /// Its type.
         kind: Name,
+        /// Types of credentials that are taken; empty: `kind` alone.
+        from: Vec<Name>,
         /// Where the id stands.
         claim: String,
     },
@@ -88,7 +92,8 @@ pub struct Route {
     pub name: String,
     /// Where it stands in the settings, for example `gateway.routes[3]`.
     pub place: String,
-    /// Methods; empty: all.
+    /// Methods, of which `GET` takes `HEAD` along; empty: all that are left over, see
+    /// [`WhyNot::MethodElsewhere`].
     pub methods: Vec<Method>,
     /// Hosts; empty: all.
     pub hosts: Vec<HostPattern>,
@@ -129,6 +134,10 @@ pub enum WhyNot {
     Path,
     /// Another method.
     Method,
+    /// It is for more paths than a route before it that names the methods of its own, this one not
+    /// among them: whoever guards a path by methods does not mean the others to go by a rule for
+    /// everything. A route for the same paths, or one that names the method, takes it.
+    MethodElsewhere,
     /// A header is not there, or says something else.
     Header(HeaderName),
     /// A claim is not there, or says something else.
@@ -143,6 +152,10 @@ impl fmt::Display for WhyNot {
             Self::Host => f.write_str("it is for another host"),
             Self::Path => f.write_str("it is for another path"),
             Self::Method => f.write_str("it is for another method"),
+            Self::MethodElsewhere => f.write_str(
+                "a route before it names the methods of this path, and a route for more paths \
+                 takes none of the others unless it names them",
+            ),
             Self::Header(name) => write!(f, "the header `{name}` is not what it wants"),
             Self::Claim(name) => write!(f, "the claim `{name}` is not what it wants"),
             Self::NoCredential => f.write_str("it wants a claim, and no credential came"),
@@ -175,12 +188,25 @@ pub struct Matched<'r> {
 pub struct Routes {
     routes: Vec<Arc<Route>>,
     index: index::Index,
+    case: Case,
 }
 
 impl Routes {
-    pub(crate) fn new(routes: Vec<Arc<Route>>) -> Self {
-        let index = index::Index::of(&routes);
-        Self { routes, index }
+    pub(crate) fn new(routes: Vec<Arc<Route>>, case: Case) -> Self {
+        let index = index::Index::of(&routes, case);
+        Self {
+            routes,
+            index,
+            case,
+        }
+    }
+
+    /// Begins to go through routes in their order.
+    pub(crate) fn walk(&self) -> Walk<'_> {
+        Walk {
+            case: self.case,
+            guards: Vec::new(),
+        }
     }
 
     /// All of them, the first one first.
@@ -196,11 +222,12 @@ impl Routes {
         let original = question.original;
         let segments = original.target.segments();
         let mut needs_credential = false;
+        let mut walk = self.walk();
         for number in self.index.candidates(&original.authority.host, segments) {
             let Some(route) = self.routes.get(number) else {
                 continue;
             };
-            match route.against(question).map_err(NoRoute::Fault)? {
+            match walk.against(route, question).map_err(NoRoute::Fault)? {
                 Ok(captures) => return Ok(Matched { route, captures }),
                 Err(WhyNot::NoCredential) => needs_credential = true,
                 Err(_) => {}
@@ -217,41 +244,87 @@ impl Route {
         matches!(self.subject, SubjectRule::Fixed(_))
     }
 
-    /// What its placeholders stand for, or why it is not the one.
-    ///
-    /// # Errors
-    /// When it cannot tell.
-    pub(crate) fn against(
-        &self,
-        question: &Question<'_>,
-    ) -> Result<Result<Captures, WhyNot>, MapFault> {
-        let original = question.original;
-        let host = &original.authority.host;
-        if !self.hosts.is_empty() && !self.hosts.iter().any(|pattern| pattern.matches(host)) {
-            return Ok(Err(WhyNot::Host));
-        }
-        let Some(captures) = self.path.captures(original.target.segments()) else {
-            return Ok(Err(WhyNot::Path));
+    /// Whether it names a method that a request has, or names none.
+    #[must_use]
+    pub fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || (method == Method::HEAD && self.methods.contains(&Method::GET))
+    }
+
+    /// Whether it is for all hosts and paths that `other` is for.
+    pub(crate) fn covers(&self, other: &Self, case: Case) -> bool {
+        let covers_hosts = match (self.hosts.as_slice(), other.hosts.as_slice()) {
+            ([], _) => true,
+            (_, []) => false,
+            (own, other) => other
+                .iter()
+                .all(|host| own.iter().any(|own| own.covers(host))),
         };
-        if !self.methods.is_empty() && !self.methods.contains(&original.method) {
-            return Ok(Err(WhyNot::Method));
-        }
+        covers_hosts && self.path.covers(&other.path, case)
+    }
+
+    /// Whether headers and claims are as it wants them.
+    fn conditions(&self, question: &Question<'_>) -> Result<Option<WhyNot>, MapFault> {
         for (name, wanted) in &self.headers {
             let found = header(question.headers, name)?;
             if !found.is_some_and(|found| wanted.holds(found)) {
-                return Ok(Err(WhyNot::Header(name.clone())));
+                return Ok(Some(WhyNot::Header(name.clone())));
             }
         }
         for (path, wanted) in &self.claims {
             let Some(credential) = question.credential else {
-                return Ok(Err(WhyNot::NoCredential));
+                return Ok(Some(WhyNot::NoCredential));
             };
             let found = claim(credential.claims, path);
             if !found.is_some_and(|found| wanted.holds_claim(found)) {
-                return Ok(Err(WhyNot::Claim(path.clone())));
+                return Ok(Some(WhyNot::Claim(path.clone())));
             }
         }
-        Ok(Ok(captures))
+        Ok(None)
+    }
+}
+
+/// One way through routes, in their order.
+pub(crate) struct Walk<'r> {
+    case: Case,
+    /// Routes of the request's path that name other methods.
+    guards: Vec<&'r Route>,
+}
+
+impl<'r> Walk<'r> {
+    /// What the placeholders of a route stand for, or why it is not the one.
+    ///
+    /// # Errors
+    /// When it cannot tell.
+    pub(crate) fn against(
+        &mut self,
+        route: &'r Route,
+        question: &Question<'_>,
+    ) -> Result<Result<Captures, WhyNot>, MapFault> {
+        let original = question.original;
+        let host = &original.authority.host;
+        if !route.hosts.is_empty() && !route.hosts.iter().any(|pattern| pattern.matches(host)) {
+            return Ok(Err(WhyNot::Host));
+        }
+        let Some(fit) = route.path.fit(original.target.segments(), self.case) else {
+            return Ok(Err(WhyNot::Path));
+        };
+        if !route.takes(&original.method) {
+            self.guards.push(route);
+            return Ok(Err(WhyNot::Method));
+        }
+        let mut guards = self.guards.iter();
+        if route.methods.is_empty() && guards.any(|guard| !guard.covers(route, self.case)) {
+            return Ok(Err(WhyNot::MethodElsewhere));
+        }
+        if let Some(why) = route.conditions(question)? {
+            return Ok(Err(why));
+        }
+        if fit.is_folded && self.case == Case::Refuse {
+            return Err(MapFault::OtherCase);
+        }
+        Ok(Ok(fit.captures))
     }
 }
 

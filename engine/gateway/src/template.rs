@@ -55,6 +55,15 @@ pub enum MapFault {
     /// 400.
     #[error(transparent)]
     Query(#[from] QueryFault),
+    /// 403: the credential is of another type than the route is for.
+    #[error("the credential is of type `{0}`, which the route does not take")]
+    OtherType(domain::Name),
+    /// 400: some apps tell it apart, some do not, and nobody has said which this one does.
+    #[error(
+        "the path is a route's but for the case of its letters or a dot at its end; set \
+         `gateway.case` to `exact` or `fold`, as the app reads paths"
+    )]
+    OtherCase,
     /// 400: two requests would mean one thing.
     #[error("`{0}` holds the text that parts it from what follows in `{1}`")]
     NotParted(String, String),
@@ -89,7 +98,7 @@ enum Part {
 
 /// `{id}` is a capture of the path, `{query.page}`, `{header.x-tenant}`, `{claim.tenant}` what
 /// they say, `{request.method}`, `{request.scheme}`, `{request.host}` and `{request.path}` what was
-/// asked; everything else is text, `{{` and `}}` are braces.
+/// asked, the path decoded and without a slash at its end; everything else is text, `{{` and `}}` are braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     written: String,
@@ -156,6 +165,14 @@ impl Template {
             Part::From(source) => Some(source),
             Part::Text(_) => None,
         })
+    }
+
+    /// The capture that it is, where it is nothing else.
+    pub(crate) fn only_capture(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::From(Source::Capture(name))] => Some(name),
+            _ => None,
+        }
     }
 
     /// The value: of one placeholder as it is, a claim's list as a list; otherwise text. None
@@ -271,7 +288,7 @@ impl Source {
             Self::Method => Some(original.method.as_str().to_owned()),
             Self::Scheme => Some(original.scheme.as_str().to_owned()),
             Self::Host => Some(original.authority.host.as_str().to_owned()),
-            Self::Path => Some(original.target.path()),
+            Self::Path => Some(original.target.decoded()),
         };
         Ok(text.map(Value::Text))
     }

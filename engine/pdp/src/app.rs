@@ -206,6 +206,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let loaded = snapshot::load(&settings, set, champion)?;
     notes.append(&mut policies.notes);
     notes.extend(loaded.warnings);
+    notes.extend(settings.gateway.warnings().iter().cloned());
     let geo = Geo::open(&settings.geo)?;
     let journal_dir = settings.data_dir.join("journal");
     let kek_file = settings.signing.key_encryption_key_file.as_deref();

@@ -1,6 +1,6 @@
 //! From the text of routes to routes, with all that is wrong said at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use domain::{EntityRef, Name};
@@ -8,18 +8,17 @@ use http::{HeaderName, Method};
 
 use super::evaluation::DEVICE_WORDS;
 use super::raw::{RawAction, RawRoute, RawScalar, RawSubject, RawToken, RawWanted};
-use super::{
-    ActionRule, PathTemplate, Route, Routes, StepUp, SubjectRule, TokenRule, Wanted, reach,
-};
+use super::{ActionRule, Case, PathTemplate, Route, StepUp, SubjectRule, TokenRule, Wanted, reach};
 use crate::host::HostPattern;
-use crate::identity::Identity;
+use crate::identity::{self, Identity};
 use crate::template::{Source, Template, unknown_captures};
 
 /// The most routes that a caller can have.
 pub(crate) const ROUTES_MAX: usize = 10_000;
 
-/// Words of the context that the engine makes itself, and what a request has of its own.
-const ENGINE_WORDS: [&str; 14] = [
+/// Words of the context that the engine makes itself, and what a request has of its own. A session
+/// is named by its cookie or token: what a client sends names none.
+const ENGINE_WORDS: [&str; 15] = [
     "action",
     "actor",
     "assurance",
@@ -29,6 +28,7 @@ const ENGINE_WORDS: [&str; 14] = [
     "network",
     "risk",
     "session",
+    "session_id",
     "signals",
     "time",
     "token",
@@ -36,26 +36,37 @@ const ENGINE_WORDS: [&str; 14] = [
     "user_agent",
 ];
 /// Headers that are secrets, and would be in every record.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 9] = [
     "authorization",
     "cookie",
     "dpop",
     "portreeve-key",
     "proxy-authorization",
+    "x-api-key",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-forwarded-access-token",
 ];
-/// Headers that say where a request came from and went to: read once, as far as trust reaches.
-const INTERPRETED: [&str; 4] = ["forwarded", "host", "via", "x-real-ip"];
-const INTERPRETED_PREFIXES: [&str; 2] = ["x-forwarded-", "x-original-"];
 /// Methods as settings name them; others are possible, and likely slips when in lower case.
 const METHOD_EXAMPLE: &str = "for example `GET`, in upper case";
+
+/// What is said of settings.
+pub(crate) struct Said<'a> {
+    /// What is wrong.
+    pub(crate) faults: &'a mut Vec<String>,
+    /// What is allowed and hardly meant.
+    pub(crate) warnings: &'a mut Vec<String>,
+}
 
 /// Checks a list of routes. `place` is its name, for example `gateway.routes`.
 pub(crate) fn routes(
     raw: &[RawRoute],
     place: &str,
     identity: &Identity,
-    faults: &mut Vec<String>,
+    case: Case,
+    said: &mut Said<'_>,
 ) -> Vec<Arc<Route>> {
+    let faults = &mut *said.faults;
     if raw.len() > ROUTES_MAX {
         faults.push(format!(
             "`{place}`: {} routes, and {ROUTES_MAX} are the most",
@@ -71,9 +82,11 @@ pub(crate) fn routes(
             place: format!("{place}[{number}]"),
             identity,
             faults: Vec::new(),
+            warnings: Vec::new(),
         };
         let route = checking.route(raw);
         faults.append(&mut checking.faults);
+        said.warnings.append(&mut checking.warnings);
         let Some(route) = route else { continue };
         if !names.insert(route.name.clone()) {
             faults.push(format!(
@@ -85,25 +98,72 @@ pub(crate) fn routes(
     }
     // Where some could not be read, who comes before whom is not known.
     if faults.len() == before {
-        faults.append(&mut reach::unreachable(&found));
+        faults.append(&mut reach::unreachable(&found, case));
+        said.warnings.append(&mut reach::shadowed(&found, case));
     }
     found
 }
 
-/// A caller's routes: its own first.
-pub(crate) fn table(own: &[Arc<Route>], shared: &[Arc<Route>]) -> Routes {
-    Routes::new(own.iter().chain(shared).cloned().collect())
+/// Checks that a gateway that vouches for other headers than all do still vouches for those that
+/// routes of all rest on.
+pub(crate) fn vouched(
+    routes: &[Arc<Route>],
+    identity: &Identity,
+    place: &str,
+    faults: &mut Vec<String>,
+) {
+    for route in routes {
+        let mut headers: Vec<_> = route.headers_read().into_iter().collect();
+        headers.sort_unstable_by_key(|header| header.as_str());
+        for header in headers {
+            if !identity.is_vouched(header) {
+                faults.push(format!(
+                    "`{place}.headers_set`: lacks `{header}`, which `{}` rests on",
+                    route.name
+                ));
+            }
+        }
+    }
+}
+
+impl Route {
+    /// The headers that it takes conditions or facts from.
+    fn headers_read(&self) -> HashSet<&HeaderName> {
+        let lists = [
+            &self.resource_properties,
+            &self.subject_properties,
+            &self.action_properties,
+            &self.context,
+        ];
+        let templates = lists.into_iter().flatten().map(|(_, template)| template);
+        let sources = templates
+            .chain([&self.resource_id])
+            .flat_map(Template::sources);
+        let named = sources.filter_map(|source| match source {
+            Source::Header(header) => Some(header),
+            _ => None,
+        });
+        named
+            .chain(self.headers.iter().map(|(name, _)| name))
+            .collect()
+    }
 }
 
 struct Checking<'a> {
     place: String,
     identity: &'a Identity,
     faults: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Checking<'_> {
     fn fault(&mut self, member: &str, what: impl std::fmt::Display) {
         self.faults
+            .push(format!("`{}.{member}`: {what}", self.place));
+    }
+
+    fn warn(&mut self, member: &str, what: impl std::fmt::Display) {
+        self.warnings
             .push(format!("`{}.{member}`: {what}", self.place));
     }
 
@@ -123,6 +183,7 @@ impl Checking<'_> {
             .map(|(name, raw)| (name.clone(), self.wanted(&format!("claims.{name}"), raw)))
             .collect();
         let subject = self.subject(&raw.subject);
+        self.issuer(raw);
         let kind = self.name("resource.type", &raw.resource.kind);
         let id = self.template("resource.id", &raw.resource.id);
         if id.as_ref().is_some_and(|id| id.as_str().is_empty()) {
@@ -277,12 +338,12 @@ impl Checking<'_> {
 
     /// Whether a route may rest on a header at all.
     fn header(&mut self, member: &str, header: &HeaderName) {
-        if SECRETS.contains(&header.as_str()) {
+        if is_secret(header) {
             self.fault(
                 member,
                 format!("`{header}` holds secrets, which no record may hold; use a claim"),
             );
-        } else if is_interpreted(header) {
+        } else if identity::is_of_the_way(header.as_str()) {
             self.fault(
                 member,
                 format!(
@@ -290,11 +351,21 @@ impl Checking<'_> {
                      `{{request.scheme}}`"
                 ),
             );
+        } else if self.identity.is_vouched(header) {
+            // The gateway's word.
         } else if self.identity.is_reserved(header.as_str()) {
             self.fault(
                 member,
                 format!(
                     "`{header}` is taken off requests, because any client can send it; use a claim"
+                ),
+            );
+        } else {
+            self.fault(
+                member,
+                format!(
+                    "any client can send `{header}`; have the gateway set it or take it off, and \
+                     name it in `gateway.headers_set`"
                 ),
             );
         }
@@ -336,10 +407,27 @@ impl Checking<'_> {
             .kind
             .as_ref()
             .map(|kind| self.name("subject.type", kind));
+        let from: Vec<Option<Name>> = raw
+            .from
+            .iter()
+            .map(|kind| self.name("subject.from", kind))
+            .collect();
+        let from: Vec<Name> = from.into_iter().collect::<Option<_>>()?;
         match (kind, &raw.id, &raw.claim) {
-            (None, None, None) => Some(SubjectRule::Credential { kind: None }),
-            (Some(kind), None, None) => Some(SubjectRule::Credential { kind: Some(kind?) }),
+            (kind, None, None) => Some(SubjectRule::Credential {
+                kind: match kind {
+                    Some(kind) => Some(kind?),
+                    None => None,
+                },
+                from,
+            }),
             (Some(kind), Some(id), None) => {
+                if !from.is_empty() {
+                    self.fault(
+                        "subject.from",
+                        "is for credentials, and `id` needs none; take one of them out",
+                    );
+                }
                 let id = self.name("subject.id", id);
                 Some(SubjectRule::Fixed(EntityRef {
                     kind: kind?,
@@ -348,6 +436,7 @@ impl Checking<'_> {
             }
             (Some(kind), None, Some(claim)) => Some(SubjectRule::Claim {
                 kind: kind?,
+                from,
                 claim: claim.clone(),
             }),
             (_, Some(_), Some(_)) => {
@@ -436,9 +525,12 @@ impl Checking<'_> {
         self.templates("context", raw)
     }
 
-    /// Placeholders have to be in the path, and what is in the path should be used.
+    /// Placeholders have to be in the path, and what is in the path should be used: what is not
+    /// makes different requests one question. What takes the rest of a path often stands for all
+    /// below it.
     fn captures(&mut self, path: &PathTemplate, templates: &[&Template]) {
         let known = path.names();
+        let mut unused = known.clone();
         for template in templates {
             for name in unknown_captures(template, &known) {
                 self.fault(
@@ -446,17 +538,44 @@ impl Checking<'_> {
                     format!("has no `{{{name}}}`, which `{}` names", template.as_str()),
                 );
             }
+            for source in template.sources() {
+                if let Source::Capture(name) = source {
+                    unused.remove(name.as_str());
+                }
+            }
+        }
+        for name in unused {
+            if path.rest.as_deref() != Some(name) {
+                self.warn(
+                    "path",
+                    format!(
+                        "`{{{name}}}` is used nowhere, so that whatever stands there is one \
+                         resource; use it in `resource.id`, for example"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// An address or a name is unique to whoever gave it out.
+    fn issuer(&mut self, raw: &RawRoute) {
+        if let Some(claim) = raw.subject.claim.as_deref()
+            && !raw.claims.contains_key("iss")
+        {
+            self.warn(
+                "subject.claim",
+                format!(
+                    "every issuer may say what it likes in `{claim}`; name the one that is meant \
+                     with `claims = {{ iss = \"https://…\" }}`"
+                ),
+            );
         }
     }
 }
 
-/// Whether a header tells of the way of a request, so that only its trusted part may be read.
-pub(crate) fn is_interpreted(header: &HeaderName) -> bool {
-    let name = header.as_str();
-    INTERPRETED.contains(&name)
-        || INTERPRETED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+/// Whether a header holds secrets.
+pub(crate) fn is_secret(header: &HeaderName) -> bool {
+    SECRETS.contains(&header.as_str())
 }
 
 /// What a route without a name is called: what it is for.

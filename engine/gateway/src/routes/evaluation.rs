@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use domain::request::{AccessRequest, Action, DeviceClaim, Party, RequestContext, TokenWish};
 use domain::value::Attributes;
 use domain::{EntityRef, Name, Value};
+use http::Method;
 use http::header::USER_AGENT;
 
 use super::{ActionRule, Matched, SubjectRule};
@@ -36,22 +37,27 @@ impl Matched<'_> {
         let subject = self.subject(question)?;
         let action = match &route.action {
             ActionRule::One(name) => Some(name),
-            ActionRule::ByMethod(all) => all
-                .iter()
-                .find(|(method, _)| *method == question.original.method)
-                .map(|(_, name)| name),
+            ActionRule::ByMethod(all) => {
+                let of = |wanted: &Method| all.iter().find(|(method, _)| method == wanted);
+                let method = &question.original.method;
+                let as_get = || of(&Method::GET).filter(|_| method == Method::HEAD);
+                of(method).or_else(as_get).map(|(_, name)| name)
+            }
         };
         // A route by methods matches its methods alone.
         let action = action.cloned().ok_or_else(|| MapFault::Name {
             what: "the action",
             fault: domain::NameError::Empty,
         })?;
+        let mut id = route.resource_id.text(question, &self.captures)?;
+        let rest = route.path.rest.as_deref();
+        if id.is_empty() && rest.is_some() && rest == route.resource_id.only_capture() {
+            // `/files` of `/files/{path...}`: no segment holds a slash, so nothing else is this.
+            id.push('/');
+        }
         let resource = EntityRef {
             kind: route.resource_type.clone(),
-            id: name(
-                "the resource's id",
-                route.resource_id.text(question, &self.captures)?,
-            )?,
+            id: name("the resource's id", id)?,
         };
         let token = route.token.as_ref().map(|token| TokenWish {
             audience: token.audience.clone(),
@@ -84,15 +90,32 @@ impl Matched<'_> {
         let credential = || question.credential.ok_or(MapFault::NoCredential);
         match &self.route.subject {
             SubjectRule::Fixed(entity) => Ok(entity.clone()),
-            SubjectRule::Credential { kind } => {
+            SubjectRule::Credential { kind, from } => {
                 let own = credential()?.subject;
+                let is_taken = match (from.as_slice(), kind) {
+                    ([], None) => true,
+                    ([], Some(kind)) => *kind == own.kind,
+                    (from, _) => from.contains(&own.kind),
+                };
+                if !is_taken {
+                    return Err(MapFault::OtherType(own.kind.clone()));
+                }
                 Ok(EntityRef {
                     kind: kind.as_ref().unwrap_or(&own.kind).clone(),
                     id: own.id.clone(),
                 })
             }
-            SubjectRule::Claim { kind, claim: path } => {
-                let found = claim(credential()?.claims, path).and_then(scalar);
+            SubjectRule::Claim {
+                kind,
+                from,
+                claim: path,
+            } => {
+                let credential = credential()?;
+                let own = &credential.subject.kind;
+                if !from.contains(own) && !(from.is_empty() && own == kind) {
+                    return Err(MapFault::OtherType(own.clone()));
+                }
+                let found = claim(credential.claims, path).and_then(scalar);
                 let id = found.ok_or_else(|| MapFault::NoClaim(path.clone()))?;
                 Ok(EntityRef {
                     kind: kind.clone(),
@@ -123,7 +146,6 @@ impl Matched<'_> {
         token: Option<TokenWish>,
     ) -> Result<RequestContext, MapFault> {
         let mut extra = self.attributes(&self.route.context, question)?;
-        let session_id = extra.remove("session_id").as_ref().and_then(scalar);
         let mut take = |word: &str| extra.remove(&format!("device.{word}"));
         let mut text = |word: &str| take(word).as_ref().and_then(scalar);
         let mut device = DeviceClaim {
@@ -140,7 +162,6 @@ impl Matched<'_> {
         Ok(RequestContext {
             ip: ip.map(|ip| ip.to_canonical()),
             user_agent: agent,
-            session_id,
             device: (device != DeviceClaim::default()).then_some(device),
             token,
             extra,

@@ -1,8 +1,10 @@
 //! Which routes can match a host and a path at all.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::path::{Case, compared};
 use super::{Piece, Route};
 use crate::host::{Host, HostPattern};
 
@@ -12,6 +14,7 @@ pub(super) struct Index {
     exact: HashMap<Host, Node>,
     below: HashMap<String, Node>,
     any: Node,
+    case: Case,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -25,11 +28,14 @@ struct Node {
 }
 
 impl Index {
-    pub(super) fn of(routes: &[Arc<Route>]) -> Self {
-        let mut index = Self::default();
+    pub(super) fn of(routes: &[Arc<Route>], case: Case) -> Self {
+        let mut index = Self {
+            case,
+            ..Self::default()
+        };
         for (number, route) in routes.iter().enumerate() {
             if route.hosts.is_empty() {
-                index.any.add(number, route);
+                index.any.add(number, route, case);
             }
             for pattern in &route.hosts {
                 let node = match pattern {
@@ -38,7 +44,7 @@ impl Index {
                         index.below.entry(parent.to_string()).or_default()
                     }
                 };
-                node.add(number, route);
+                node.add(number, route, case);
             }
         }
         index
@@ -47,8 +53,12 @@ impl Index {
     /// Every route that fits host and path, in order.
     pub(super) fn candidates(&self, host: &Host, segments: &[String]) -> Vec<usize> {
         let mut found = Vec::new();
+        let segments: Vec<_> = segments
+            .iter()
+            .map(|segment| compared(segment, self.case))
+            .collect();
         for node in self.trees(Some(host), host.parent()) {
-            node.visit(&mut found, segments);
+            node.visit(&mut found, &segments);
         }
         in_order(found)
     }
@@ -62,7 +72,8 @@ impl Index {
             None => self.trees(None, None),
         };
         for node in trees {
-            node.visit_covering(&mut found, &route.path.pieces, route.path.rest.is_some());
+            let has_rest = route.path.rest.is_some();
+            node.visit_covering(&mut found, &route.path.pieces, has_rest, self.case);
         }
         in_order(found)
     }
@@ -80,11 +91,14 @@ impl Index {
 }
 
 impl Node {
-    fn add(&mut self, number: usize, route: &Route) {
+    fn add(&mut self, number: usize, route: &Route, case: Case) {
         let mut node = self;
         for piece in &route.path.pieces {
             node = match piece {
-                Piece::Literal(literal) => node.literals.entry(literal.clone()).or_default(),
+                Piece::Literal(literal) => {
+                    let literal = compared(literal, case).into_owned();
+                    node.literals.entry(literal).or_default()
+                }
                 Piece::Capture(_) => node.capture.get_or_insert_default(),
             };
         }
@@ -94,12 +108,12 @@ impl Node {
         }
     }
 
-    fn visit(&self, found: &mut Vec<usize>, segments: &[String]) {
+    fn visit(&self, found: &mut Vec<usize>, segments: &[Cow<'_, str>]) {
         found.extend(&self.rest);
         match segments.split_first() {
             None => found.extend(&self.here),
             Some((first, behind)) => {
-                let next = [self.literals.get(first), self.capture.as_deref()];
+                let next = [self.literals.get(&**first), self.capture.as_deref()];
                 for node in next.into_iter().flatten() {
                     node.visit(found, behind);
                 }
@@ -107,18 +121,18 @@ impl Node {
         }
     }
 
-    fn visit_covering(&self, found: &mut Vec<usize>, pieces: &[Piece], has_rest: bool) {
+    fn visit_covering(&self, found: &mut Vec<usize>, pieces: &[Piece], has_rest: bool, case: Case) {
         found.extend(&self.rest);
         match pieces.split_first() {
             None if !has_rest => found.extend(&self.here),
             None => {}
             Some((first, behind)) => {
                 let literal = match first {
-                    Piece::Literal(literal) => self.literals.get(literal),
+                    Piece::Literal(literal) => self.literals.get(&*compared(literal, case)),
                     Piece::Capture(_) => None,
                 };
                 for node in [literal, self.capture.as_deref()].into_iter().flatten() {
-                    node.visit_covering(found, behind, has_rest);
+                    node.visit_covering(found, behind, has_rest, case);
                 }
             }
         }

@@ -32,6 +32,10 @@ pub struct RawGateway {
     pub(crate) audiences: Option<Vec<String>>,
     /// Further origins whose pages may act with the cookie.
     pub(crate) origins: Option<Vec<String>>,
+    /// Headers that gateways set or take off, whatever the client sends.
+    pub(crate) headers_set: Option<Vec<String>>,
+    /// `refuse`, `exact` or `fold`.
+    pub(crate) case: Option<String>,
     /// The session cookie's name.
     pub(crate) cookie: Option<String>,
     /// Headers for apps, and what they say.
@@ -70,6 +74,8 @@ pub(crate) struct RawCaller {
     pub(crate) certificate_type: Option<String>,
     pub(crate) audiences: Option<Vec<String>>,
     pub(crate) origins: Option<Vec<String>>,
+    pub(crate) headers_set: Option<Vec<String>>,
+    pub(crate) case: Option<String>,
     /// Its routes stand before those of all.
     pub(crate) routes: Vec<RawRoute>,
     /// It has no other routes than these.
@@ -147,6 +153,7 @@ pub(crate) struct RawPresent {
 pub(crate) struct RawSubject {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
+    pub(crate) from: Vec<String>,
     pub(crate) id: Option<String>,
     pub(crate) claim: Option<String>,
     pub(crate) properties: BTreeMap<String, String>,

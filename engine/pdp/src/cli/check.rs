@@ -63,6 +63,8 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     faults.extend(kek.and_then(|file| KeyEncryptionKey::read(file).err()));
     let roots = certificates::load_roots(&settings.certificates);
     faults.extend(roots.err().map(|error| error.to_string()));
+    let doubts = settings.gateway.warnings().iter();
+    warnings.extend(doubts.map(|doubt| format!("warning: {doubt}")));
     faults.extend(issuers::file_faults(&settings.issuers));
     faults.extend(hearing::file_faults(&settings.transmitters));
     let revision = loaded

@@ -11,6 +11,7 @@ use gateway::{CertificateFrom, Door};
 use token::certificate::{CertificateRefusal, ClientCertificate};
 
 use super::subject::Resolved;
+use crate::access::sha256;
 use crate::app::App;
 use crate::certificates::{self, NotShown};
 
@@ -54,7 +55,7 @@ pub(crate) fn shown(
             if !settings.from.iter().any(|network| network.contains(&peer)) {
                 return Ok(None);
             }
-            match forwarded(headers)? {
+            match forwarded(headers, sha256)? {
                 Some(shown) => verified(app, &shown, now),
                 None => Ok(None),
             }

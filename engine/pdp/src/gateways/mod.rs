@@ -15,7 +15,6 @@ mod answer;
 pub(crate) mod certificate;
 mod complaints;
 mod cookie;
-mod forgery;
 mod subject;
 mod token;
 
@@ -25,14 +24,16 @@ use ::token::certificate::ClientCertificate;
 use axum::http::HeaderMap;
 use domain::request::RequestContext;
 use domain::{AccessRequest, EntityRef, Name, Rung};
-use gateway::{Door, NoRoute, Original, OriginalFault, Peer, Question, Reply, Verdict, forwarded};
+use gateway::{
+    Door, NoRoute, Original, OriginalFault, Peer, Question, Reply, Verdict, forwarded, pages,
+};
 
 use crate::access::{Caller, Permission};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
 use crate::http::authn::Entered;
 use crate::http::to_the_end::to_the_end;
-use crate::sessions::name::{is_engines, is_id};
+use crate::sessions::name::is_engines;
 
 pub(crate) use complaints::{Complaint, Complaints};
 use subject::{NotKnown, Resolved};
@@ -144,6 +145,9 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
             return refuse(&fault.verdict(&fault.to_string()));
         }
     };
+    if let Err(fault) = door.identity.spelled(asked.headers) {
+        return refuse(&fault.verdict(&fault.to_string()));
+    }
     let ip = match forwarded::client(asked.peer, asked.headers, &door.trust) {
         Ok(ip) => ip,
         Err(fault) => return refuse(&Verdict::Malformed(&fault.to_string())),
@@ -187,10 +191,11 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
     if let Some(refused) = known.and_then(|known| answer::out_of_scope(known, &request)) {
         return answer::refuse_scope(app, door, (route, &question), &refused);
     }
-    if let Some(known) = known
-        && let Some(why) = forgery::found(door, &question, known)
+    if known.is_some_and(Resolved::is_by_cookie)
+        && let Err(why) = pages::check(original, asked.headers, &door.credentials.origins)
     {
-        return answer::refuse_at(app, door, route, &question, &Verdict::Refused(why));
+        let why = why.to_string();
+        return answer::refuse_at(app, door, route, &question, &Verdict::Refused(&why));
     }
     let subject = request.subject.entity.clone();
     let by_token = take_over(&mut request, known);
@@ -255,8 +260,6 @@ async fn put(
 fn take_over(request: &mut AccessRequest, known: Option<&Resolved>) -> bool {
     let subject = &request.subject.entity;
     let context = &mut request.context;
-    // A route may read it from what the client sent: a public id is no secret, and names nothing.
-    context.session_id = context.session_id.take().filter(|name| !is_id(name));
     let Some(known) = known else { return false };
     context.assurance = known.assurance;
     context.actor.clone_from(&known.actor);
@@ -289,9 +292,7 @@ fn name_session(context: &mut RequestContext, session: &subject::Session) -> boo
             true
         }
         subject::Session::Word(word) => {
-            if context.session_id.is_none() {
-                context.session_id = Some(word.clone());
-            }
+            context.session_id = Some(word.clone());
             false
         }
     }

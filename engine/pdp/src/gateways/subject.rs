@@ -76,6 +76,11 @@ impl Resolved {
         }
     }
 
+    /// Whether it came as a cookie, which browsers send along whatever page asks.
+    pub(super) fn is_by_cookie(&self) -> bool {
+        matches!(self.session, Some(Session::Handle(_)))
+    }
+
     /// For routes.
     pub(super) fn credential(&self) -> Credential<'_> {
         Credential {

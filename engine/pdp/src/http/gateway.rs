@@ -6,11 +6,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ::gateway::identity::TO_REMOVE;
 use ::gateway::{Original, OriginalFault, Peer, Reply, Scheme, Verdict};
 use axum::extract::{Request, State};
 use axum::http::header::HOST;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::authn::note_failed;
@@ -30,7 +31,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// `/gateway/forward-auth`, by any method: nginx, Caddy, Traefik, HAProxy, Apache.
 pub(super) async fn forward_auth(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, request, |from| {
+    answer(&app, request, false, |from| {
         Original::told(from.peer, from.headers, &from.door.trust, from.door.reading)
     })
     .await
@@ -38,7 +39,7 @@ pub(super) async fn forward_auth(State(app): State<Arc<App>>, request: Request) 
 
 /// `/gateway/envoy/…`, by the client's own method: its path follows.
 pub(super) async fn envoy(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, request, |from| {
+    answer(&app, request, true, |from| {
         if !from.door.trust.holds(from.peer) {
             return Err(OriginalFault::NotTrusted(from.peer.to_canonical()));
         }
@@ -81,9 +82,11 @@ struct From<'a> {
     door: &'a ::gateway::Door,
 }
 
+/// `removes`: the gateway takes off the client's request what an answer names.
 async fn answer(
     app: &Arc<App>,
     request: Request,
+    removes: bool,
     read: impl Fn(&From<'_>) -> Result<Original, OriginalFault>,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
@@ -124,7 +127,11 @@ async fn answer(
         client_certificate,
         request_id: request_id.as_deref().unwrap_or_default(),
     };
-    let checked = gateways::check(app, asked).await;
+    let mut checked = gateways::check(app, asked).await;
+    if removes && checked.reply.status == StatusCode::OK {
+        let names = door.identity.to_remove(&parts.headers);
+        checked.reply.headers.insert(TO_REMOVE, names);
+    }
     if let Some(told) = &checked.told {
         let outcome = told.outcome.as_str();
         tracing::debug!(

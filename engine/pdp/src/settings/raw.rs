@@ -589,6 +589,15 @@ mod tests {
                 .collect();
             assert_eq!(shown, keys.iter().copied().collect(), "[{section}]");
         }
+        // Its words stand in what it says of one that is none.
+        let words = toml::from_str::<RawGateway>("no-word = 1").unwrap_err();
+        let words = words.message().split_once("expected one of ").unwrap().1;
+        let words: BTreeSet<&str> = words
+            .split(", ")
+            .map(|word| word.trim_matches('`'))
+            .collect();
+        let shown = table["gateway"].as_table().unwrap().keys();
+        assert_eq!(shown.map(String::as_str).collect::<BTreeSet<_>>(), words);
         toml::from_str::<Raw>(&uncommented)
             .unwrap()
             .check()
