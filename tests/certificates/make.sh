@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the certificates of the tests anew, with OpenSSL 3: run it in this folder, commit what it
-# makes. The keys are thrown away, but for that of `https.pem`, which a server of the tests shows:
-# nobody can ever use the others. All but one are valid from 2020 to 2120.
+# makes. Keys of authorities are thrown away: nobody can make others. Those of servers and clients
+# that the tests play are kept. All but one are valid from 2020 to 2120.
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -84,7 +84,12 @@ subjectAltName=$orders"
 certificate https localhost issuing "$leaf
 extendedKeyUsage=serverAuth
 subjectAltName=IP:127.0.0.1,DNS:localhost"
-openssl pkcs8 -topk8 -nocrypt -in "$work/https.key" -out https.key
+certificate https-new localhost issuing "$leaf
+extendedKeyUsage=serverAuth
+subjectAltName=IP:127.0.0.1,DNS:localhost"
+for name in https https-new orders plain revoked expired server two-names other-domain by-stranger; do
+    openssl pkcs8 -topk8 -nocrypt -in "$work/$name.key" -out "$name.key"
+done
 
 # Lists of what was revoked: of the root (nothing), and of the issuing authority.
 list() { openssl ca -config "$work/$1.cnf" -gencrl -cert "$1.pem" -keyfile "$work/$1.key" \

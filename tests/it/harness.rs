@@ -1,6 +1,6 @@
 //! The real binary, started for a test and stopped with it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -338,25 +338,12 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Response> {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: engine\r\n");
-        let named = |name: &str| {
-            headers
-                .iter()
-                .any(|(known, _)| known.eq_ignore_ascii_case(name))
-        };
-        if !self.key.is_empty() && !named("authorization") {
-            text.push_str(&format!("Authorization: Bearer {}\r\n", self.key));
-        }
-        if !named("content-length") {
-            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
-        }
-        for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        text.push_str("\r\n");
-        let mut message = text.into_bytes();
-        message.extend_from_slice(body);
-        self.raw(&message)
+        self.raw(&message(&self.key, method, path, headers, body))
+    }
+
+    /// Whether it would send over a connection that is open already.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.stream.is_some()
     }
 
     /// Sends bytes as they are and reads one response.
@@ -383,7 +370,37 @@ impl Client {
     }
 }
 
-fn read_response(stream: &mut BufReader<TcpStream>) -> Option<Response> {
+/// A request as it is sent. Without a key, nobody asks.
+pub(crate) fn message(
+    key: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: engine\r\n");
+    let named = |name: &str| {
+        headers
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    if !key.is_empty() && !named("authorization") {
+        text.push_str(&format!("Authorization: Bearer {key}\r\n"));
+    }
+    if !named("content-length") {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    text.push_str("\r\n");
+    let mut message = text.into_bytes();
+    message.extend_from_slice(body);
+    message
+}
+
+/// Reads one response, to its end.
+pub(crate) fn read_response(stream: &mut impl BufRead) -> Option<Response> {
     let mut line = String::new();
     stream.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let status = line.split(' ').nth(1)?.parse().ok()?;

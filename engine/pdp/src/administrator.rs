@@ -21,6 +21,7 @@ use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::behaviour;
 use crate::engine::{Outcome, Snapshot, decide};
+use crate::load::Overloaded;
 use crate::minting::Minted;
 use crate::minting::with_answer::{NoToken, mint};
 use crate::pip;
@@ -41,6 +42,9 @@ pub enum Unanswered {
     /// The question makes no sense.
     #[error("{0}")]
     Malformed(String),
+    /// There is too much to decide.
+    #[error("{0}")]
+    Overloaded(#[from] Overloaded),
     /// The subject asks too often.
     #[error("{0}")]
     TooOften(#[from] TooOften),
@@ -150,6 +154,8 @@ pub(crate) async fn answer_admitted(
     in_batch: bool,
     request_id: &str,
 ) -> Result<Answered, Unanswered> {
+    let deciding = app.load.begin(in_batch);
+    let _deciding = deciding.inspect_err(|_| app.metrics.shed())?;
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);
     let may_assert = permits(Permission::AssertAssurance);

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -30,6 +31,7 @@ use crate::hearing::Hearing;
 use crate::http::UnderWay;
 use crate::inputs::Inputs;
 use crate::issuers::Issuers;
+use crate::load::Load;
 use crate::metrics::Metrics;
 use crate::models::standing::Standing;
 use crate::models::{self, Models};
@@ -46,6 +48,7 @@ use crate::state::State;
 use crate::status_lists::{self, StatusLists};
 use crate::step_up::StepUpTarget;
 use crate::telling::Telling;
+use crate::tls::{LoadTlsError, Tls};
 
 /// Challenge and mfa decisions whose step-up can be told without asking the store.
 const STEP_UPS_REMEMBERED: usize = 100_000;
@@ -84,6 +87,9 @@ pub enum BuildError {
     /// Who vouches for clients' certificates.
     #[error("{0}")]
     Certificates(#[from] certificates::LoadRootsError),
+    /// The engine's own TLS.
+    #[error("{0}")]
+    Tls(#[from] LoadTlsError),
     /// The checkpoints of the journal.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
@@ -141,6 +147,8 @@ pub struct App {
     pub hearing: Hearing,
     /// Who vouches for clients' certificates.
     pub(crate) client_roots: ArcSwapOption<Roots>,
+    /// What the engine shows to those who connect.
+    pub(crate) tls: Tls,
     /// How far the journal is signed.
     pub checkpoints: Checkpoints,
     /// What is done in the sessions that are in use.
@@ -164,6 +172,12 @@ pub struct App {
     pub(crate) searches: Searches,
     /// Requests at work at once, whichever listener they came to.
     pub(crate) at_work: Semaphore,
+    /// What is decided at once, and how much may be.
+    pub(crate) load: Load,
+    /// Whether the engine stops: what it has accepted is finished, and nobody should send more.
+    pub(crate) stopping: AtomicBool,
+    /// Requests that came since.
+    pub(crate) asked_since: AtomicUsize,
     /// How often callers and subjects may ask.
     pub(crate) rates: Rates,
     /// What callers have under way.
@@ -274,6 +288,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     let telling = Telling::open(&settings, kek)?;
     let hearing = Hearing::restore(&settings.transmitters, store).await?;
     let client_roots = certificates::load_roots(&settings.certificates)?;
+    let tls = Tls::open(&settings, &inputs.clock)?;
     let app = Arc::new(App {
         live: Live::new(loaded.snapshot),
         models: Models::new(&start, loaded.champion),
@@ -299,6 +314,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         issuers: Issuers::new(&settings.issuers),
         hearing,
         client_roots: ArcSwapOption::new(client_roots.map(Arc::new)),
+        tls,
         behaviour: Behaviour::new(settings.limits.sessions_in_memory),
         monitor: Monitor::default(),
         metrics,
@@ -310,6 +326,9 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         agents: Cache::new(AGENTS_REMEMBERED),
         searches: Searches::new(&settings.limits, &*inputs.randomness),
         at_work: Semaphore::new(settings.limits.concurrency),
+        load: Load::new(settings.limits.shed_after, settings.limits.concurrency),
+        stopping: AtomicBool::new(false),
+        asked_since: AtomicUsize::new(0),
         rates: Rates::new(settings.limits.caller_rate, settings.limits.subject_rate),
         under_way: UnderWay::default(),
         replaying: Arc::new(Semaphore::new(1)),
@@ -393,10 +412,20 @@ impl App {
 
     /// Renews policies, entities, model and address databases, whole or not at all: policies that
     /// speak of places do not go with databases of yesterday, and what is wrong with either shows.
+    /// The door's certificates are renewed whatever becomes of those.
     ///
     /// # Errors
     /// Everything that could not be renewed.
     pub async fn reload(self: &Arc<Self>) -> Result<Vec<String>, Vec<String>> {
+        let door = self.renew_tls().await;
+        match (self.reload_all_else().await, door) {
+            (Ok(notes), Ok(())) => Ok(notes),
+            (Ok(_), Err(fault)) => Err(vec![fault]),
+            (Err(faults), door) => Err(faults.into_iter().chain(door.err()).collect()),
+        }
+    }
+
+    async fn reload_all_else(self: &Arc<Self>) -> Result<Vec<String>, Vec<String>> {
         let notes = {
             let _alone = self.models.swapping.lock().await;
             // Without the store, what it last said.

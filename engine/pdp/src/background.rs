@@ -17,6 +17,7 @@ use crate::monitor;
 use crate::publishing::{KEPT_BACK, watch};
 use crate::recorder::Drain;
 use crate::telling::{alerting, pushing};
+use crate::tls;
 
 /// How often what changed is written.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -80,6 +81,7 @@ impl Background {
         if app.settings.watch_policies {
             tasks.spawn(until(stopped.clone(), watch::watch(Arc::clone(app))));
         }
+        tasks.spawn(until(stopped.clone(), tls::watch(Arc::clone(app))));
         tasks.spawn(until(stopped, tidy(Arc::clone(app))));
         Self {
             tasks,

@@ -26,6 +26,7 @@ pub mod http;
 pub mod inputs;
 pub mod issuers;
 pub mod key_acts;
+pub mod load;
 pub mod metrics;
 pub(crate) mod minting;
 pub mod models;
@@ -50,6 +51,7 @@ pub mod state;
 pub(crate) mod status_lists;
 pub mod step_up;
 pub mod telling;
+pub mod tls;
 
 pub use app::App;
 pub use engine::{Outcome, Snapshot, decide};

@@ -195,6 +195,8 @@ pub struct Metrics {
     token_reuses: Counter,
     suspicious: Family<PatternLabel, Counter>,
     reload_failures: Counter,
+    shed: Counter,
+    handshakes_failed: Counter,
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
     revocations: RevocationMeters,
@@ -251,6 +253,8 @@ impl Metrics {
             heard: Family::default(),
             token_reuses: Counter::default(),
             reload_failures: Counter::default(),
+            shed: Counter::default(),
+            handshakes_failed: Counter::default(),
             models: ModelMetrics::default(),
             candidate: Family::default(),
             revocations: RevocationMeters::default(),
@@ -320,6 +324,16 @@ impl Metrics {
             "reload_failures",
             "Reloads that failed",
             self.reload_failures.clone(),
+        );
+        registry.register(
+            "requests_shed",
+            "Requests that were refused at once, because there was too much to do",
+            self.shed.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "Connections that came to no TLS session",
+            self.handshakes_failed.clone(),
         );
         registry.register(
             "journal_undrained_records",
@@ -478,6 +492,16 @@ impl Metrics {
     pub fn gateway_answered(&self, outcome: &'static str) {
         let label = AnswerLabel { outcome };
         self.gateway_answers.get_or_create(&label).inc();
+    }
+
+    /// Counts a request that was refused at once, because there was too much to do.
+    pub fn shed(&self) {
+        self.shed.inc();
+    }
+
+    /// Counts a connection that came to no TLS session.
+    pub fn handshake_failed(&self) {
+        self.handshakes_failed.inc();
     }
 
     /// Counts a reload that failed.

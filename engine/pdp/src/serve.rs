@@ -9,13 +9,14 @@ mod room;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::join_all;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -28,6 +29,10 @@ pub use connection::Peer;
 
 /// Time for requests under way when the engine stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
+/// When nothing was asked for so long, it is quiet enough to close what is open.
+const QUIET_FOR: Duration = Duration::from_millis(100);
+/// So often it is waited for that.
+const QUIET_LOOKS: u32 = 20;
 /// Largest head of a request, all headers together; more is answered 431.
 pub(crate) const HEAD_MAX: usize = 64 << 10;
 
@@ -77,10 +82,12 @@ impl Listener {
     }
 
     /// The URL that people are told.
-    fn url(&self) -> String {
-        let scheme = match self.protocol {
-            Protocol::Http1 => "http",
-            Protocol::Http2 => "grpc",
+    fn url(&self, is_secret: bool) -> String {
+        let scheme = match (self.protocol, is_secret) {
+            (Protocol::Http1, false) => "http",
+            (Protocol::Http1, true) => "https",
+            (Protocol::Http2, false) => "grpc",
+            (Protocol::Http2, true) => "grpcs",
         };
         format!("{scheme}://{}", self.address)
     }
@@ -90,6 +97,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct Listeners {
     address: SocketAddr,
+    are_secret: bool,
     all: Vec<Listener>,
 }
 
@@ -106,7 +114,7 @@ impl Listeners {
         let spoken = |protocol| move |one: &&Listener| one.protocol == protocol;
         let grpc = self.all.iter().filter(spoken(Protocol::Http2));
         let http = self.all.iter().filter(spoken(Protocol::Http1));
-        grpc.chain(http).map(Listener::url)
+        grpc.chain(http).map(|one| one.url(self.are_secret))
     }
 }
 
@@ -137,12 +145,16 @@ pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
         tracing::error!(%error, "streams cannot be read; it is tried again");
     }
     drop(alone);
-    Ok(Listeners { address, all })
+    Ok(Listeners {
+        address,
+        are_secret: settings.tls.is_some(),
+        all,
+    })
 }
 
 /// Listens for gRPC. None: the address is taken, and nobody said that it must be this one.
 async fn listen_grpc(app: &Arc<App>, wanted: GrpcListen) -> io::Result<Option<Listener>> {
-    let router = grpc::router(app);
+    let router = http::certified(app, grpc::router(app));
     match Listener::bind(wanted.address, "grpc_listen", Protocol::Http2, router).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if wanted.is_set => Err(error),
@@ -154,35 +166,94 @@ async fn listen_grpc(app: &Arc<App>, wanted: GrpcListen) -> io::Result<Option<Li
 }
 
 /// Serves until it is told to stop, then finishes what was accepted.
+///
+/// Over HTTP/1.1 a client may send its next request just when an idle connection is closed, and
+/// cannot know whether it was heard. So connections are not closed at once: what still comes is
+/// answered with `Connection: close`, until nothing more does. HTTP/2 says which request was the
+/// last.
 pub async fn serve(app: Arc<App>, listeners: Listeners, stop: watch::Receiver<bool>) {
     let open = Arc::new(Semaphore::new(room::room(app.settings.limits.connections)));
-    let graceful = GracefulShutdown::new();
+    let graceful = Graceful::default();
     let accepting = listeners.all.into_iter();
-    let accepting = accepting.map(|listener| accept(listener, &open, &graceful, stop.clone()));
+    let accepting =
+        accepting.map(|listener| accept(&app, listener, &open, &graceful, stop.clone()));
     join_all(accepting).await;
     app.telling.stopping.send_replace(true);
-    if tokio::time::timeout(FINISH_WITHIN, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    let Graceful { http1, http2 } = graceful;
+    let finished = async {
+        tokio::join!(http2.shutdown(), async {
+            until_quiet(&app, &http1).await;
+            http1.shutdown().await;
+        })
+    };
+    if tokio::time::timeout(FINISH_WITHIN, finished).await.is_err() {
         tracing::warn!("some requests were still under way and are cut off");
+    }
+}
+
+/// What is open, by what is spoken.
+#[derive(Debug, Default)]
+struct Graceful {
+    http1: GracefulShutdown,
+    http2: GracefulShutdown,
+}
+
+/// Waits until no connection is left, or nothing is asked any more over those that are.
+async fn until_quiet(app: &App, open: &GracefulShutdown) {
+    let mut asked = app.asked_since.load(Ordering::Relaxed);
+    for _ in 0..QUIET_LOOKS {
+        if open.count() == 0 {
+            return;
+        }
+        tokio::time::sleep(QUIET_FOR).await;
+        let by_now = app.asked_since.load(Ordering::Relaxed);
+        if by_now == asked {
+            return;
+        }
+        asked = by_now;
     }
 }
 
 /// Accepts what comes, until it is told to stop.
 async fn accept(
+    app: &Arc<App>,
     listener: Listener,
     open: &Arc<Semaphore>,
-    graceful: &GracefulShutdown,
+    graceful: &Graceful,
     mut stop: watch::Receiver<bool>,
 ) {
+    let Listener {
+        socket,
+        protocol,
+        router,
+        ..
+    } = listener;
+    let take = |(stream, peer): (TcpStream, SocketAddr)| {
+        // Past the limit a connection is closed at once: quicker than to let it wait.
+        let Ok(permit) = Arc::clone(open).try_acquire_owned() else {
+            return;
+        };
+        let graceful = match protocol {
+            Protocol::Http1 => &graceful.http1,
+            Protocol::Http2 => &graceful.http2,
+        };
+        let accepted = Accepted {
+            peer: Peer(peer),
+            door: app.tls.door(),
+            protocol,
+            router: router.clone(),
+            watcher: graceful.watcher(),
+            since: Instant::now(),
+        };
+        begin(Arc::clone(app), stream, accepted, permit);
+    };
     loop {
         let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
+            accepted = socket.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, peer)) => take(&listener, (stream, Peer(peer)), open, graceful),
+            Ok(accepted) => take(accepted),
             Err(error) => {
                 // Out of file descriptors, or gone before it was accepted.
                 tracing::warn!(%error, "a connection was not accepted");
@@ -190,30 +261,29 @@ async fn accept(
             }
         }
     }
+    app.stopping.store(true, Ordering::Relaxed);
+    // What the system has accepted for us would be cut off with the listener.
+    if let Ok(socket) = socket.into_std() {
+        while let Ok((stream, peer)) = socket.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                take((stream, peer));
+            }
+        }
+    }
 }
 
-/// Lets a connection in, if there is room. Past the limit it is closed at once: quicker than to let
-/// it wait.
-fn take(
-    listener: &Listener,
-    (stream, peer): (TcpStream, Peer),
-    open: &Arc<Semaphore>,
-    graceful: &GracefulShutdown,
-) {
-    let Ok(permit) = Arc::clone(open).try_acquire_owned() else {
-        return;
-    };
+/// Answers what is asked over a connection, in a task of its own.
+fn begin(app: Arc<App>, stream: TcpStream, accepted: Accepted, permit: OwnedSemaphorePermit) {
     // Answers are small and whole; to wait for more to send would only delay them.
     let _ = stream.set_nodelay(true);
-    let accepted = Accepted {
-        peer,
-        protocol: listener.protocol,
-        router: listener.router.clone(),
-        watcher: graceful.watcher(),
-        since: Instant::now(),
-    };
+    let Peer(peer) = accepted.peer;
     tokio::spawn(async move {
-        connection::answer(stream, accepted).await;
+        if let Err(error) = connection::answer(stream, accepted).await {
+            app.metrics.handshake_failed();
+            tracing::debug!(%error, %peer, "no TLS session came about");
+        }
         drop(permit);
     });
 }

@@ -8,6 +8,7 @@ mod section;
 mod sessions;
 mod shared_signals;
 mod signing;
+mod tls;
 mod trust;
 mod url;
 
@@ -29,6 +30,7 @@ use crate::outbound::OutboundSettings;
 use crate::signing::SigningSettings;
 
 pub use shared_signals::{AlertSettings, AlertTarget, SsfSettings};
+pub use tls::{TlsClients, TlsSettings};
 pub use trust::CertificateSettings;
 
 /// Everything that is wrong with the settings.
@@ -45,10 +47,12 @@ pub struct Settings {
     pub admin_listen: Option<SocketAddr>,
     /// Where it listens for Envoy's external authorization over gRPC. None: nowhere.
     pub grpc_listen: Option<GrpcListen>,
+    /// What the engine shows to those who connect. None: it speaks in clear.
+    pub tls: Option<TlsSettings>,
     /// What gateways ask, and what they get back.
     pub gateway: Arc<gateway::Gateway>,
-    /// What the engine is called from outside: issuer and PDP identifier. None: `http://` and
-    /// the address it listens on.
+    /// What the engine is called from outside: issuer and PDP identifier. None: `http://`, or
+    /// `https://` with TLS, and the address it listens on.
     pub public_url: Option<String>,
     /// SQLite, journal, keys.
     pub data_dir: PathBuf,
@@ -232,6 +236,9 @@ pub struct Limits {
     pub concurrency: usize,
     /// Of one caller (429).
     pub concurrency_per_caller: usize,
+    /// Decisions that take longer mean that there are too many of them at once (503); zero: they
+    /// never do.
+    pub shed_after: Duration,
     /// Open connections.
     pub connections: usize,
     /// How often one caller may ask (429, G1).
@@ -310,11 +317,17 @@ impl Settings {
         self.policies.join("entities.json")
     }
 
+    /// The scheme of the URLs that it answers.
+    #[must_use]
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// The name of the engine from outside, once it is known where it listens.
     #[must_use]
     pub fn public_url(&self, listening: SocketAddr) -> String {
         self.public_url
             .clone()
-            .unwrap_or_else(|| format!("http://{listening}"))
+            .unwrap_or_else(|| format!("{}://{listening}", self.scheme()))
     }
 }

@@ -1,4 +1,10 @@
 //! The engine's own door: who gets in, how often, at which listener, and how it is closed.
 
+mod callers;
 mod listeners;
+mod overload;
 mod rates;
+mod renewed;
+mod secure;
+mod stopping;
+mod tls;

@@ -220,6 +220,7 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
         }
         Err(why) => {
             let why = match why {
+                Unanswered::Overloaded(why) => why.to_string(),
                 Unanswered::TooOften(why) => {
                     let verdict = Verdict::TooMany {
                         retry_after_seconds: why.retry_after_seconds.into(),

@@ -21,6 +21,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::gateways::{self, Asked, Checked, Complaint};
 use crate::http::{authn, fresh_id};
+use crate::load::Class;
 use crate::serve;
 
 /// The service.
@@ -59,7 +60,9 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
         (checked, Vec::new())
     };
     let anybodys = app.settings.gateway.door(None);
-    let Ok(_at_work) = app.at_work.try_acquire() else {
+    let has_room = app.load.has_room(Class::Decision);
+    let at_work = app.at_work.try_acquire().ok().filter(|_| has_room);
+    let Some(_at_work) = at_work else {
         // At once: to queue is to let everybody wait.
         let verdict = Verdict::Unavailable("too many requests are at work; try again");
         return refused(anybodys, &verdict);
@@ -126,7 +129,7 @@ enum NotKnown {
 
 /// The gateway. It counts as under way from where the flow begins, which is the same for all.
 async fn recognise(app: &App, parts: &Parts) -> Result<Caller, NotKnown> {
-    let refused = match authn::client(app, parts).await {
+    let refused = match authn::gateway(parts, app).await {
         Ok(caller) => return Ok(caller),
         Err(problem) => StatusCode::from_u16(problem.item().0),
     };

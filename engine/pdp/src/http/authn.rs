@@ -12,9 +12,13 @@ use axum::http::request::Parts;
 
 use super::Problem;
 use super::bearer::{Came, Holder, Presented, Scheme, is_like_a_token, recognise};
+use super::client_certificate::Connected;
 use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
 use crate::sessions::ending::By;
+
+const OF_A_SUBJECT: &str = "the token is that of a subject, which reaches its own sessions alone; \
+                            send a key, or a token that the client got for itself";
 
 /// A caller that was recognised; counts as under way until it is dropped.
 #[derive(Debug)]
@@ -96,10 +100,27 @@ impl Asker {
     }
 }
 
-/// Who asks, before it counts as under way.
-async fn presented(app: &App, parts: &Parts) -> Result<Presented, Problem> {
+/// Whom what came with a request lets in: its `Authorization`, or else the certificate of the
+/// connection, where that is `connected`. Nothing is counted yet.
+///
+/// # Errors
+/// 401, or 429 when too many made-up keys came.
+async fn present(
+    parts: &Parts,
+    connected: Option<&Connected>,
+    app: &App,
+) -> Result<Presented, Problem> {
     let mut sent = parts.headers.get_all(AUTHORIZATION).iter();
-    let header = sent.next().ok_or_else(Problem::unauthenticated)?;
+    let Some(header) = sent.next() else {
+        // With both, `Authorization` says who asks, and the certificate only how it came.
+        let connected = connected.ok_or_else(Problem::unauthenticated)?;
+        let caller = connected.caller(app);
+        let caller = caller.inspect_err(|_| {
+            note_failed(app, Credential::Certificate, Came::of(parts).peer);
+        });
+        let caller = caller.map_err(|_| Problem::unauthenticated())?;
+        return Ok(Presented::Client(caller));
+    };
     // A proxy in front may have looked at the other one.
     if sent.next().is_some() {
         return Err(Problem::malformed(
@@ -121,41 +142,35 @@ async fn presented(app: &App, parts: &Parts) -> Result<Presented, Problem> {
         let recognised = recognised.inspect_err(|_| note_failed(app, Credential::Token, came.peer));
         return Ok(recognised?);
     }
-    let caller = app
-        .keys
+    app.keys
         .admit(credential, app.state.store(), now)
         .await
+        .map(Presented::Client)
         .inspect_err(|_| note_failed(app, Credential::Key, Came::of(parts).peer))
         .map_err(|why| match why {
             NotAdmitted::Refused(_) => Problem::unauthenticated(),
             NotAdmitted::TooManyRefused => Problem::too_many_refused(),
-        })?;
-    Ok(Presented::Client(caller))
+        })
 }
 
-/// The client that asks, before it counts as under way: for what counts it by itself.
+/// The gateway that asks, by its key, a token that it got for itself, or the certificate that it
+/// connected with. Its requests are its own, whatever proxies are trusted. Nothing is counted yet.
 ///
 /// # Errors
-/// When it is none.
-pub(crate) async fn client(app: &App, parts: &Parts) -> Result<Caller, Problem> {
-    match presented(app, parts).await? {
+/// As for any caller; 403 for the token of a subject.
+pub(crate) async fn gateway(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    match present(parts, parts.extensions.get::<Connected>(), app).await? {
         Presented::Client(caller) => Ok(caller),
-        Presented::Holder(_) => Err(not_for_holders()),
+        Presented::Holder(_) => Err(Problem::refused(OF_A_SUBJECT)),
     }
-}
-
-fn not_for_holders() -> Problem {
-    Problem::refused(
-        "the token is that of a subject, which reaches its own sessions alone; send a key, or a \
-         token that the client got for itself",
-    )
 }
 
 impl FromRequestParts<Arc<App>> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        match presented(app, parts).await? {
+        let connected = parts.extensions.get::<Connected>();
+        match present(parts, connected.and_then(Connected::alone), app).await? {
             Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
             Presented::Holder(holder) => {
                 let counted = app.rates.subject(&holder.subject);
@@ -173,7 +188,7 @@ impl FromRequestParts<Arc<App>> for Authenticated {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         match Asker::from_request_parts(parts, app).await? {
             Asker::Client(asker) => Ok(asker),
-            Asker::Holder { .. } => Err(not_for_holders()),
+            Asker::Holder { .. } => Err(Problem::refused(OF_A_SUBJECT)),
         }
     }
 }

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::authn::note_failed;
+use super::client_certificate::Connected;
 use super::guard::RequestId;
 use crate::access::{Caller, Credential, NotAdmitted};
 use crate::app::App;
@@ -92,7 +93,8 @@ async fn answer(
     let (mut parts, _) = request.into_parts();
     let peer = parts.extensions.get::<serve::Peer>();
     let peer = peer.map(|serve::Peer(at)| at.ip());
-    let caller = match recognise(app, &mut parts.headers, peer).await {
+    let connected = parts.extensions.get::<Connected>().cloned();
+    let caller = match recognise(app, &mut parts.headers, connected.as_ref(), peer).await {
         Ok(caller) => caller,
         Err(complaint) => return written(gateways::not_a_gateway(app, complaint)),
     };
@@ -143,17 +145,25 @@ async fn answer(
     written(checked.reply)
 }
 
-/// The gateway, by its key, which is taken out: nobody below has to see it.
+/// The gateway, by its key, or else by the certificate that it connected with. The key is taken
+/// out: nobody below has to see it.
 async fn recognise(
     app: &App,
     headers: &mut HeaderMap,
+    connected: Option<&Connected>,
     peer: Option<IpAddr>,
 ) -> Result<Caller, Complaint> {
     let mut sent = headers.get_all(&PORTREEVE_KEY).iter();
     let first = sent.next().cloned();
     let is_one = sent.next().is_none();
     headers.remove(&PORTREEVE_KEY);
-    let key = first.ok_or(Complaint::NoKey)?;
+    let Some(key) = first else {
+        let connected = connected.ok_or(Complaint::NoKey)?;
+        return connected.caller(app).map_err(|_| {
+            note_failed(app, Credential::Certificate, peer);
+            Complaint::NoKey
+        });
+    };
     // Two of them: one is the client's, and the gateway adds to it what it has to set.
     let key = key.to_str().ok().filter(|_| is_one);
     let now = app.inputs.clock.now();

@@ -1,18 +1,21 @@
 //! What every request passes: limits on headers, on work at once and on time; its id; its count.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
-use axum::http::Method;
-use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::header::{CONNECTION, HeaderName, HeaderValue};
+use axum::http::{Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::Problem;
 use super::ssf::poll;
 use crate::app::App;
+use crate::load::Class;
 use crate::serve::HEAD_MAX;
 
 /// Time for a request that brings a policy set or many entities.
@@ -45,9 +48,11 @@ pub(super) async fn pass(
         .cloned()
         .unwrap_or_else(|| fresh_id(&app));
     let too_long = head_is_too_long(&request, limits.header_bytes);
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let class = class_of(request.uri().path());
     let mut response = if too_long {
         Problem::headers_too_large().into_response()
-    } else if let Ok(_at_work) = app.at_work.try_acquire() {
+    } else if let Some(_at_work) = enter(&app, class) {
         request.extensions_mut().insert(RequestId(id.clone()));
         let patience = if is_upload(&request) {
             limits.request_timeout.max(UPLOAD_WITHIN)
@@ -63,8 +68,18 @@ pub(super) async fn pass(
         }
     } else {
         // At once: to queue is to let everybody wait.
+        app.metrics.shed();
         Problem::unavailable("too many requests are at work; ask again").into_response()
     };
+    if app.stopping.load(Ordering::Relaxed) {
+        app.asked_since.fetch_add(1, Ordering::Relaxed);
+        if is_http1 {
+            // The next one would find nobody here.
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
     // An id that is too long is not sent back either.
     if id.len() <= limits.header_bytes {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -75,6 +90,31 @@ pub(super) async fn pass(
     app.metrics
         .responded(response.status().as_u16(), started.elapsed());
     response
+}
+
+/// A place for a request; probes need none, since who asks them must learn that the engine lives.
+fn enter(app: &App, class: Option<Class>) -> Option<Option<SemaphorePermit<'_>>> {
+    let Some(class) = class else {
+        return Some(None);
+    };
+    if !app.load.has_room(class) {
+        return None;
+    }
+    app.at_work.try_acquire().ok().map(Some)
+}
+
+/// What a request is for. None: a probe.
+fn class_of(path: &str) -> Option<Class> {
+    let waits = ["/v1/", "/ssf/", "/metrics"];
+    let goes_first = ["/v1/sessions", "/v1/decisions/"];
+    let begins = |with: &[&str]| with.iter().any(|start| path.starts_with(start));
+    if ["/healthz", "/readyz"].contains(&path) {
+        None
+    } else if begins(&waits) && !begins(&goes_first) {
+        Some(Class::Administration)
+    } else {
+        Some(Class::Decision)
+    }
 }
 
 /// Whether a header is longer than one may be, or all of the head together longer than it may be:

@@ -181,15 +181,18 @@ fn probes() -> Router<Arc<App>> {
         .route("/readyz", get(operations::readyz))
 }
 
+/// The same with the certificate of the connection taken up, for routers with limits of their own.
+pub(crate) fn certified(app: &Arc<App>, router: Router) -> Router {
+    router.layer(from_fn_with_state(
+        Arc::clone(app),
+        client_certificate::pass,
+    ))
+}
+
 /// The same behind what every request passes, whatever is spoken: its limits, its id, its count,
 /// and whose certificate came with it.
 pub(crate) fn guarded(app: &Arc<App>, router: Router) -> Router {
-    router
-        .layer(from_fn_with_state(
-            Arc::clone(app),
-            client_certificate::pass,
-        ))
-        .layer(from_fn_with_state(Arc::clone(app), guard::pass))
+    certified(app, router).layer(from_fn_with_state(Arc::clone(app), guard::pass))
 }
 
 /// What gateways ask, by whatever method their clients use.

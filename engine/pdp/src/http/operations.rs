@@ -19,7 +19,8 @@ pub(super) async fn healthz() -> Response {
 /// Whether it is fit to decide, as `/readyz` says.
 pub(crate) fn is_ready(app: &App) -> bool {
     let model_fault = app.models.faults().champion.is_some();
-    app.live.stale().is_none() && app.state.failing_since().is_none() && !model_fault
+    let is_stale = app.live.stale().is_some() || app.tls.fault().is_some();
+    !is_stale && app.state.failing_since().is_none() && !model_fault
 }
 
 /// `GET /readyz`: whether it is fit to decide, and if not, why. A reload that failed shows here
@@ -35,6 +36,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, asker: Option<Authentica
     let snapshot = app.live.current();
     let denying = snapshot.deny_from.is_some_and(|from| now >= from) || app.state.has_given_up(now);
     let model_fault = app.models.faults().champion.clone();
+    let door = app.tls.fault();
     let ready = is_ready(&app);
     let body = serde_json::json!({
         "status": if denying { "denying" } else if ready { "ready" } else { "degraded" },
@@ -48,6 +50,10 @@ pub(super) async fn readyz(State(app): State<Arc<App>>, asker: Option<Authentica
         },
         "model": &*snapshot.revisions.model,
         "model_fault": model_fault.filter(|_| may_see),
+        "tls": {
+            "stale_since": door.as_ref().map(|fault| wire::time::format(fault.since)),
+            "fault": door.map(|fault| fault.why).filter(|_| may_see),
+        },
         "store": { "failing_since": failing.map(wire::time::format) },
         // No reason not to decide: new records are as good as ever.
         "journal": { "damaged_since": app.journal_damaged_since().map(wire::time::format) },

@@ -190,6 +190,7 @@ impl From<Unanswered> for Problem {
     fn from(why: Unanswered) -> Self {
         match why {
             Unanswered::Malformed(detail) => Self::malformed(detail),
+            Unanswered::Overloaded(why) => Self::unavailable(why.to_string()),
             Unanswered::TooOften(why) => Self::too_often(why),
             Unanswered::NotRecorded(cause) => {
                 tracing::error!(%cause, "a decision was not answered, because it was not recorded");

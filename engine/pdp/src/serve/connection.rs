@@ -1,5 +1,6 @@
 //! One connection: what is spoken on it, who is at its other end, and how long it may say nothing.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +14,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
 
 use super::{HEAD_MAX, Protocol};
+use crate::tls::{Door, PeerCertificate};
 
 /// Time until the headers of the next request are whole; a client that takes longer is cut off.
 /// Longer than gateways keep a connection idle (nginx: 60 s), so that they close it and not the
@@ -37,6 +41,8 @@ pub struct Peer(pub SocketAddr);
 /// What a connection has to do with its listener.
 pub(super) struct Accepted {
     pub(super) peer: Peer,
+    /// None: it is in clear.
+    pub(super) door: Option<Arc<Door>>,
     pub(super) protocol: Protocol,
     pub(super) router: Router,
     /// Tells when the engine stops, and is held until the connection is done.
@@ -46,7 +52,28 @@ pub(super) struct Accepted {
 
 /// Answers what is asked over a connection, until its end. A client that breaks off is no fault of
 /// the engine.
-pub(super) async fn answer<S>(stream: S, accepted: Accepted)
+///
+/// # Errors
+/// When no TLS session comes about.
+pub(super) async fn answer(stream: TcpStream, accepted: Accepted) -> io::Result<()> {
+    let Some(door) = &accepted.door else {
+        spoken(stream, None, accepted).await;
+        return Ok(());
+    };
+    let config = match accepted.protocol {
+        Protocol::Http1 => &door.http1,
+        Protocol::Http2 => &door.http2,
+    };
+    let shaken = TlsAcceptor::from(Arc::clone(config)).accept(stream);
+    let stream = timeout_at(accepted.since + FIRST_HEADERS_WITHIN, shaken).await??;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificate = PeerCertificate::new(chain).map(Arc::new);
+    spoken(stream, certificate, accepted).await;
+    Ok(())
+}
+
+/// The same over what is there once it is decided how.
+async fn spoken<S>(stream: S, certificate: Option<Arc<PeerCertificate>>, accepted: Accepted)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -56,12 +83,14 @@ where
         router,
         watcher,
         since,
+        ..
     } = accepted;
     let asked = Arc::new(AtomicBool::new(false));
     let service = Asked {
         service: TowerToHyperService::new(router),
         asked: Arc::clone(&asked),
         peer,
+        certificate,
     };
     let stream = TokioIo::new(stream);
     let patience = sleep_until(since + FIRST_HEADERS_WITHIN);
@@ -110,6 +139,7 @@ struct Asked<S> {
     service: S,
     asked: Arc<AtomicBool>,
     peer: Peer,
+    certificate: Option<Arc<PeerCertificate>>,
 }
 
 impl<B, S: Service<Request<B>>> Service<Request<B>> for Asked<S> {
@@ -119,7 +149,11 @@ impl<B, S: Service<Request<B>>> Service<Request<B>> for Asked<S> {
 
     fn call(&self, mut request: Request<B>) -> S::Future {
         self.asked.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(self.peer);
+        let extensions = request.extensions_mut();
+        extensions.insert(self.peer);
+        if let Some(certificate) = &self.certificate {
+            extensions.insert(Arc::clone(certificate));
+        }
         self.service.call(request)
     }
 }

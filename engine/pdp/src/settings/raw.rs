@@ -19,6 +19,7 @@ use super::limits::RawLimits;
 use super::section::{Span, section};
 use super::sessions::{RawTier, check_tiers};
 use super::shared_signals::RawAlert;
+use super::tls::RawTls;
 use super::trust::RawTrust;
 use super::url::is_public_url;
 use super::{
@@ -35,6 +36,7 @@ pub(super) struct Raw {
     grpc_listen: Option<String>,
     public_url: Option<String>,
     data_dir: PathBuf,
+    tls: RawTls,
     store: RawStore,
     policies: RawPolicies,
     models: RawModels,
@@ -60,6 +62,7 @@ impl Default for Raw {
             grpc_listen: None,
             public_url: None,
             data_dir: PathBuf::from("./var"),
+            tls: RawTls::default(),
             store: RawStore::default(),
             policies: RawPolicies::default(),
             models: RawModels::default(),
@@ -253,6 +256,7 @@ impl Raw {
         if self.audit.keep_days == Some(0) {
             faults.push("`audit.keep_days` is 0: 1 or more, or take it out".to_owned());
         }
+        let tls = super::tls::check(self.tls, &mut faults);
         let limits = super::limits::check(&self.limits, &mut faults);
         let ssf = check_ssf(&self.ssf, &signing, &mut faults);
         let trust = RawTrust {
@@ -280,6 +284,7 @@ impl Raw {
             listen,
             admin_listen,
             grpc_listen,
+            tls,
             gateway: Arc::new(gateway),
             public_url: self.public_url,
             data_dir: self.data_dir,
@@ -578,6 +583,7 @@ mod tests {
             ("devices", RawDevices::KEYS),
             ("tokens", RawTokens::KEYS),
             ("audit", RawAudit::KEYS),
+            ("tls", RawTls::KEYS),
             ("limits", RawLimits::KEYS),
             ("ssf", RawSsf::KEYS),
         ] {

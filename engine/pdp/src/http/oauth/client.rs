@@ -8,7 +8,6 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use data_encoding::BASE64;
-use token::certificate::SpiffeId;
 
 use super::error::OAuthError;
 use super::form::{Form, decode};
@@ -16,7 +15,7 @@ use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
 use crate::http::authn::{Authenticated, note_failed};
 use crate::http::bearer::{Came, Presented, Scheme, is_like_a_token, recognise};
-use crate::http::client_certificate::Shown;
+use crate::http::client_certificate::{Shown, named_by};
 
 /// One sentence for all of them: which part was wrong would help those who guess.
 const WRONG: &str = "no such client, or not its secret; send an API key as client_id and \
@@ -44,9 +43,7 @@ pub(in crate::http) async fn authenticate(
     // With a secret as well, the certificate is what tokens are bound to (RFC 8705 §3).
     let is_alone = !headers.contains_key(AUTHORIZATION) && form.get("client_secret").is_none();
     if let Some(Shown(certificate)) = shown.filter(|_| is_alone) {
-        let spiffe = certificate.spiffe.as_ref().map(SpiffeId::as_str);
-        let names = std::iter::once(certificate.thumbprint.as_str()).chain(spiffe);
-        let caller = app.keys.admit_certificate(names, now);
+        let caller = named_by(app, certificate);
         let named = form.get("client_id");
         let is_who_it_says =
             |caller: &Caller| named.is_none_or(|client_id| is_called(caller, client_id));
