@@ -2,6 +2,7 @@
 //! is opened. All faults are told together.
 
 mod limits;
+mod listen;
 mod raw;
 mod read;
 mod section;

@@ -1,7 +1,6 @@
 //! The settings as text holds them, and the one place that checks them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::hearing::RawTransmitter;
 use crate::issuers::RawIssuer;
 
 use super::limits::RawLimits;
+use super::listen;
 use super::section::{Span, section};
 use super::sessions::{RawTier, check_tiers};
 use super::shared_signals::RawAlert;
@@ -23,8 +23,8 @@ use super::tls::RawTls;
 use super::trust::RawTrust;
 use super::url::is_public_url;
 use super::{
-    AuditSettings, GrpcListen, MonitorSettings, RefreshSettings, SessionSettings, Settings,
-    SettingsError, SsfSettings,
+    AuditSettings, MonitorSettings, RefreshSettings, SessionSettings, Settings, SettingsError,
+    SsfSettings,
 };
 
 /// The file's content. Every member has a default that runs on one machine.
@@ -174,19 +174,10 @@ impl Raw {
     /// Checks everything, and tells everything that is wrong.
     pub(super) fn check(self) -> Result<Settings, SettingsError> {
         let mut faults = Vec::new();
-        let listen = self.listen.parse::<SocketAddr>().unwrap_or_else(|_| {
-            faults.push(format!("`listen`: `{}` is not ADDRESS:PORT", self.listen));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        });
-        let admin_listen = self.admin_listen.and_then(|text| {
-            let address = text.parse::<SocketAddr>();
-            if address.is_err() {
-                faults.push(format!("`admin_listen`: `{text}` is not ADDRESS:PORT"));
-            }
-            address.ok()
-        });
+        let listen = listen::check(&self.listen, &mut faults);
+        let admin_listen = listen::check_admin(self.admin_listen.as_deref(), &mut faults);
         let grpc_listen =
-            check_grpc_listen(self.grpc_listen.as_deref(), &self.gateway, &mut faults);
+            listen::check_grpc(self.grpc_listen.as_deref(), &self.gateway, &mut faults);
         let gateway = self
             .gateway
             .check()
@@ -333,34 +324,6 @@ impl Raw {
             alerts,
             transmitters,
         })
-    }
-}
-
-/// Where gRPC is listened on: where it is said, and where there are routes at
-/// [`GrpcListen::DEFAULT`].
-fn check_grpc_listen(
-    text: Option<&str>,
-    gateway: &RawGateway,
-    faults: &mut Vec<String>,
-) -> Option<GrpcListen> {
-    match text {
-        Some("off") => None,
-        Some(text) => match text.parse() {
-            Ok(address) => Some(GrpcListen {
-                address,
-                is_set: true,
-            }),
-            Err(_) => {
-                faults.push(format!(
-                    "`grpc_listen`: `{text}` is not ADDRESS:PORT, nor `off`"
-                ));
-                None
-            }
-        },
-        None => gateway.has_routes().then_some(GrpcListen {
-            address: GrpcListen::DEFAULT,
-            is_set: false,
-        }),
     }
 }
 
