@@ -27,6 +27,7 @@ mod exports;
 mod forged;
 mod gateway_examples;
 mod gateway_grpc;
+mod gateway_strict;
 mod hanging_up;
 mod harness;
 mod hearing;

@@ -67,10 +67,11 @@ impl Credentials {
 }
 
 /// In which header the gateway passes the client's certificate on. One alone: what it does not
-/// write itself, it may let through as the client wrote it.
+/// write itself, it may let through as the client wrote it. Over gRPC Envoy tells of it beside the
+/// headers, which counts whatever is said here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CertificateFrom {
-    /// `Client-Cert` (RFC 9440), or over gRPC the certificate that Envoy itself tells of.
+    /// `Client-Cert` (RFC 9440).
     ClientCert,
     /// `X-Forwarded-Client-Cert`, as Envoy has it.
     XForwardedClientCert,

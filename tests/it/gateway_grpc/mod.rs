@@ -90,11 +90,7 @@ fn b23_an_allow_names_the_subject_and_takes_away_what_the_client_made_up() {
     assert!(!checked.headers.contains_key("accept"));
     assert_eq!(
         checked.removed,
-        [
-            "portreeve-key",
-            "x-forwarded-user",
-            "x-portreeve-new"
-        ]
+        ["portreeve-key", "x-forwarded-user", "x-portreeve-new"]
     );
     assert!(checked.added.is_empty(), "the handle stays: {checked:?}");
 
