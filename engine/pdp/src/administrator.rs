@@ -155,7 +155,7 @@ pub(crate) async fn answer_admitted(
     request_id: &str,
 ) -> Result<Answered, Unanswered> {
     let deciding = app.load.begin(in_batch);
-    let _deciding = deciding.inspect_err(|_| app.metrics.shed())?;
+    let _deciding = deciding.inspect_err(|_| app.metrics.door.shed())?;
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);
     let may_assert = permits(Permission::AssertAssurance);

@@ -1,5 +1,6 @@
 //! Numbers for operators, in Prometheus's text form.
 
+mod door;
 mod monitor;
 mod telling;
 mod tokens;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use risk::distribution::Drift;
 
+pub use self::door::DoorMetrics;
 pub use self::monitor::MonitorMetrics;
 pub use self::telling::TellingMetrics;
 pub use self::tokens::TokenMetrics;
@@ -48,11 +50,6 @@ struct PatternLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabel {
     source: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AnswerLabel {
-    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -182,7 +179,6 @@ pub struct Metrics {
     score: Histogram,
     unavailable: Family<SourceLabel, Counter>,
     responses: Family<StatusLabel, Counter>,
-    gateway_answers: Family<AnswerLabel, Counter>,
     request_seconds: Histogram,
     snapshot_age: Gauge,
     journal_undrained: Gauge,
@@ -195,13 +191,13 @@ pub struct Metrics {
     token_reuses: Counter,
     suspicious: Family<PatternLabel, Counter>,
     reload_failures: Counter,
-    shed: Counter,
-    handshakes_failed: Counter,
     models: ModelMetrics,
     candidate: Family<CandidateLabel, Counter>,
     revocations: RevocationMeters,
     /// What is measured of what is told to others.
     pub telling: TellingMetrics,
+    /// What is measured of the door.
+    pub door: DoorMetrics,
     /// What is measured of the monitor.
     pub monitor: MonitorMetrics,
     /// What is measured of tokens.
@@ -238,7 +234,6 @@ impl Metrics {
             score: Histogram::new([9.0, 19.0, 29.0, 39.0, 49.0, 59.0, 69.0, 79.0, 89.0, 100.0]),
             unavailable: Family::default(),
             responses: Family::default(),
-            gateway_answers: Family::default(),
             request_seconds: Histogram::new([
                 2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 6.4e-2, 0.25, 1.0,
             ]),
@@ -253,12 +248,11 @@ impl Metrics {
             heard: Family::default(),
             token_reuses: Counter::default(),
             reload_failures: Counter::default(),
-            shed: Counter::default(),
-            handshakes_failed: Counter::default(),
             models: ModelMetrics::default(),
             candidate: Family::default(),
             revocations: RevocationMeters::default(),
             telling: TellingMetrics::default(),
+            door: DoorMetrics::default(),
             monitor: MonitorMetrics::default(),
             tokens: TokenMetrics::default(),
             registry,
@@ -272,6 +266,7 @@ impl Metrics {
         self.revocations.register(registry);
         self.telling.register(registry);
         self.tokens.register(registry);
+        self.door.register(registry);
         self.monitor.register(registry);
         registry.register(
             "policy_shadow_compared",
@@ -297,13 +292,6 @@ impl Metrics {
             self.unavailable.clone(),
         );
         registry.register(
-            "gateway_answers",
-            "Answers to gateways: allow, challenge, mfa, deny, and what was not decided: \
-             unauthenticated, refused (no route, scope, origin), malformed, too_many, unavailable, \
-             not_a_gateway",
-            self.gateway_answers.clone(),
-        );
-        registry.register(
             "http_responses",
             "HTTP responses by status",
             self.responses.clone(),
@@ -324,16 +312,6 @@ impl Metrics {
             "reload_failures",
             "Reloads that failed",
             self.reload_failures.clone(),
-        );
-        registry.register(
-            "requests_shed",
-            "Requests that were refused at once, because there was too much to do",
-            self.shed.clone(),
-        );
-        registry.register(
-            "tls_handshakes_failed",
-            "Connections that came to no TLS session",
-            self.handshakes_failed.clone(),
         );
         registry.register(
             "journal_undrained_records",
@@ -486,22 +464,6 @@ impl Metrics {
     pub fn responded(&self, status: u16, took: Duration) {
         self.responses.get_or_create(&StatusLabel { status }).inc();
         self.request_seconds.observe(took.as_secs_f64());
-    }
-
-    /// Counts an answer to a gateway, by what came of its question.
-    pub fn gateway_answered(&self, outcome: &'static str) {
-        let label = AnswerLabel { outcome };
-        self.gateway_answers.get_or_create(&label).inc();
-    }
-
-    /// Counts a request that was refused at once, because there was too much to do.
-    pub fn shed(&self) {
-        self.shed.inc();
-    }
-
-    /// Counts a connection that came to no TLS session.
-    pub fn handshake_failed(&self) {
-        self.handshakes_failed.inc();
     }
 
     /// Counts a reload that failed.

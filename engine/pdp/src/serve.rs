@@ -281,7 +281,7 @@ fn begin(app: Arc<App>, stream: TcpStream, accepted: Accepted, permit: OwnedSema
     let Peer(peer) = accepted.peer;
     tokio::spawn(async move {
         if let Err(error) = connection::answer(stream, accepted).await {
-            app.metrics.handshake_failed();
+            app.metrics.door.handshake_failed();
             tracing::debug!(%error, %peer, "no TLS session came about");
         }
         drop(permit);

@@ -56,7 +56,7 @@ pub(super) fn refuse_at(
 }
 
 fn undecided(app: &App, reply: Reply, verdict: &Verdict<'_>) -> Checked {
-    app.metrics.gateway_answered(word(verdict));
+    app.metrics.door.gateway_answered(word(verdict));
     Checked { reply, told: None }
 }
 
@@ -194,7 +194,7 @@ pub(super) fn answered(app: &App, at: &At<'_>, answered: Answered) -> Checked {
         }
         (Rung::Deny, _) => Verdict::Deny(decided),
     };
-    app.metrics.gateway_answered(word(&verdict));
+    app.metrics.door.gateway_answered(word(&verdict));
     let mut reply = at.door.reply(Some(at.route), Some(at.question), &verdict);
     if clears_cookie {
         reply.headers.append(SET_COOKIE, at.door.cookie.clear());

@@ -102,7 +102,7 @@ pub(crate) fn door<'a>(app: &'a App, caller: &Caller) -> &'a Door {
 pub(crate) fn not_a_gateway(app: &App, complaint: Complaint) -> Reply {
     app.gateway_complaints
         .note(complaint, app.inputs.clock.now());
-    app.metrics.gateway_answered("not_a_gateway");
+    app.metrics.door.gateway_answered("not_a_gateway");
     let door = app.settings.gateway.door(None);
     door.reply(
         None,

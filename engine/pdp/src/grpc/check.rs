@@ -63,6 +63,7 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
     let has_room = app.load.has_room(Class::Decision);
     let at_work = app.at_work.try_acquire().ok().filter(|_| has_room);
     let Some(_at_work) = at_work else {
+        app.metrics.door.shed();
         // At once: to queue is to let everybody wait.
         let verdict = Verdict::Unavailable("too many requests are at work; try again");
         return refused(anybodys, &verdict);

@@ -68,7 +68,7 @@ pub(super) async fn pass(
         }
     } else {
         // At once: to queue is to let everybody wait.
-        app.metrics.shed();
+        app.metrics.door.shed();
         Problem::unavailable("too many requests are at work; ask again").into_response()
     };
     if app.stopping.load(Ordering::Relaxed) {
