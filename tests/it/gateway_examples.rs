@@ -98,8 +98,10 @@ fn no_configuration_lets_what_is_not_answered_through() {
 fn the_shops_policies_are_without_faults() {
     let site = Site::new();
     let shop = folder().join("shop/shop.toml");
-    let mut command = portreeve(&shop);
-    command.env("PORTREEVE_DATA_DIR", site.data());
-    let ran = run(command.args(["policy", "check", "--json"]));
-    assert_eq!(ran.status, Some(0), "{ran:?}");
+    for arguments in [&["check"][..], &["test", "--coverage-min", "100"]] {
+        let mut command = portreeve(&shop);
+        command.env("PORTREEVE_DATA_DIR", site.data());
+        let ran = run(command.arg("policy").args(arguments).arg("--json"));
+        assert_eq!(ran.status, Some(0), "{ran:?}");
+    }
 }
