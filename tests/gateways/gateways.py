@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import signal
 import sys
 import time
 import tomllib
@@ -274,7 +275,7 @@ def through(world, name, cases):
 def table(names, cases, cells):
     """Gateways × cases, for people."""
     width = max(len(case["name"]) for case in cases)
-    widths = [max(len(name), 9) for name in names]
+    widths = [max(len(w.split(":")[0]) for w in [name, *cells[name]]) for name in names]
     lines = [" | ".join([" " * width, *(n.ljust(w) for n, w in zip(names, widths))])]
     lines.append("-|-".join(["-" * width, *("-" * w for w in widths)]))
     for number, case in enumerate(cases):
@@ -299,15 +300,22 @@ def main():
         cases = [c for c in tomllib.load(file)["case"] if asked.case in c["name"]]
     names = asked.gateways or list(GATEWAYS)
     cells = {}
+    # Ends as an error does, so that everything that was started is ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     world = World(os.path.abspath(asked.binary))
     try:
+        world.open()
         for name in names:
             if not is_installed(name):
                 print(f"SKIPPED: {name}: its program is not installed", flush=True)
                 word = "FAILED: not installed" if os.environ.get("CI") else "absent: not installed"
                 cells[name] = [word] * len(cases)
                 continue
-            cells[name] = through(world, name, cases)
+            try:
+                cells[name] = through(world, name, cases)
+            except Exception as error:
+                traceback.print_exc()
+                cells[name] = [f"FAILED: {type(error).__name__}: {error}"] * len(cases)
     finally:
         world.close()
     print("\n" + table(names, cases, cells))

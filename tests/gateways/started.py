@@ -53,6 +53,7 @@ class Gateway:
             "port_value: 3000": f"port_value: {world.app_port}",
             "shop.example:8080": f"shop.example:{self.port}",
             "http://:8080": f"http://:{self.port}",
+            "abns@portreeve": f"abns@portreeve-{self.port}",
         }
         for source in (HERE / folder).rglob("*"):
             if source.is_file():
@@ -88,7 +89,10 @@ class Gateway:
 
     def serves(self):
         """Whether the shop's host is known: whatever the answer is."""
-        answer = asyncio.run(once(self.port, message("GET", "/", "shop.example", [])))
+        try:
+            answer = asyncio.run(once(self.port, message("GET", "/", "shop.example", [])))
+        except OSError:
+            return False
         return answer.status not in (0, 404)
 
     def stop(self):

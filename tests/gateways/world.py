@@ -3,6 +3,7 @@ them in the middle of a case."""
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -24,13 +25,23 @@ ROOT = HERE.parent.parent
 SHOP = "https://shop.example"
 INVOICES = "https://invoices.shop.example"
 IDP = "https://idp.example"
+# Whose session that is. Nobody has more than five at a time, so the one that gets old is carol's.
+SUBJECTS = {"alice": "alice", "early": "carol", "mallory": "mallory"}
 
 
 def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, and that no connection from here is given: out of that range
+    one that waits for a listener can end up connected to itself."""
+    for _ in range(100):
+        port = random.randint(10_000, 30_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
 
 
 def listens(port):
@@ -94,7 +105,9 @@ class World:
         self.binary = binary
         self.folder = Path(tempfile.mkdtemp(prefix="portreeve-gateways-"))
         self.port, self.grpc_port, self.app_port = free_port(), free_port(), free_port()
-        shutil.copytree(HERE / "shop" / "policies", self.folder / "policies")
+        # Without its tests: they would stop the policy that comes in the middle of traffic.
+        shop = HERE / "shop" / "policies"
+        shutil.copytree(shop, self.folder / "policies", ignore=shutil.ignore_patterns("tests"))
         self.idp_key = ec.generate_private_key(ec.SECP256R1())
         key = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.idp_key.public_key()))
         keys = {"keys": [{**key, "kid": "idp", "alg": "ES256", "use": "sig"}]}
@@ -116,12 +129,16 @@ class World:
         }
         self.url = f"http://127.0.0.1:{self.port}"
         self.engine = None
+        self.app = None
+        self.opened = {}
+
+    def open(self):
+        """Starts the app, and makes the keys."""
         python = [sys.executable, "-B", str(HERE / "upstream.py"), str(self.app_port)]
         self.app = Process("app", python, self.folder)
         self.app.wait_for(self.app_port)
         self.login = self.key("login", "gateway")
         self.robot = self.key("robot", "service")
-        self.opened = {}
 
     def close(self):
         for process in (self.engine, self.app):
@@ -199,8 +216,9 @@ class World:
 
     # Whoever asks.
 
-    def session(self, name, subject="alice", fresh=False):
+    def session(self, name, fresh=False):
         """A session that the login page opened; by name, so that steps can share it."""
+        subject = SUBJECTS[name]
         if fresh or name not in self.opened:
             wish = {
                 "subject": {"type": "User", "id": subject},
@@ -243,7 +261,7 @@ class World:
         if who == "early before":
             return f"Cookie: __Host-portreeve={self.opened['early']['before']}"
         if who == "mallory":
-            return f"Cookie: __Host-portreeve={self.session('mallory', 'mallory')['handle']}"
+            return f"Cookie: __Host-portreeve={self.session('mallory')['handle']}"
         if who == "alice's session id":
             return f"Cookie: __Host-portreeve={self.session('alice')['id']}"
         if who == "alice twice":
@@ -276,7 +294,7 @@ class World:
 
     def do_open(self, who):
         """`open alice`: a new session."""
-        self.session(who, "mallory" if who == "mallory" else "alice", fresh=True)
+        self.session(who, fresh=True)
 
     def do_step_up(self, rest):
         """`step-up alice 3`: the login page saw a second factor."""
