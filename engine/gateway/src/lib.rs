@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! headers, peer ─▶ Original::told, or ::direct     method, scheme, host, path: one reading
+//!               ─▶ Identity::spelled               nothing that an app takes for a gateway's word
 //!               ─▶ forwarded::client               whose address it is
 //!               ─▶ CookieName::read, or a token    a Credential, once it is verified elsewhere
 //!               ─▶ Routes::find                    the first route that matches
+//!               ─▶ pages::check                    with a cookie: whose page sends it
 //!               ─▶ Matched::evaluation             domain::AccessRequest, to be decided elsewhere
 //!               ─▶ Door::reply                     status, headers, body
 //! ```

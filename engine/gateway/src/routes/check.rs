@@ -1,14 +1,16 @@
 //! From the text of routes to routes, with all that is wrong said at once.
 
+mod who;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use domain::{EntityRef, Name};
+use domain::Name;
 use http::{HeaderName, Method};
 
 use super::evaluation::DEVICE_WORDS;
-use super::raw::{RawAction, RawRoute, RawScalar, RawSubject, RawToken, RawWanted};
-use super::{ActionRule, Case, PathTemplate, Route, StepUp, SubjectRule, TokenRule, Wanted, reach};
+use super::raw::{RawAction, RawRoute, RawScalar, RawWanted};
+use super::{ActionRule, Case, PathTemplate, Route, StepUp, Wanted, reach};
 use crate::host::HostPattern;
 use crate::identity::{self, Identity};
 use crate::template::{Source, Template, unknown_captures};
@@ -402,80 +404,6 @@ impl Checking<'_> {
         self.read(member, Name::new(text).map_err(|why| why.to_string()))
     }
 
-    fn subject(&mut self, raw: &RawSubject) -> Option<SubjectRule> {
-        let kind = raw
-            .kind
-            .as_ref()
-            .map(|kind| self.name("subject.type", kind));
-        let from: Vec<Option<Name>> = raw
-            .from
-            .iter()
-            .map(|kind| self.name("subject.from", kind))
-            .collect();
-        let from: Vec<Name> = from.into_iter().collect::<Option<_>>()?;
-        match (kind, &raw.id, &raw.claim) {
-            (kind, None, None) => Some(SubjectRule::Credential {
-                kind: match kind {
-                    Some(kind) => Some(kind?),
-                    None => None,
-                },
-                from,
-            }),
-            (Some(kind), Some(id), None) => {
-                if !from.is_empty() {
-                    self.fault(
-                        "subject.from",
-                        "is for credentials, and `id` needs none; take one of them out",
-                    );
-                }
-                let id = self.name("subject.id", id);
-                Some(SubjectRule::Fixed(EntityRef {
-                    kind: kind?,
-                    id: id?,
-                }))
-            }
-            (Some(kind), None, Some(claim)) => Some(SubjectRule::Claim {
-                kind: kind?,
-                from,
-                claim: claim.clone(),
-            }),
-            (_, Some(_), Some(_)) => {
-                self.fault("subject", "has both `id` and `claim`; take one of them out");
-                None
-            }
-            (None, _, _) => {
-                self.fault("subject.type", "is missing, for example `type = \"User\"`");
-                None
-            }
-        }
-    }
-
-    fn token(&mut self, raw: &RawToken) -> Option<TokenRule> {
-        if raw.audience.is_empty() {
-            self.fault(
-                "token.audience",
-                "is empty; name the service that the token is for",
-            );
-        }
-        let scope: Vec<Option<Name>> = raw
-            .scope
-            .iter()
-            .map(|scope| {
-                if scope.contains([' ', '"', '\\']) {
-                    self.fault(
-                        "token.scope",
-                        format!("`{scope}` is not one scope; make it a list"),
-                    );
-                }
-                self.name("token.scope", scope)
-            })
-            .collect();
-        Some(TokenRule {
-            audience: raw.audience.clone(),
-            scope: scope.into_iter().collect::<Option<_>>()?,
-        })
-    }
-
     fn template(&mut self, member: &str, text: &str) -> Option<Template> {
         let template = self.read(member, Template::parse(text))?;
         for source in template.sources() {
@@ -554,21 +482,6 @@ impl Checking<'_> {
                     ),
                 );
             }
-        }
-    }
-
-    /// An address or a name is unique to whoever gave it out.
-    fn issuer(&mut self, raw: &RawRoute) {
-        if let Some(claim) = raw.subject.claim.as_deref()
-            && !raw.claims.contains_key("iss")
-        {
-            self.warn(
-                "subject.claim",
-                format!(
-                    "every issuer may say what it likes in `{claim}`; name the one that is meant \
-                     with `claims = {{ iss = \"https://…\" }}`"
-                ),
-            );
         }
     }
 }

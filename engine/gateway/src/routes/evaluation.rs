@@ -112,7 +112,7 @@ impl Matched<'_> {
             } => {
                 let credential = credential()?;
                 let own = &credential.subject.kind;
-                if !from.contains(own) && !(from.is_empty() && own == kind) {
+                if !(from.contains(own) || from.is_empty() && own == kind) {
                     return Err(MapFault::OtherType(own.clone()));
                 }
                 let found = claim(credential.claims, path).and_then(scalar);
