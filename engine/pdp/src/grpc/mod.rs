@@ -17,19 +17,28 @@ mod health;
 mod reflection;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
-use tokio::time::timeout;
+use futures_util::StreamExt as _;
+use http_body_util::{BodyStream, StreamBody};
+use tokio::time::{sleep, timeout};
 use tonic::Status;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
 use crate::serve::HEAD_MAX;
+
+/// Where reflection is asked.
+const REFLECTION: &str = "/grpc.reflection.";
+/// How long one stream of it may last: it is for people, and needs no key.
+const REFLECT_WITHIN: Duration = Duration::from_secs(60);
 
 /// Every method that the engine answers.
 pub(crate) fn router(app: &Arc<App>) -> Router {
@@ -44,14 +53,20 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), in_time))
 }
 
-/// No call takes longer than a request may until it begins to be answered, so that nobody holds
-/// one open by sending it slowly.
+/// No call is taken in for longer than this, so that nobody holds one open by sending it slowly;
+/// and whoever has reflection told for longer than [`REFLECT_WITHIN`] asks again. A check that is
+/// taken in has a limit of its own, and says so in a response.
 async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let patience = app.settings.limits.request_timeout;
+    let is_reflection = request.uri().path().starts_with(REFLECTION);
+    let patience = app.settings.limits.request_timeout.saturating_mul(2);
     match timeout(patience, next.run(request)).await {
+        Ok(response) if is_reflection => response.map(|body| {
+            let frames = BodyStream::new(body).take_until(sleep(REFLECT_WITHIN));
+            Body::new(StreamBody::new(frames))
+        }),
         Ok(response) => response,
         Err(_) => Status::deadline_exceeded("the call took too long")
-            .into_http::<axum::body::Body>()
+            .into_http::<Body>()
             .into_response(),
     }
 }
