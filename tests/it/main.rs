@@ -25,6 +25,7 @@ mod entities;
 mod events;
 mod exports;
 mod forged;
+mod gateway;
 mod gateway_examples;
 mod gateway_grpc;
 mod gateway_strict;
