@@ -114,6 +114,18 @@ impl Policies {
         (told.collect(), reach.collect())
     }
 
+    /// Whether the schema has this action, by its id, for these types; of the principal, any where
+    /// none is named.
+    #[must_use]
+    pub fn has_kind(&self, action: &str, principal: Option<&str>, resource: &str) -> bool {
+        let schema: &ValidatorSchema = self.schema().as_ref();
+        kinds(schema).iter().any(|kind| {
+            AsRef::<str>::as_ref(kind.action.eid()) == action
+                && principal.is_none_or(|wanted| kind.principal.to_string() == wanted)
+                && kind.resource.to_string() == resource
+        })
+    }
+
     /// Whether the scope of some `permit` leaves room for an action, by its id: one that names it, or
     /// is for all actions of everybody. One for all that a few may do, such as administrators, does
     /// not count. Where there is none, a denial says that nobody has thought of the action, and

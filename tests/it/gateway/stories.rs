@@ -1,7 +1,7 @@
 //! Stories of clients at gateways: who asks for what with which credential, and what each kind of
 //! gateway gets back for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -176,6 +176,9 @@ pub(super) fn always(name: &str, response: &Response) {
 fn x11_b23_clients_at_every_kind_of_gateway() {
     let world = World::new();
     let stories: Vec<Story> = serde_yaml_ng::from_str(include_str!("stories.yaml")).unwrap();
+    let names: BTreeSet<&str> = stories.iter().map(|story| story.what.as_str()).collect();
+    assert_eq!(names.len(), stories.len(), "each has a name of its own");
+    assert!(names.len() > 90, "{}", names.len());
     for story in &stories {
         for form in Form::ALL {
             let named = format!("{form:?}").to_lowercase();

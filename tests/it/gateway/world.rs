@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use token::SigningKey;
 use token::keys::Algorithm;
 
-use crate::harness::{Engine, Response, Site, root, run};
+use crate::harness::{Engine, Response, Site, root};
 use crate::oauth::Holder;
 
 /// What a gateway is, to the engine.
@@ -182,11 +182,11 @@ fn write_policies(folder: &std::path::Path) {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::with("", |_| {})
+        Self::with("", "")
     }
 
-    /// With more settings, and a word to who makes the site.
-    pub(super) fn with(more: &str, change: impl FnOnce(&Site)) -> Self {
+    /// With more settings, and further issuers.
+    pub(super) fn with(more: &str, issuers: &str) -> Self {
         let site = Site::with(&format!(
             "{GATEWAY}{more}\n[tokens]\nclient_cert_from = ['127.0.0.1/32']\n\
              client_cert_roots = {:?}\nspiffe_trust_domains = ['example.org']\n",
@@ -200,7 +200,7 @@ impl World {
         let settings = std::fs::read_to_string(site.config()).unwrap();
         let settings = format!(
             "grpc_listen = 'off'\nissuers = [{{ issuer = 'https://idp.example', jwks_file = {keys:?}, \
-             audience = 'portreeve', life_max_seconds = 86400 }}]\n{settings}\n\
+             audience = 'portreeve', life_max_seconds = 86400 }}{issuers}]\n{settings}\n\
              [policies]\ndir = {policies:?}\n"
         );
         std::fs::write(site.config(), settings).unwrap();
@@ -216,7 +216,6 @@ impl World {
             .open(site.data().join("signing-key.p8"))
             .unwrap();
         std::io::Write::write_all(&mut file, &signer.to_der().unwrap()).unwrap();
-        change(&site);
         let gateway = |name: &str| Holder::new(&site, "gateway", name, &[]);
         let gateways = [gateway("caddy"), gateway("nginx"), gateway("envoy")];
         let certificates = gateway("envoy-certificates");
@@ -365,15 +364,39 @@ impl World {
         format!("made-{}-{}", std::process::id(), self.proofs.get())
     }
 
-    /// The decisions of the journal, and all else that is in it.
-    pub(super) fn records(&self) -> Vec<Value> {
-        let ran = run(self
-            .site
-            .command()
-            .args(["audit", "tail", "--json", "-n", "1000"]));
-        ran.out
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
+    /// Stops the engine, does something to its database, and starts it again.
+    pub(super) fn restart(&mut self, sql: &str) {
+        self.engine.signal("TERM");
+        let (status, log) = self.engine.wait();
+        assert!(status.success(), "{log}");
+        self.sql(sql);
+        self.engine = self.site.start();
+    }
+
+    /// Does something to the database by a connection of its own.
+    pub(super) fn sql(&self, sql: &str) {
+        use sqlx::{ConnectOptions as _, Connection as _};
+        let path = self.site.data().join("portreeve.db");
+        assert!(path.exists(), "{}", path.display());
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = options.connect().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        });
+    }
+
+    /// Everything that the journal holds, as text.
+    pub(super) fn journal(&self) -> String {
+        let files = std::fs::read_dir(self.site.data().join("journal")).unwrap();
+        files
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .collect()
     }
 }

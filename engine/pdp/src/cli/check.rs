@@ -11,7 +11,7 @@ use crate::engine::Snapshot;
 use crate::settings::Settings;
 use crate::signing::KeyEncryptionKey;
 use crate::snapshot::{self, LoadError};
-use crate::{certificates, hearing, issuers, models};
+use crate::{certificates, gateways, hearing, issuers, models};
 
 pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
     let champion = runtime()?.block_on(models::foresee(settings));
@@ -35,6 +35,7 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
                 snapshot.revisions.entities
             ));
             found.push(format!("model     {}", snapshot.revisions.model));
+            warnings.extend(gateways::routes::unknown(settings, &snapshot.policies));
             let (worst, others) = lint(settings, snapshot);
             faults.extend(worst);
             warnings.extend(others);

@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod data;
 mod demo;
+mod gateway;
 mod geo;
 mod keys;
 mod model;
@@ -78,6 +79,9 @@ enum Command {
     /// The record of decisions: verify its chain, read its end
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// What gateways ask: which route a request takes
+    #[command(subcommand)]
+    Gateway(gateway::GatewayCommand),
     /// Address databases: build one, look an address up
     #[command(subcommand)]
     Geo(geo::GeoCommand),
@@ -144,6 +148,9 @@ pub fn run() -> ExitCode {
         Command::Audit(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| audit::run(command, &s, output)),
+        Command::Gateway(command) => settings()
+            .map_err(Failure::from)
+            .and_then(|s| gateway::run(command, &s, output)),
         Command::Geo(command) => settings()
             .map_err(Failure::from)
             .and_then(|s| geo::run(command, &s, output)),

@@ -15,6 +15,7 @@ mod answer;
 pub(crate) mod certificate;
 mod complaints;
 mod cookie;
+pub(crate) mod routes;
 mod subject;
 mod token;
 
