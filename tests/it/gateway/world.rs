@@ -54,6 +54,7 @@ forbid (principal, action == Action::"orders.read", resource == Order::"closed")
 
 const GATEWAY: &str = r#"
 [gateway]
+certificate_from = "client-cert"
 audiences = ["https://shop.example"]
 identity = { X-User-Id = "subject.id", X-User-Roles = "claim.roles" }
 origins = ["https://app.example"]
@@ -427,10 +428,16 @@ pub(super) fn forwarded_cert(name: &str, chain: &[&str]) -> String {
         let all: String = names.iter().map(|name| pem_of(name)).collect();
         percent(&all)
     };
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der(name));
+    let hash: String = hash
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let mut whole = vec![name];
     whole.extend(chain);
     format!(
-        "By=spiffe://example.org/envoy;Hash=00;Cert=\"{}\";Chain=\"{}\"",
+        "By=spiffe://example.org/envoy;Hash={hash};Cert=\"{}\";Chain=\"{}\"",
         pem(&[name]),
         pem(&whole)
     )

@@ -23,7 +23,7 @@ pub(crate) fn unknown(settings: &Settings, policies: &Policies) -> Vec<String> {
 
 fn unknown_in(route: &Route, policies: &Policies) -> Vec<String> {
     let subject = match &route.subject {
-        SubjectRule::Credential { kind } => kind.as_ref(),
+        SubjectRule::Credential { kind, .. } => kind.as_ref(),
         SubjectRule::Claim { kind, .. } => Some(kind),
         SubjectRule::Fixed(entity) => Some(&entity.kind),
     };
