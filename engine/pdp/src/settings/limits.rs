@@ -27,7 +27,7 @@ section!(RawLimits {
     header_bytes: usize = 8192,
     concurrency: usize = 1024,
     concurrency_per_caller: usize = 512,
-    shed_after: Span = Span(Duration::from_millis(50)),
+    shed_after: Span = Span(Duration::from_millis(200)),
     connections: usize = 4096,
     caller_per_second: f64 = 0.0,
     caller_burst: u32 = 0,
