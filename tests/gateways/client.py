@@ -40,7 +40,7 @@ async def read(reader, method):
     try:
         status, headers = parse_head((await reader.readuntil(b"\r\n\r\n"))[:-4])
         answer = Answer(status, headers)
-        if method == "HEAD" or status in (204, 304):
+        if method == "HEAD" or status in (101, 204, 304):
             return answer
         if answer.header("transfer-encoding").lower() == "chunked":
             while size := int((await reader.readline()).strip(), 16):

@@ -5,7 +5,9 @@ refused must not have been sent on as well.
 """
 
 import asyncio
+import base64
 import collections
+import hashlib
 import json
 import sys
 
@@ -33,19 +35,25 @@ class Upstream(asyncio.Protocol):
         method, target, _ = line.split(" ")
         headers = [[name, value.strip()] for name, _, value in (line.partition(":") for line in rest)]
         named = {name.lower(): value for name, value in headers}
-        body, used = b"", end + 4
+        body, used, trailers = b"", end + 4, ""
         if named.get("transfer-encoding", "").lower() == "chunked":
             while True:
                 line_end = self.buffer.find(b"\r\n", used)
                 if line_end < 0:
                     return None
                 size = int(self.buffer[used:line_end], 16)
+                if size == 0:
+                    break
                 used = line_end + 2 + size + 2
                 if len(self.buffer) < used:
                     return None
-                if size == 0:
-                    break
                 body += self.buffer[line_end + 2 : used - 2]
+            # What follows the last chunk, until an empty line.
+            trailers_end = self.buffer.find(b"\r\n\r\n", line_end)
+            if trailers_end < 0:
+                return None
+            trailers = self.buffer[line_end + 2 : trailers_end].decode("latin-1")
+            used = trailers_end + 4
         else:
             length = int(named.get("content-length", "0"))
             body, used = self.buffer[used : used + length], used + length
@@ -60,9 +68,17 @@ class Upstream(asyncio.Protocol):
                 "target": target,
                 "headers": headers,
                 "body": body.decode("latin-1"),
+                "trailers": trailers,
             }
+        # Takes every upgrade, and says so: what comes after that, no gateway has asked about.
+        if protocol := named.get("upgrade"):
+            key = named.get("sec-websocket-key", "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+            head = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            self.transport.write(head.encode())
+            return used
         answer = json.dumps(told).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-App: shop\r\nContent-Length: {len(answer)}\r\n\r\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-App: shop\r\nCache-Control: public, max-age=60\r\nContent-Length: {len(answer)}\r\n\r\n"
         self.transport.write(head.encode() + (b"" if method == "HEAD" else answer))
         return used
 

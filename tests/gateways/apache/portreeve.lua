@@ -45,7 +45,6 @@ end
 local not_passed_on = {
     ["connection"] = true, ["content-length"] = true, ["expect"] = true, ["host"] = true,
     ["keep-alive"] = true, ["te"] = true, ["trailer"] = true, ["transfer-encoding"] = true,
-    ["upgrade"] = true,
 }
 
 -- A proxy takes away what `Connection` names: `Connection: X-User-Id` would end the header that is
@@ -135,6 +134,10 @@ function ask(r)
     if names_a_header(r.headers_in["Connection"]) then
         return 400
     end
+    -- Of upgrades only WebSockets go on: behind another the app would be asked without the engine.
+    if (r.headers_in["Upgrade"] or ""):lower() ~= "websocket" then
+        r.headers_in["Upgrade"] = nil
+    end
     local lines = { "GET /gateway/forward-auth HTTP/1.1", "Host: " .. host .. ":" .. port }
     local function add(name, value)
         lines[#lines + 1] = name .. ": " .. value
@@ -150,7 +153,9 @@ function ask(r)
     add("X-Forwarded-Method", r.method)
     -- As it came, not decoded.
     add("X-Forwarded-Uri", r.unparsed_uri)
-    add("X-Forwarded-Host", r.hostname)
+    -- The name is what Apache went by; a page's own origin has a port as well.
+    local own_port = (r.headers_in["Host"] or ""):match(":%d+$") or ""
+    add("X-Forwarded-Host", r.hostname .. own_port)
     add("X-Forwarded-Proto", r.is_https and "https" or "http")
     add("X-Forwarded-For", r.useragent_ip)
 
@@ -170,6 +175,7 @@ function ask(r)
         -- A new session cookie, when the one before has had its time.
         if answer.headers["set-cookie"] then
             r.headers_out["Set-Cookie"] = answer.headers["set-cookie"]
+            r.subprocess_env["portreeve_cookie"] = "1"
         end
         return apache2.OK
     end

@@ -5,6 +5,9 @@ local key = os.getenv("PORTREEVE_KEY") or ""
 -- haproxy.cfg says where that is, and how long to wait.
 local engine = "abns@portreeve"
 
+-- Of a request, every line counts.
+local most_headers = 64
+
 -- What an allow tells the app: all of them on every allow, empty where nothing is known.
 local identity = {
     "x-portreeve-subject",
@@ -26,7 +29,6 @@ local not_passed_on = {
     ["te"] = true,
     ["trailer"] = true,
     ["transfer-encoding"] = true,
-    ["upgrade"] = true,
 }
 
 -- HAProxy's lists begin at 0, Lua's at 1.
@@ -50,15 +52,21 @@ local function refuse(txn, status, headers, body)
 end
 
 core.register_action("portreeve", { "http-req" }, function(txn)
-    local headers = {}
+    local headers, count = {}, 0
     for name, list in pairs(txn.http:req_get_headers()) do
         if not not_passed_on[name] then
             headers[name] = values(list)
         end
+        count = count + #values(list)
+    end
+    -- HAProxy's HTTP client does not count: beyond 101 it writes where it must not, and HAProxy ends.
+    if count > most_headers then
+        refuse(txn, 431, {})
+        return
     end
     headers["portreeve-key"] = { key }
     headers["x-forwarded-method"] = { txn.f:method() }
-    headers["x-forwarded-uri"] = { txn.f:url() }
+    headers["x-forwarded-uri"] = { txn.f:pathq() }
 
     local answer = core.httpclient():get({
         url = "http://portreeve/gateway/forward-auth",
