@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from client import Load, message, once
 from started import GATEWAYS, Gateway, is_installed
-from world import HERE, World
+from world import HERE, ROOT, World
 
 HOST = "shop.example"
 # How long traffic goes on before and after what is done in its middle, answers.
@@ -54,6 +54,7 @@ class Run:
 
     def lines(self, step, case_id):
         lines = [f"X-Case: {case_id}", *step.get("headers", [])]
+        lines += [f"{name}: root" for name in reserved(step.get("reserved", []))]
         lines += [f"X-More-{number}: more" for number in range(step.get("more", 0))]
         if "as" in step:
             lines.append(self.world.credential(step["as"]))
@@ -204,11 +205,27 @@ def check(step, answer, seen):
         raise Failed(f"the app got another body: {told}")
     if step.get("text", "") not in answer.body.decode(errors="replace"):
         raise Failed(f"no {step['text']!r} in {told}")
-    if answer.status == 200 and "app" in step:
+    if answer.status == 200 and ("app" in step or "reserved" in step):
         got = json.loads(answer.body)["headers"]
-        for name, pattern in step["app"].items():
+        nothing = {name: "" for name in reserved(step.get("reserved", []))}
+        for name, pattern in {**nothing, **step.get("app", {})}.items():
             values = ", ".join(v for n, v in got if n.lower() == name.lower())
             matches(f"{name} at the app", values, pattern)
+
+
+def reserved(examples):
+    """What the engine knows for identity, from its source: each name, and for each beginning one of
+    the examples at least."""
+    if not examples:
+        return []
+    source = (ROOT / "engine/gateway/src/identity/names.rs").read_text()
+    lists = {}
+    for name in ("PREFIXES", "WELL_KNOWN"):
+        lists[name] = re.findall('"(.+?)"', re.search(rf"{name}: .*?= \[(.*?)\]", source, re.S)[1])
+    for prefix in lists["PREFIXES"]:
+        if not any(name.lower().startswith(prefix) for name in examples):
+            raise Failed(f"the table has no example of {prefix}")
+    return [*examples, *lists["WELL_KNOWN"]]
 
 
 def has_one_reading(target):

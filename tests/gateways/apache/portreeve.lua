@@ -26,17 +26,21 @@ local function is_reserved(name)
     -- `X_User_Id` and `X.User.Id` are `X-User-Id` to many an app.
     name = name:lower():gsub("[^%w]", "-")
     for _, start in ipairs({
-        "x-portreeve-", "x-user-", "x-auth-request-", "x-forwarded-", "x-original-", "client-cert",
+        "portreeve-", "x-portreeve-", "x-user-", "x-forwarded-", "x-auth-request-", "x-remote-",
+        "x-authenticated-", "x-authentik-", "x-webauth-", "x-amzn-oidc-",
+        "x-goog-authenticated-user-", "x-ms-client-principal", "cf-access-", "tailscale-user-",
+        "client-cert", "x-client-cert", "ssl-client-", "x-ssl-client-", "x-original-",
     }) do
         if name:sub(1, #start) == start then
             return true
         end
     end
     local others = {
-        ["forwarded"] = true, ["portreeve-key"] = true, ["remote-user"] = true,
-        ["x-http-method"] = true, ["x-http-method-override"] = true,
-        ["x-method-override"] = true, ["x-real-ip"] = true, ["x-remote-user"] = true,
-        ["x-rewrite-url"] = true,
+        ["forwarded"] = true, ["remote-email"] = true, ["remote-groups"] = true,
+        ["remote-name"] = true, ["remote-user"] = true, ["x-http-method"] = true,
+        ["x-http-method-override"] = true, ["x-internal-token"] = true,
+        ["x-method-override"] = true, ["x-override-url"] = true, ["x-real-ip"] = true,
+        ["x-rewrite-url"] = true, ["x-service-name"] = true,
     }
     return others[name] or false
 end
