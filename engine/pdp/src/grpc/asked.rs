@@ -9,6 +9,8 @@ use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer};
 use gateway::{Original, OriginalFault, Reading, Scheme};
 
+use crate::http::is_request_id;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a check says of the client and its request.
@@ -25,10 +27,10 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// What the gateway calls the request. None: nothing.
+    /// What the gateway calls the request. None: nothing, or nothing that can stand in records.
     pub(super) fn request_id(&self) -> Option<&str> {
         let id = self.headers.get(REQUEST_ID)?.to_str().ok()?;
-        Some(id).filter(|id| !id.is_empty())
+        Some(id).filter(|id| is_request_id(id.as_bytes()))
     }
 }
 

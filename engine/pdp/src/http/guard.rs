@@ -13,6 +13,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::Problem;
+use super::gateway;
 use super::ssf::poll;
 use crate::app::App;
 use crate::load::Class;
@@ -20,6 +21,9 @@ use crate::serve::HEAD_MAX;
 
 /// Time for a request that brings a policy set or many entities.
 const UPLOAD_WITHIN: Duration = Duration::from_secs(60);
+
+/// Longest id of a request that is taken over, bytes.
+const REQUEST_ID_MAX: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const NO_SNIFF: HeaderName = HeaderName::from_static("x-content-type-options");
@@ -42,11 +46,13 @@ pub(super) async fn pass(
 ) -> Response {
     let started = Instant::now();
     let limits = &app.settings.limits;
-    let id = request
-        .headers()
-        .get(REQUEST_ID)
-        .cloned()
-        .unwrap_or_else(|| fresh_id(&app));
+    // What gateways pass on may be their client's word.
+    let is_clients = request.uri().path().starts_with(gateway::PREFIX);
+    let id = request.headers().get(REQUEST_ID).filter(|id| {
+        let can_be = !is_clients || is_request_id(id.as_bytes());
+        can_be && id.len() <= REQUEST_ID_MAX
+    });
+    let id = id.cloned().unwrap_or_else(|| fresh_id(&app));
     let too_long = head_is_too_long(&request, limits.header_bytes);
     let is_http1 = request.version() <= Version::HTTP_11;
     let class = class_of(request.uri().path());
@@ -80,10 +86,7 @@ pub(super) async fn pass(
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
-    // An id that is too long is not sent back either.
-    if id.len() <= limits.header_bytes {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    response.headers_mut().insert(REQUEST_ID, id);
     response
         .headers_mut()
         .insert(NO_SNIFF, HeaderValue::from_static("nosniff"));
@@ -142,10 +145,46 @@ fn is_upload(request: &Request) -> bool {
     }
 }
 
-/// An id for a request that came without one.
+/// Whether a gateway can call its client's request by this in records and logs: what proxies make,
+/// and little else, since clients choose it where a proxy passes theirs on.
+pub(crate) fn is_request_id(id: &[u8]) -> bool {
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@~".contains(byte);
+    (1..=REQUEST_ID_MAX).contains(&id.len()) && id.iter().all(is_usual)
+}
+
+/// An id for a request that came without one, or with one that is none.
 pub(crate) fn fresh_id(app: &App) -> HeaderValue {
     let mut random = [0; 8];
     app.inputs.randomness.fill(&mut random);
     let text = format!("req_{:016x}", u64::from_be_bytes(random));
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("req"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proxies_make_is_an_id_and_what_fills_a_record_is_none() {
+        let long = "a".repeat(REQUEST_ID_MAX + 1);
+        for (id, is_id) in [
+            // nginx's `$request_id`, Envoy's and HAProxy's UUIDs, AWS's and W3C's trace ids.
+            ("0af7651916cd43dd8448eb211c80319c", true),
+            ("6f1c0c2e-1b2a-4c5d-8e9f-0a1b2c3d4e5f", true),
+            ("Root=1-67891233-abcdef012345678912345678", true),
+            (
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                true,
+            ),
+            (&long[1..], true),
+            (&long, false),
+            ("", false),
+            ("two words", false),
+            ("a\"b", false),
+            ("a\nb", false),
+            ("caf\u{e9}", false),
+        ] {
+            assert_eq!(is_request_id(id.as_bytes()), is_id, "{id:?}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ use axum::routing::{any, delete, get, post};
 use crate::app::App;
 
 pub use authn::UnderWay;
-pub(crate) use guard::fresh_id;
+pub(crate) use guard::{fresh_id, is_request_id};
 pub(crate) use operations::is_ready;
 pub use problem::Problem;
 pub(crate) use sessions::stored_view as session_view;
