@@ -188,6 +188,22 @@ impl Original {
         format!("{scheme}://{}{path}", self.authority)
     }
 
+    /// Whether a URL is that of the request, but for its query: read as the request was, so that
+    /// however a client writes its path, a proof for it is a proof for this one (RFC 9449 §4.3).
+    #[must_use]
+    pub fn is_at(&self, url: &str, reading: Reading) -> bool {
+        let url = url.split(['?', '#']).next().unwrap_or_default();
+        let Ok(url) = split_url(url.as_bytes()) else {
+            return false;
+        };
+        let (Some(scheme), Some(authority)) = (url.scheme, url.authority) else {
+            return false;
+        };
+        let is_path = Target::parse(url.target, reading.empty_segments)
+            .is_ok_and(|target| target.path() == self.target.path());
+        is_path && (scheme, authority.without_usual_port(scheme)) == self.origin()
+    }
+
     /// What a gateway tells in headers: nginx, Caddy, Traefik, HAProxy, Apache.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use domain::{
 use futures_util::future::join;
 use risk::Key;
 use store::journal::AppendError;
+use token::dpop::Replayed;
 use tokio::sync::Mutex;
 use wire::answer::{SessionView, TokenErrorView, TokenView};
 use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
@@ -20,6 +21,7 @@ use wire::{AnswerView, AssuranceClaim, Incoming, Malformed, Sight};
 use crate::access::{Caller, Permission};
 use crate::app::App;
 use crate::behaviour;
+use crate::client::Client;
 use crate::engine::{Outcome, Snapshot, decide};
 use crate::load::Overloaded;
 use crate::minting::Minted;
@@ -48,6 +50,9 @@ pub enum Unanswered {
     /// The subject asks too often.
     #[error("{0}")]
     TooOften(#[from] TooOften),
+    /// The proof of possession does not count, or that cannot be told.
+    #[error("{0}")]
+    Proof(#[from] Replayed),
     /// The record could not be made durable.
     #[error("{0}; ask again in a moment")]
     NotRecorded(#[from] AppendError),
@@ -164,10 +169,10 @@ pub(crate) async fn answer_admitted(
         now,
         moment,
         claims_assurance,
-        names_session_by_token,
+        client,
     } = admitted;
     let mut named = sessions::name::find(app, caller, &mut request.context, now).await;
-    if names_session_by_token {
+    if client.names_session_by_token {
         named = named.by_token();
     }
     // An assurance that somebody only supposes must neither teach nor open anything.
@@ -182,9 +187,19 @@ pub(crate) async fn answer_admitted(
     let is_access = manner == Manner::Access;
     // Before anything is gathered, counted or learnt: it was never asked.
     if is_access && request.context.time.is_none() {
-        app.rates.subject(&request.subject.entity)?;
+        app.rates
+            .subject(&request.subject.entity, client.comes_from)?;
+    }
+    // After the limits, so that nobody fills the memory of proofs faster than they let through.
+    if let Some(proof) = &client.proof {
+        app.proofs.spend(proof, now)?;
     }
     let mut signals = pip::gather(app, &request, &named, &snapshot, may_assert, now).await;
+    if let (Some(holder), Signal::Known(session)) = (&client.holder, &mut signals.session)
+        && session.subject == *holder
+    {
+        session.subject.clone_from(&request.subject.entity);
+    }
     let started = std::time::Instant::now();
     let mut outcome = decide(&request, &signals, &snapshot, now);
     let begun = is_access.then(|| sessions::begin(app, caller, &request, &signals, &outcome));
@@ -204,7 +219,8 @@ pub(crate) async fn answer_admitted(
         && request.context.time.is_none()
         && permits(Permission::MintTokens);
     let token = if may_mint {
-        mint(app, caller, &request, &outcome, &snapshot, now).await
+        let original = client.original.as_deref();
+        mint(app, caller, &request, original, &outcome, &snapshot, now).await
     } else {
         None
     };
@@ -316,7 +332,11 @@ pub(crate) async fn answer_admitted(
         if let Some(needs) = needed(outcome.decision.rung) {
             let target = StepUpTarget {
                 client_id: caller.client_id.clone(),
-                subject: request.subject.entity.clone(),
+                // Nobody proves anything for another than themselves.
+                subject: client
+                    .holder
+                    .filter(|_| request.context.session_id.is_some())
+                    .unwrap_or_else(|| request.subject.entity.clone()),
                 session_id: request.context.session_id.clone(),
                 is_by_handle: named.is_by_holder(),
                 needs,
@@ -384,8 +404,8 @@ pub(crate) struct Admitted {
     pub(crate) moment: Timestamp,
     /// Whether an assurance was claimed, believed or not.
     pub(crate) claims_assurance: bool,
-    /// Whether its session is named by a token of ours, verified, that was given in it.
-    pub(crate) names_session_by_token: bool,
+    /// What a gateway's client showed.
+    pub(crate) client: Client,
 }
 
 /// Takes a question over, and leaves out what its caller may not say.
@@ -429,7 +449,7 @@ pub(crate) fn admit(
         now,
         moment,
         claims_assurance,
-        names_session_by_token: false,
+        client: Client::default(),
     })
 }
 

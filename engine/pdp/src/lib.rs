@@ -13,6 +13,7 @@ pub(crate) mod behaviour;
 pub mod certificates;
 pub mod checkpoints;
 pub mod cli;
+pub(crate) mod client;
 pub(crate) mod devices;
 pub mod engine;
 pub mod entities;

@@ -5,6 +5,7 @@
 //! is remembered; those who come seldom may be forgotten, and have their whole allowance again.
 
 use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub struct TooOften {
 #[derive(Debug)]
 pub(crate) struct Rates {
     callers: Option<Limiter<String>>,
-    subjects: Option<Limiter<EntityRef>>,
+    subjects: Option<Limiter<(EntityRef, Option<IpAddr>)>>,
 }
 
 impl Rates {
@@ -57,12 +58,29 @@ impl Rates {
         take(self.callers.as_ref(), client_id, "the caller")
     }
 
-    /// Counts an access of a subject.
+    /// Counts an access of a subject. One that stands for whoever comes is counted by where they
+    /// come from: one of them must not be in the way of all.
     ///
     /// # Errors
     /// When it is one too many.
-    pub(crate) fn subject(&self, subject: &EntityRef) -> Result<(), TooOften> {
-        take(self.subjects.as_ref(), subject, "the subject")
+    pub(crate) fn subject(
+        &self,
+        subject: &EntityRef,
+        comes_from: Option<IpAddr>,
+    ) -> Result<(), TooOften> {
+        if self.subjects.is_none() {
+            return Ok(());
+        }
+        let key = (subject.clone(), comes_from.map(of_one));
+        take(self.subjects.as_ref(), &key, "the subject")
+    }
+}
+
+/// What somebody has to themselves: an address, or of IPv6 a network of 64 bits.
+fn of_one(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -164,6 +182,30 @@ mod tests {
         assert_eq!(taken("fast"), 1, "what was said holds");
         clock.advance(Duration::from_secs(3600));
         assert_eq!(taken("fast"), 3, "no more than the burst");
+    }
+
+    #[test]
+    fn g4_whoever_comes_without_a_name_is_in_nobody_elses_way() {
+        let rate = Rate {
+            every: Duration::from_secs(3600),
+            burst: NonZeroU32::MIN,
+        };
+        let rates = Rates::new(None, Some(rate));
+        let subject = EntityRef::new("Anonymous", "public").unwrap();
+        for (from, is_first) in [
+            (Some("192.0.2.1"), true),
+            (Some("192.0.2.1"), false),
+            (Some("::ffff:192.0.2.1"), false),
+            (Some("192.0.2.2"), true),
+            (Some("2001:db8::1"), true),
+            (Some("2001:db8::ffff:1"), false),
+            (Some("2001:db8:0:1::1"), true),
+            (None, true),
+            (None, false),
+        ] {
+            let ip = from.map(|from| from.parse().unwrap());
+            assert_eq!(rates.subject(&subject, ip).is_ok(), is_first, "{from:?}");
+        }
     }
 
     #[test]

@@ -3,15 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::stories::always;
-use super::world::{Asked, Form, World, forwarded_cert};
+use super::world::{Asked, Form, World, changes, forwarded_cert};
 use crate::harness::Response;
 
 const APPROVE: &str = "POST https://shop.example/orders/7";
 const READ: &str = "GET https://shop.example/orders/7";
-
-fn changes(value: Value) -> Map<String, Value> {
-    value.as_object().unwrap().clone()
-}
 
 fn with_cookie(line: &str, handle: &str) -> Asked {
     Asked::read(line).with("Cookie", &format!("__Host-portreeve={handle}"))

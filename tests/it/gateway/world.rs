@@ -29,11 +29,14 @@ impl Form {
 const SCHEMA: &str = r#"
 entity User, Service, Visitor;
 @audience("https://orders.internal") entity Order;
+@audience("https://shop.example") entity Receipt;
 entity Page, Session;
 action "orders.read", "orders.change", "orders.approve", "orders.delete", "orders.delegated"
     appliesTo { principal: [User, Service], resource: [Order], context: Circumstances };
 action "orders.from_here"
     appliesTo { principal: [User], resource: [Order], context: Circumstances };
+action "receipts.read"
+    appliesTo { principal: [User], resource: [Receipt], context: Circumstances };
 action "pages.read"
     appliesTo { principal: [Visitor], resource: [Page], context: Circumstances };
 "#;
@@ -43,6 +46,7 @@ const POLICIES: &str = r#"
 when { context.assurance has challenge_age_seconds && context.assurance.challenge_age_seconds <= 300 };
 @id("approve-after-mfa") permit (principal is User, action == Action::"orders.approve", resource)
 when { context.assurance has mfa_age_seconds && context.assurance.mfa_age_seconds <= 300 };
+@id("receipts") permit (principal, action == Action::"receipts.read", resource);
 @id("for-an-actor") permit (principal, action == Action::"orders.delegated", resource)
 when { context.actor has id && context.actor.id == "intranet" };
 @id("from-the-office") permit (principal, action == Action::"orders.from_here", resource)
@@ -100,6 +104,34 @@ path = "/pages/{name}"
 subject = { type = "Visitor", id = "anyone" }
 action = "pages.read"
 resource = { type = "Page", id = "{name}" }
+[[gateway.routes]]
+name = "as-a-service"
+hosts = ["shop.example"]
+path = "/as-a-service/{id}"
+subject = { type = "Service", from = ["User"] }
+action = "orders.read"
+resource = { type = "Order", id = "{id}" }
+[[gateway.routes]]
+name = "of-a-session"
+hosts = ["shop.example"]
+path = "/of-a-session/{id}"
+subject = { type = "User", claim = "sid" }
+action = { GET = "orders.read", POST = "orders.approve" }
+resource = { type = "Order", id = "{id}" }
+[[gateway.routes]]
+name = "receipts"
+hosts = ["shop.example"]
+path = "/receipts/{id}"
+action = "receipts.read"
+resource = { type = "Receipt", id = "{id}" }
+token = { audience = "https://shop.example" }
+[[gateway.routes]]
+name = "a-token-for-another"
+hosts = ["shop.example"]
+path = "/wrong/{id}"
+action = "orders.read"
+resource = { type = "Order", id = "{id}" }
+token = { audience = "https://else.example" }
 [[gateway.routes]]
 name = "tenants"
 hosts = ["tenants.example"]
@@ -400,6 +432,11 @@ impl World {
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .collect()
     }
+}
+
+/// Claims that a token has otherwise than usual.
+pub(super) fn changes(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
 }
 
 fn changed(mut claims: Value, changes: &Map<String, Value>) -> Value {

@@ -288,3 +288,61 @@ fn a_stranger_is_not_believed() {
     let v4 = "198.51.100.1".parse().unwrap();
     assert_eq!(fault, Err(OriginalFault::NotTrusted(v4)));
 }
+
+/// RFC 9449 §4.3: whatever need not be escaped, or need be, in whichever way it is written.
+#[test]
+fn a_url_is_that_of_the_request_however_it_is_written() {
+    let read = |target: &str| {
+        let (none, reading) = (HeaderMap::new(), Reading::default());
+        let (method, host) = ("GET", "shop.example");
+        Original::direct(
+            method,
+            Scheme::Https,
+            host,
+            target.as_bytes(),
+            &none,
+            reading,
+        )
+        .unwrap()
+    };
+    for (target, url, is_same) in [
+        (
+            "/orders/a@b:c$d",
+            "https://shop.example/orders/a@b:c$d",
+            true,
+        ),
+        (
+            "/orders/a@b:c$d",
+            "https://shop.example/orders/a%40b%3Ac%24d",
+            true,
+        ),
+        (
+            "/orders/a%40b?x=1",
+            "HTTPS://Shop.Example:443/orders/a@b?y=2#z",
+            true,
+        ),
+        ("/a|b", "https://shop.example/a%7cb", true),
+        ("/%c3%a4", "https://shop.example/%C3%A4", true),
+        ("/", "https://shop.example", true),
+        ("/orders/7", "http://shop.example/orders/7", false),
+        ("/orders/7", "https://shop.example:8443/orders/7", false),
+        ("/orders/7", "https://x@shop.example/orders/7", false),
+        ("/orders/7", "https://shop.example/orders/7/", false),
+        ("/orders/7", "https://shop.example/orders%2f7", false),
+        ("/orders/7", "https://shop.example/x/../orders/7", false),
+        ("/orders/7", "/orders/7", false),
+        ("/orders/7", "", false),
+        ("/a%40", "https://shop.example/a%2540", false),
+    ] {
+        let original = read(target);
+        assert_eq!(
+            original.is_at(url, Reading::default()),
+            is_same,
+            "{target} {url}"
+        );
+        assert!(
+            original.is_at(&original.url(), Reading::default()),
+            "{target}"
+        );
+    }
+}

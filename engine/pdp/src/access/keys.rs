@@ -96,6 +96,9 @@ pub enum NotAdmitted {
     /// Nor was it looked up: too many were refused lately.
     #[error("too many keys were refused lately")]
     TooManyRefused,
+    /// Nor could it be looked up.
+    #[error("the store cannot be asked about the key")]
+    NotLookedUp,
 }
 
 /// All keys at one moment.
@@ -219,7 +222,7 @@ impl KeyRing {
                 self.refusals.note_unknown(key_id);
                 Err(Refused.into())
             }
-            Err(_) => Err(Refused.into()),
+            Err(_) => Err(NotAdmitted::NotLookedUp),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a gateway gets back for what came of its question.
 
+use ::token::dpop::Replayed;
 use axum::http::HeaderValue;
 use axum::http::header::{SET_COOKIE, WWW_AUTHENTICATE};
 use domain::{AccessRequest, Cause, EntityRef, Rung, Timestamp};
@@ -137,6 +138,21 @@ pub(super) fn refuse_scope(
     checked
 }
 
+/// What is answered where a proof does not count, or that cannot be told: which is not the client's
+/// fault, and nothing that another token would mend.
+pub(super) const fn not_proven(why: Replayed, text: &str) -> Verdict<'_> {
+    match why {
+        Replayed::Before => Verdict::Unauthenticated {
+            invalid: true,
+            scheme: Scheme::Dpop,
+        },
+        Replayed::TooManyOfKey => Verdict::TooMany {
+            retry_after_seconds: 1,
+        },
+        Replayed::Started | Replayed::TooMany => Verdict::Unavailable(text),
+    }
+}
+
 /// What is answered to a question that was decided.
 pub(super) fn answered(app: &App, at: &At<'_>, answered: Answered) -> Checked {
     let told = told(at, &answered);
@@ -154,12 +170,9 @@ pub(super) fn answered(app: &App, at: &At<'_>, answered: Answered) -> Checked {
     let authorization = match answered.token() {
         Some(Ok(minted)) => Some(format!("{} {}", minted.token_type, minted.text)),
         Some(Err(why)) => {
-            app.gateway_complaints.note(Complaint::NoToken, at.now);
-            tracing::debug!(
-                token_error = why.error,
-                why = why.why,
-                route = at.route.place
-            );
+            let why = format!("{} ({}): {}", why.error, at.route.place, why.why);
+            app.gateway_complaints
+                .note_why(Complaint::NoToken, at.now, Some(&why));
             None
         }
         None => None,

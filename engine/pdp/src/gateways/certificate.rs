@@ -105,6 +105,7 @@ pub(super) fn resolved(certificate: &ClientCertificate, door: &Door) -> Option<R
     };
     Some(Resolved {
         claims,
+        is_sent_by_browsers: true,
         ..Resolved::named(subject)
     })
 }

@@ -23,10 +23,14 @@ pub(crate) enum Complaint {
     NoRoute,
     /// A route wants a token for its app, and there is none.
     NoToken,
+    /// A client's token is one of ours, for another audience.
+    Audience,
+    /// Whether its key is valid cannot be told.
+    KeyUnknown,
 }
 
 impl Complaint {
-    const ALL: usize = 6;
+    const ALL: usize = 8;
 
     const fn text(self) -> &'static str {
         match self {
@@ -48,7 +52,16 @@ impl Complaint {
                 "no route is for a request, so it was refused; `portreeve gateway explain` says why"
             }
             Self::NoToken => {
-                "a route wants a token for its app, and none could be minted; see `token_error`"
+                "a route wants a token for its app, and none could be minted; `why` says what to \
+                 put right"
+            }
+            Self::Audience => {
+                "a client's token is for another audience than this gateway's, so it was refused; \
+                 add the audience to `gateway.audiences` where it is one of the gateway's"
+            }
+            Self::KeyUnknown => {
+                "whether a gateway's key is valid could not be told, so it was answered 503: too \
+                 many made-up keys came, or the store does not answer"
             }
         }
     }
@@ -67,8 +80,13 @@ struct Untold {
 impl Complaints {
     /// Notes one, and says it if that was not done lately.
     pub(crate) fn note(&self, what: Complaint, now: Timestamp) {
+        self.note_why(what, now, None);
+    }
+
+    /// The same with the reason of the one that is told of: what to put right differs by it.
+    pub(crate) fn note_why(&self, what: Complaint, now: Timestamp, why: Option<&str>) {
         if let Some(count) = self.due(what, now) {
-            tracing::warn!(event = "gateway_fault", count, "{}", what.text());
+            tracing::warn!(event = "gateway_fault", count, why, "{}", what.text());
         }
     }
 

@@ -27,6 +27,7 @@ pub(super) async fn resolve(app: &App, value: &str, now: Timestamp) -> Result<Re
     // What the handle is good for is judged with the decision, and goes on record with it.
     Ok(Resolved {
         claims: claims(&session),
+        is_sent_by_browsers: true,
         session: Some(Session::Handle(value.to_owned())),
         ..Resolved::named(session.subject.clone())
     })

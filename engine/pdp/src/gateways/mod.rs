@@ -32,6 +32,7 @@ use gateway::{
 use crate::access::{Caller, Permission};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
+use crate::client::Client;
 use crate::http::authn::Entered;
 use crate::http::to_the_end::to_the_end;
 use crate::sessions::name::is_engines;
@@ -99,17 +100,18 @@ pub(crate) fn door<'a>(app: &'a App, caller: &Caller) -> &'a Door {
 }
 
 /// What is answered to whoever is no gateway here, whatever they sent: the client cannot mend it,
-/// so it is never a 401.
+/// so it is never a 401. Where it cannot be told whether they are one, it is a 503.
 pub(crate) fn not_a_gateway(app: &App, complaint: Complaint) -> Reply {
     app.gateway_complaints
         .note(complaint, app.inputs.clock.now());
-    app.metrics.door.gateway_answered("not_a_gateway");
     let door = app.settings.gateway.door(None);
-    door.reply(
-        None,
-        None,
-        &Verdict::Refused("whoever asks is no gateway here"),
-    )
+    if complaint == Complaint::KeyUnknown {
+        let verdict = Verdict::Unavailable("who asks cannot be told at the moment; try again");
+        return refused(app, door, &verdict).reply;
+    }
+    app.metrics.door.gateway_answered("not_a_gateway");
+    let verdict = Verdict::Refused("whoever asks is no gateway here");
+    door.reply(None, None, &verdict)
 }
 
 /// What is answered where there is no question to look at.
@@ -192,20 +194,21 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
     if let Some(refused) = known.and_then(|known| answer::out_of_scope(known, &request)) {
         return answer::refuse_scope(app, door, (route, &question), &refused);
     }
-    if known.is_some_and(Resolved::is_by_cookie)
+    if known.is_some_and(|known| known.is_sent_by_browsers)
         && let Err(why) = pages::check(original, asked.headers, &door.credentials.origins)
     {
         let why = why.to_string();
         return answer::refuse_at(app, door, route, &question, &Verdict::Refused(&why));
     }
     let subject = request.subject.entity.clone();
-    let by_token = take_over(&mut request, known);
+    let mut client = take_over(app, &mut request, known);
+    client.comes_from = ip.filter(|_| route.is_for_anybody());
     let admitted = Admitted {
         request,
         now,
         moment: now,
         claims_assurance: false,
-        names_session_by_token: by_token,
+        client,
     };
     match put(app, &asked, admitted).await {
         Ok(answered) => {
@@ -226,6 +229,11 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
                     let verdict = Verdict::TooMany {
                         retry_after_seconds: why.retry_after_seconds.into(),
                     };
+                    return answer::refuse_at(app, door, route, &question, &verdict);
+                }
+                Unanswered::Proof(why) => {
+                    let text = why.to_string();
+                    let verdict = answer::not_proven(why, &text);
                     return answer::refuse_at(app, door, route, &question, &verdict);
                 }
                 Unanswered::Malformed(why) => why,
@@ -257,21 +265,25 @@ async fn put(
     done.unwrap_or_else(|_| Err(store::journal::AppendError::NotWritten.into()))
 }
 
-/// Says in the question what is known of the client: assurance, actor, session, proven key. True:
-/// the session is named by a token.
-fn take_over(request: &mut AccessRequest, known: Option<&Resolved>) -> bool {
+/// Says in the question what is known of the client: assurance, actor, session, proven key.
+fn take_over(app: &App, request: &mut AccessRequest, known: Option<&Resolved>) -> Client {
     let subject = &request.subject.entity;
     let context = &mut request.context;
-    let Some(known) = known else { return false };
+    let mut client = Client::default();
+    let Some(known) = known else { return client };
     context.assurance = known.assurance;
     context.actor.clone_from(&known.actor);
     if let Some(device) = &mut context.device {
         device.proven.clone_from(&known.proven);
     }
-    let mut by_token = false;
-    // Sessions are of somebody: where a route asks about another, it is not theirs.
-    if let Some(session) = known.session.as_ref().filter(|_| *subject == known.subject) {
-        by_token = name_session(context, session);
+    client.proof.clone_from(&known.proof);
+    let is_another = *subject != known.subject;
+    // Where a route asks about another, the engine's own sessions hold all the same: they must be
+    // neither over nor wait for anything. An issuer's word is none of that other's.
+    let named = known.session.as_ref();
+    if let Some(session) = named.filter(|session| !is_another || session.is_engines()) {
+        client.names_session_by_token = name_session(context, session);
+        client.holder = is_another.then(|| known.subject.clone());
     }
     if let (Some(wish), Some(scope)) = (&mut context.token, &known.scope) {
         // What comes of a token is never more than that one.
@@ -280,7 +292,24 @@ fn take_over(request: &mut AccessRequest, known: Option<&Resolved>) -> bool {
             wish.scope.push(request.action.name.clone());
         }
     }
-    by_token
+    if let (Some(wish), Some(original)) = (&context.token, &known.original) {
+        let mut original = original.clone();
+        // The gateway has seen the proof, and the app cannot: it is for the gateway's URL and the
+        // client's token. What opens a gateway again needs it again.
+        if !opens_a_gateway(app, &wish.audience) {
+            original.cnf = None;
+        }
+        client.original = Some(original);
+    }
+    client
+}
+
+/// Whether a token of ours for this audience counts at any gateway, or at the engine itself.
+fn opens_a_gateway(app: &App, audience: &str) -> bool {
+    let gateway = &app.settings.gateway;
+    let doors = [None].into_iter().chain(gateway.callers().map(Some));
+    let mut doors = doors.map(|caller| gateway.door(caller));
+    audience == app.public_url() || doors.any(|door| door.credentials.has_audience(audience))
 }
 
 fn name_session(context: &mut RequestContext, session: &subject::Session) -> bool {

@@ -3,6 +3,8 @@
 //! The first that is there decides, and one that is not valid is never passed over for the next:
 //! whoever shows something made up does not get to be somebody else by it.
 
+use ::token::Claims;
+use ::token::dpop::Proof;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use domain::value::Attributes;
@@ -12,6 +14,7 @@ use gateway::{Credential, Original};
 
 use super::{Asked, certificate, cookie, token};
 use crate::app::App;
+use crate::sessions::name::is_id;
 
 /// Whom a credential names, and what it brings.
 #[derive(Clone, Debug)]
@@ -32,6 +35,12 @@ pub(super) struct Resolved {
     pub(super) scope: Option<String>,
     /// How it was shown.
     pub(super) scheme: Scheme,
+    /// Browsers send it along whatever page asks, as cookies and certificates.
+    pub(super) is_sent_by_browsers: bool,
+    /// The token that it is, as ours would say it.
+    pub(super) original: Option<Box<Claims>>,
+    /// The proof that came with it, which holds and is not spent yet.
+    pub(super) proof: Option<Proof>,
 }
 
 /// How a credential names its session.
@@ -73,12 +82,10 @@ impl Resolved {
             proven: None,
             scope: None,
             scheme: Scheme::Bearer,
+            is_sent_by_browsers: false,
+            original: None,
+            proof: None,
         }
-    }
-
-    /// Whether it came as a cookie, which browsers send along whatever page asks.
-    pub(super) fn is_by_cookie(&self) -> bool {
-        matches!(self.session, Some(Session::Handle(_)))
     }
 
     /// For routes.
@@ -86,6 +93,17 @@ impl Resolved {
         Credential {
             subject: &self.subject,
             claims: &self.claims,
+        }
+    }
+}
+
+impl Session {
+    /// Whether it is one that was opened with the engine.
+    pub(super) fn is_engines(&self) -> bool {
+        match self {
+            Self::Handle(_) => true,
+            Self::Token(id) => is_id(id),
+            Self::Word(_) => false,
         }
     }
 }

@@ -3,15 +3,15 @@
 use ::token::Claims;
 use ::token::certificate::{ClientCertificate, thumbprint};
 use ::token::claims::{Confirmation, parse_subject};
-use ::token::dpop::{Proof, ProofExpected, verify_proof};
+use ::token::dpop::{Proof, ProofExpected, verify_proof_at};
 use ::token::foreign::JTI_PREFIX;
 use domain::value::Attributes;
 use domain::{KeyThumbprint, Timestamp, Value};
 use gateway::Original;
 use gateway::reply::Scheme;
 
-use super::Asked;
 use super::subject::{NotKnown, Resolved, Session};
+use super::{Asked, Complaint};
 use crate::app::App;
 use crate::issuers::{self, External, NotBelieved};
 use crate::minting::assurance_of;
@@ -68,6 +68,7 @@ fn ours(
     };
     let credentials = &came.asked.door.credentials;
     if claims.aud != app.public_url() && !credentials.has_audience(&claims.aud) {
+        app.gateway_complaints.note(Complaint::Audience, now);
         return Err(invalid(&"for another audience; see `gateway.audiences`"));
     }
     if app.keys.client(&claims.client_id, now).is_none() {
@@ -82,10 +83,11 @@ fn ours(
             Some(actor.ok_or_else(|| invalid(&"`act` is none of ours"))?)
         }
     };
-    let proven = possession(app, came, text, claims.cnf.as_ref(), now)?;
+    let (proven, proof) = possession(came, text, claims.cnf.as_ref(), now)?;
     let session = claims.sid.as_ref().and_then(|sid| {
-        // Another client's own word is none of this one's.
-        let is_known = is_id(sid) || claims.client_id == came.asked.caller.client_id;
+        // Another client's own word is none of this one's, through however many hands it went.
+        let is_own = claims.client_id == came.asked.caller.client_id && claims.issued_to.is_empty();
+        let is_known = is_id(sid) || is_own;
         is_known.then(|| Session::Token(sid.clone()))
     });
     let assurance = assurance_of(&claims.acr, claims.auth_time, &app.settings.sessions);
@@ -95,8 +97,10 @@ fn ours(
         actor,
         session,
         proven,
+        proof,
         scheme: came.scheme,
-        scope: Some(claims.scope),
+        scope: Some(claims.scope.clone()),
+        original: Some(Box::new(claims)),
         ..Resolved::named(subject)
     })
 }
@@ -113,7 +117,10 @@ fn of_issuer(
         Err(NotBelieved::NoKeys) => return Err(NotKnown::Unavailable),
         Err(why) => return Err(NotKnown::token(came.scheme, &why)),
     };
-    let proven = possession(app, came, text, external.cnf.as_ref(), now)?;
+    let (proven, proof) = possession(came, text, external.cnf.as_ref(), now)?;
+    let client_id = &came.asked.caller.client_id;
+    let scope = external.scope.clone().unwrap_or_default();
+    let original = external.as_ours(app, client_id, scope);
     let session = external.sid.as_ref().map(|sid| {
         // Two issuers may use the same word.
         let name = format!("{} {sid}", external.issuer);
@@ -124,6 +131,8 @@ fn of_issuer(
         assurance: Some(external.assurance),
         session,
         proven,
+        proof,
+        original: Some(Box::new(original)),
         scheme: came.scheme,
         // What an issuer's scopes mean here is said by the settings, or not at all: `openid` is
         // no action of anybody's.
@@ -133,14 +142,13 @@ fn of_issuer(
 }
 
 /// The key that is proven with a token, which is the one that it is bound to, if it is bound to one
-/// (L6).
+/// (L6), and the proof, which is spent with the decision.
 fn possession(
-    app: &App,
     came: &Came<'_>,
     text: &str,
     bound_to: Option<&Confirmation>,
     now: Timestamp,
-) -> Result<Option<KeyThumbprint>, NotKnown> {
+) -> Result<(Option<KeyThumbprint>, Option<Proof>), NotKnown> {
     let invalid = |why: &dyn std::fmt::Display| NotKnown::token(came.scheme, why);
     let none = Confirmation::default();
     let bound_to = bound_to.unwrap_or(&none);
@@ -153,7 +161,7 @@ fn possession(
         proven = Some(KeyThumbprint::Certificate(wanted.clone()));
     }
     match (came.scheme, &bound_to.jkt) {
-        (Scheme::Bearer, None) => Ok(proven),
+        (Scheme::Bearer, None) => Ok((proven, None)),
         (Scheme::Bearer, Some(_)) => Err(invalid(&"bound, and sent without its proof")),
         (Scheme::Dpop, None) => Err(invalid(&"not bound to the key of the proof")),
         (Scheme::Dpop, Some(jkt)) => {
@@ -161,8 +169,7 @@ fn possession(
             if proof.jkt != *jkt {
                 return Err(invalid(&"the proof is of another key"));
             }
-            app.proofs.spend(&proof, now).map_err(|why| invalid(&why))?;
-            Ok(Some(KeyThumbprint::Jkt(proof.jkt)))
+            Ok((Some(KeyThumbprint::Jkt(proof.jkt.clone())), Some(proof)))
         }
     }
 }
@@ -180,7 +187,8 @@ fn prove(came: &Came<'_>, text: &str, now: Timestamp) -> Result<Proof, String> {
         url: &url,
         access_token: Some(text),
     };
-    verify_proof(header, &expected, now).map_err(|why| why.to_string())
+    let is_target = |htu: &str| came.original.is_at(htu, came.asked.door.reading);
+    verify_proof_at(header, &expected, is_target, now).map_err(|why| why.to_string())
 }
 
 /// What one of our tokens says, for routes and identity headers.

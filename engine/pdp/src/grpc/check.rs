@@ -124,7 +124,7 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
 enum NotKnown {
     /// Too much is under way, or too many made-up keys came.
     TooMany,
-    /// Whoever asks is no gateway.
+    /// Whoever asks is no gateway, or it cannot be told whether they are.
     NoGateway(Complaint),
 }
 
@@ -136,6 +136,7 @@ async fn recognise(app: &App, parts: &Parts) -> Result<Caller, NotKnown> {
     };
     Err(match refused {
         Ok(StatusCode::TOO_MANY_REQUESTS) => NotKnown::TooMany,
+        Ok(StatusCode::SERVICE_UNAVAILABLE) => NotKnown::NoGateway(Complaint::KeyUnknown),
         _ if parts.headers.contains_key(AUTHORIZATION) => NotKnown::NoGateway(Complaint::WrongKey),
         _ => NotKnown::NoGateway(Complaint::NoKey),
     })

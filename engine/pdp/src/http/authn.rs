@@ -150,6 +150,9 @@ async fn present(
         .map_err(|why| match why {
             NotAdmitted::Refused(_) => Problem::unauthenticated(),
             NotAdmitted::TooManyRefused => Problem::too_many_refused(),
+            NotAdmitted::NotLookedUp => Problem::unavailable(
+                "whether the key is valid cannot be told at the moment; ask again",
+            ),
         })
 }
 
@@ -173,7 +176,7 @@ impl FromRequestParts<Arc<App>> for Asker {
         match present(parts, connected.and_then(Connected::alone), app).await? {
             Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
             Presented::Holder(holder) => {
-                let counted = app.rates.subject(&holder.subject);
+                let counted = app.rates.subject(&holder.subject, None);
                 counted.map_err(Problem::too_often)?;
                 let _under_way = Entered::new(app, holder.claims.sub.clone())?;
                 Ok(Self::Holder { holder, _under_way })

@@ -171,9 +171,12 @@ async fn recognise(
         Some(key) => app.keys.admit(key.trim(), app.state.store(), now).await,
         None => Err(NotAdmitted::Refused(crate::access::Refused)),
     };
-    admitted.map_err(|_| {
-        note_failed(app, Credential::Key, peer);
-        Complaint::WrongKey
+    admitted.map_err(|why| match why {
+        NotAdmitted::Refused(_) => {
+            note_failed(app, Credential::Key, peer);
+            Complaint::WrongKey
+        }
+        NotAdmitted::TooManyRefused | NotAdmitted::NotLookedUp => Complaint::KeyUnknown,
     })
 }
 

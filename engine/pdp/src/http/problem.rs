@@ -192,6 +192,7 @@ impl From<Unanswered> for Problem {
             Unanswered::Malformed(detail) => Self::malformed(detail),
             Unanswered::Overloaded(why) => Self::unavailable(why.to_string()),
             Unanswered::TooOften(why) => Self::too_often(why),
+            Unanswered::Proof(why) => Self::unavailable(why.to_string()),
             Unanswered::NotRecorded(cause) => {
                 tracing::error!(%cause, "a decision was not answered, because it was not recorded");
                 Self::unavailable("the decision could not be recorded; ask again in a moment")

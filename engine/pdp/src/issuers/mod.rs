@@ -12,15 +12,16 @@ use std::sync::Arc;
 
 use domain::{Assurance, EntityRef, Level, Timestamp};
 use token::certificate::thumbprint;
-use token::claims::{Confirmation, subject};
+use token::claims::{Confirmation, ContextClaim, subject};
 use token::foreign::{JTI_PREFIX, MayAct};
 use token::jws::{claimed_issuer, key_id};
 use token::keys::admit_jwks;
 use token::revocation::{Lineage, RevokedBy};
-use token::{ForeignExpected, Refusal, verify_foreign};
+use token::{Claims, ForeignExpected, Refusal, verify_foreign};
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::minting::acr_of;
 use crate::outbound::Outbound;
 use crate::settings::SessionSettings;
 pub(crate) use key_source::KeySource;
@@ -243,6 +244,35 @@ impl External {
     /// Its subject, as `sub` of our tokens says it.
     pub(crate) fn sub(&self) -> String {
         subject(self.subject.kind.as_str(), self.subject.id.as_str())
+    }
+
+    /// What a token of ours would say of the subject, as this client's: nothing of it is sent to
+    /// anybody as it is.
+    pub(crate) fn as_ours(&self, app: &App, client_id: &str, scope: String) -> Claims {
+        let issued_at = self.issued_at.seconds();
+        Claims {
+            iss: self.issuer.clone(),
+            sub: self.sub(),
+            aud: app.public_url().to_owned(),
+            client_id: client_id.to_owned(),
+            iat: issued_at,
+            nbf: issued_at,
+            exp: self.exp,
+            jti: self.id.clone(),
+            scope,
+            acr: acr_of(self.assurance.level, &app.settings.sessions).to_owned(),
+            auth_time: self.assurance.at.map(Timestamp::seconds),
+            sid: None,
+            cnf: self.cnf.clone(),
+            act: None,
+            original_jti: None,
+            lineage: Vec::new(),
+            issued_to: Vec::new(),
+            family_id: None,
+            status: None,
+            context: ContextClaim::default(),
+            risk: None,
+        }
     }
 
     /// What revokes it, or what this client was given. Asked once more by whoever makes something

@@ -23,7 +23,7 @@ pub(crate) struct Derived {
     /// taken back from those after it.
     pub(crate) issued_to: Vec<IssuedTo>,
     /// Who acts, and who acted before.
-    pub(crate) act: Actor,
+    pub(crate) act: Option<Actor>,
     /// The key that it is bound to.
     pub(crate) cnf: Option<Confirmation>,
 }
@@ -41,7 +41,7 @@ impl Derived {
         claims.original_jti = self.original_jti;
         claims.lineage = self.lineage;
         claims.issued_to = self.issued_to;
-        claims.act = Some(self.act);
+        claims.act = self.act;
         claims.cnf = self.cnf;
     }
 }
@@ -51,18 +51,26 @@ impl Derived {
 #[error("the token was passed on {DELEGATIONS_MAX} times already")]
 pub(crate) struct TooDeep;
 
-/// What a token that `actor` gets for `original` takes over. `proven` is the key that the actor
-/// proved to hold: what was bound stays bound to the same key, and what was not is bound now.
+/// What a token that `actor` gets for `original` takes over. None: nobody acts who did not act
+/// before, as where a gateway passes a request on. `proven` is the key that the actor proved to
+/// hold: what was bound stays bound to the same key, and what was not is bound now.
 ///
 /// # Errors
 /// When it was passed on too often (X5).
 pub(crate) fn derive(
     original: &Claims,
-    mut actor: Actor,
+    actor: Option<Actor>,
     proven: Option<Confirmation>,
     now: i64,
 ) -> Result<Derived, TooDeep> {
-    actor.act = original.act.clone().map(Box::new);
+    let before = original.act.clone();
+    let act = match actor {
+        Some(actor) => Some(Actor {
+            act: before.map(Box::new),
+            ..actor
+        }),
+        None => before,
+    };
     let mut lineage = original.lineage.clone();
     let original_jti = match &original.original_jti {
         Some(first) => {
@@ -76,7 +84,8 @@ pub(crate) fn derive(
         client_id: original.client_id.clone(),
         at: issued_at(&original.jti, original.iat).millis(),
     });
-    if actor.depth() > DELEGATIONS_MAX || lineage.len() > DELEGATIONS_MAX {
+    let depth = act.as_ref().map_or(0, Actor::depth);
+    if depth > DELEGATIONS_MAX || lineage.len() > DELEGATIONS_MAX {
         return Err(TooDeep);
     }
     Ok(Derived {
@@ -84,7 +93,7 @@ pub(crate) fn derive(
         original_jti: Some(original_jti),
         lineage,
         issued_to,
-        act: actor,
+        act,
         cnf: original.cnf.clone().or(proven),
     })
 }
@@ -184,7 +193,7 @@ mod tests {
             let original = line.last().unwrap().clone();
             // No two are of one moment, as with the engine's own ids.
             millis += wait + 1;
-            let derived = derive(&original, actor(), None, millis / 1000).unwrap();
+            let derived = derive(&original, Some(actor()), None, millis / 1000).unwrap();
             let mut claims = Claims {
                 jti: jti(millis),
                 iat: millis / 1000,
@@ -222,13 +231,14 @@ mod tests {
     proptest! {
         #[test]
         fn x4_x5_a_derived_token_is_never_more_than_its_original(
-            original in original(), now in 0..10_000_i64,
+            original in original(), now in 0..10_000_i64, acts in any::<bool>(),
         ) {
+            let actor = acts.then(actor);
             let proven = Some(Confirmation { jkt: Some("other".to_owned()), x5t_s256: None });
-            let Ok(derived) = derive(&original, actor(), proven.clone(), now) else {
+            let Ok(derived) = derive(&original, actor.clone(), proven.clone(), now) else {
                 let depth = original.act.as_ref().map_or(0, Actor::depth);
                 let passed = original.lineage.len() + usize::from(original.original_jti.is_some());
-                prop_assert!(depth == DELEGATIONS_MAX || passed > DELEGATIONS_MAX);
+                prop_assert!((acts && depth == DELEGATIONS_MAX) || passed > DELEGATIONS_MAX);
                 return Ok(());
             };
             prop_assert!(derived.exp <= original.exp && derived.exp <= now + LIFE_MAX_SECONDS);
@@ -240,8 +250,12 @@ mod tests {
                 prop_assert!(ancestors.contains(&ancestor));
             }
             prop_assert!(derived.lineage.len() <= DELEGATIONS_MAX);
-            prop_assert!(derived.act.depth() <= DELEGATIONS_MAX);
-            prop_assert_eq!(derived.act.act.as_deref(), original.act.as_ref());
+            let act = derived.act.as_ref();
+            prop_assert!(act.map_or(0, Actor::depth) <= DELEGATIONS_MAX);
+            let before = if acts { act.and_then(|act| act.act.as_deref()) } else { act };
+            prop_assert_eq!(before, original.act.as_ref());
+            let now_acts = actor.as_ref().or(original.act.as_ref());
+            prop_assert_eq!(act.map(|act| &act.sub), now_acts.map(|act| &act.sub));
             prop_assert_eq!(derived.cnf, original.cnf.or(proven));
         }
 
@@ -313,13 +327,13 @@ mod tests {
         (claims.act, claims.original_jti) = (None, None);
         claims.lineage.clear();
         for round in 1..=DELEGATIONS_MAX {
-            let derived = derive(&claims, actor(), None, 0).unwrap();
-            assert_eq!(derived.act.depth(), round);
-            claims.act = Some(derived.act);
+            let derived = derive(&claims, Some(actor()), None, 0).unwrap();
+            assert_eq!(derived.act.as_ref().map(Actor::depth), Some(round));
+            claims.act = derived.act;
             claims.original_jti = derived.original_jti;
             claims.lineage = derived.lineage;
             claims.jti = format!("derived-{round}");
         }
-        assert_eq!(derive(&claims, actor(), None, 0), Err(TooDeep));
+        assert_eq!(derive(&claims, Some(actor()), None, 0), Err(TooDeep));
     }
 }

@@ -2,8 +2,11 @@
 
 use domain::{AccessRequest, Name, RiskLevel, Rung, Timestamp};
 use policy::Question;
+use token::Claims;
 use token::claims::ContextClaim;
+use token::revocation::Lineage;
 
+use super::derive::derive;
 use super::{Holder, Minted, SignError, confirmation, draft, sign};
 use crate::access::Caller;
 use crate::administrator::uuid_v7;
@@ -18,11 +21,13 @@ pub(crate) struct NoToken {
 }
 
 /// Mints the token that was asked for, for the service that the resource belongs to, with the
-/// scopes that the policies allow (L1 to L5). None when none was asked for.
+/// scopes that the policies allow (L1 to L5). None when none was asked for. Where the subject came
+/// with a token, as `original` says, this one is derived from it, as in an exchange (X4).
 pub(crate) async fn mint(
     app: &App,
     caller: &Caller,
     request: &AccessRequest,
+    original: Option<&Claims>,
     outcome: &Outcome,
     snapshot: &Snapshot,
     now: Timestamp,
@@ -71,6 +76,11 @@ pub(crate) async fn mint(
         device_id: device.and_then(|device| device.id.clone()),
     };
     claims.risk = Some(RiskLevel::as_str(outcome.decision.risk.level).to_owned());
+    if let Some(original) = original
+        && let Err(why) = hand_on(app, original, &mut claims, now)
+    {
+        return Some(Err(why));
+    }
     match sign(app, claims).await {
         Ok(minted) => {
             app.metrics.tokens.issued(&wish.audience, "evaluation");
@@ -87,6 +97,38 @@ pub(crate) async fn mint(
                 why: "the token could not be signed or recorded".to_owned(),
             }))
         }
+    }
+}
+
+/// Makes a token one that was derived: over when the original is, revoked with it, with those who
+/// acted. Where the request comes from is what this one says: nobody passed it on.
+fn hand_on(
+    app: &App,
+    original: &Claims,
+    claims: &mut Claims,
+    now: Timestamp,
+) -> Result<(), NoToken> {
+    let refused = |error, why: &dyn std::fmt::Display| NoToken {
+        error,
+        why: format!("the client's token: {why}"),
+    };
+    let own = claims.clone();
+    let derived = derive(original, None, own.cnf, now.seconds());
+    let derived = derived.map_err(|why| refused("invalid_request", &why))?;
+    derived.hand_down(original.clone(), claims);
+    claims.exp = claims.exp.min(own.exp);
+    claims.sid = claims.sid.take().or(own.sid);
+    claims.context = own.context;
+    if claims.exp <= now.seconds() {
+        return Err(refused("access_denied", &"it is over"));
+    }
+    // It may have been revoked since it was looked at.
+    match app.revocations.check(&Lineage::of(claims), now) {
+        Some(by) => Err(refused(
+            "access_denied",
+            &format!("revoked by {}", by.as_str()),
+        )),
+        None => Ok(()),
     }
 }
 

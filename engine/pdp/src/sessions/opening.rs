@@ -18,6 +18,7 @@ use super::{Named, sight, tells, tier};
 use crate::access::{Caller, signed};
 use crate::administrator::{Admitted, Answered, Unanswered, answer_admitted};
 use crate::app::App;
+use crate::client::Client;
 use crate::engine;
 use crate::minting::acr_of;
 use crate::monitor::rules::tier_of;
@@ -193,7 +194,7 @@ async fn decide(
         now,
         moment: now,
         claims_assurance: false,
-        names_session_by_token: false,
+        client: Client::default(),
     };
     let answered = answer_admitted(app, caller, admitted, false, request_id).await?;
     let answered = Box::new(answered);

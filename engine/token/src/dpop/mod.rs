@@ -75,6 +75,20 @@ pub fn verify_proof(
     expected: &ProofExpected<'_>,
     now: Timestamp,
 ) -> Result<Proof, ProofRefusal> {
+    verify_proof_at(proof, expected, |htu| same_target(htu, expected.url), now)
+}
+
+/// The same, where somebody else says whether `htu` names the request's URL: a gateway, which reads
+/// the paths of its apps in a way of its own.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn verify_proof_at(
+    proof: &str,
+    expected: &ProofExpected<'_>,
+    is_target: impl FnOnce(&str) -> bool,
+    now: Timestamp,
+) -> Result<Proof, ProofRefusal> {
     let jws = Jws::parse(proof, &["dpop+jwt"], Some("jwk"))?;
     let jwk = jws.header.get("jwk").filter(|jwk| jwk.is_object());
     let jwk = jwk.ok_or(Refusal::Header("jwk"))?;
@@ -91,7 +105,7 @@ pub fn verify_proof(
     if text("htm")? != expected.method {
         return Err(ProofRefusal::OtherRequest("htm"));
     }
-    if !same_target(text("htu")?, expected.url) {
+    if !is_target(text("htu")?) {
         return Err(ProofRefusal::OtherRequest("htu"));
     }
     let iat = claims.get("iat").ok_or(Refusal::Missing("iat"))?;

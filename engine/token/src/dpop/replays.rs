@@ -1,6 +1,6 @@
 //! Proofs that were seen, as long as they could come again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -24,9 +24,16 @@ pub enum Replayed {
     /// seen, so it is not taken.
     #[error("too many proofs at once; try again in a minute")]
     TooMany,
+    /// The same of one key: it has more about than it may, and nobody else is kept waiting for it.
+    #[error("too many proofs of this key at once; send fewer")]
+    TooManyOfKey,
 }
 
-/// The proofs that were seen. Bounded by count; each is forgotten when it is too old to hold.
+/// Which part of what is remembered may be of one key: one in so many. Whoever holds a single bound
+/// token keeps nobody else out.
+const SHARE_OF_KEY: usize = 8;
+
+/// The proofs that were seen. Bounded by count, of one key by a share of it; each is forgotten when it is too old to hold.
 #[derive(Debug)]
 pub struct Replays {
     most: usize,
@@ -40,10 +47,20 @@ struct Seen {
     ids: HashSet<[u8; 32]>,
     /// The same by the second from which each is too old, in the order that they came, with the
     /// second in which each was made.
-    order: VecDeque<(i64, i64, [u8; 32])>,
+    order: VecDeque<Spent>,
+    /// How many of these are of each key.
+    of_key: HashMap<[u8; 16], usize>,
     /// The first and the last second in which those that are forgotten were made. Too old to hold,
     /// unless the clock goes back.
     forgotten: Option<(i64, i64)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    end: i64,
+    made_at: i64,
+    id: [u8; 32],
+    key: [u8; 16],
 }
 
 impl Replays {
@@ -58,6 +75,7 @@ impl Replays {
                 since: since.map(Timestamp::seconds),
                 ids: HashSet::new(),
                 order: VecDeque::new(),
+                of_key: HashMap::new(),
                 forgotten: None,
             }),
         }
@@ -79,11 +97,21 @@ impl Replays {
         if seen.ids.len() >= self.most {
             return Err(Replayed::TooMany);
         }
+        let key = key(&proof.jkt);
+        let of_key = seen.of_key.entry(key).or_default();
+        if *of_key >= self.most.div_ceil(SHARE_OF_KEY) {
+            return Err(Replayed::TooManyOfKey);
+        }
+        *of_key += 1;
         seen.ids.insert(id);
         // What was made ahead of time holds longer; counted from the later of both, the order
         // by arrival and by end differ by seconds at most.
-        let ends = proof.iat.max(now.seconds()) + PROOF_AGE_MAX_SECONDS + 1;
-        seen.order.push_back((ends, proof.iat, id));
+        seen.order.push_back(Spent {
+            end: proof.iat.max(now.seconds()) + PROOF_AGE_MAX_SECONDS + 1,
+            made_at: proof.iat,
+            id,
+            key,
+        });
         Ok(())
     }
 }
@@ -110,12 +138,19 @@ impl Seen {
 
     /// Forgets what is too old to hold.
     fn forget(&mut self, now: i64) {
-        while let Some((end, made_at, oldest)) = self.order.front().copied() {
+        while let Some(oldest) = self.order.front().copied() {
+            let Spent { end, made_at, .. } = oldest;
             if end > now {
                 break;
             }
             self.order.pop_front();
-            self.ids.remove(&oldest);
+            self.ids.remove(&oldest.id);
+            if let Some(of_key) = self.of_key.get_mut(&oldest.key) {
+                *of_key = of_key.saturating_sub(1);
+                if *of_key == 0 {
+                    self.of_key.remove(&oldest.key);
+                }
+            }
             let (first, last) = self.forgotten.unwrap_or((made_at, made_at));
             self.forgotten = Some((first.min(made_at), last.max(made_at)));
         }
@@ -129,11 +164,21 @@ fn id(proof: &Proof) -> [u8; 32] {
     hash.update(proof.jkt.as_bytes());
     hash.update(b" ");
     hash.update(proof.jti.as_bytes());
-    let mut id = [0; 32];
-    for (to, from) in id.iter_mut().zip(hash.finish().as_ref()) {
+    first(hash)
+}
+
+fn key(jkt: &str) -> [u8; 16] {
+    let mut hash = Context::new(&SHA256);
+    hash.update(jkt.as_bytes());
+    first(hash)
+}
+
+fn first<const BYTES: usize>(hash: Context) -> [u8; BYTES] {
+    let mut first = [0; BYTES];
+    for (to, from) in first.iter_mut().zip(hash.finish().as_ref()) {
         *to = *from;
     }
-    id
+    first
 }
 
 #[cfg(test)]
@@ -209,12 +254,29 @@ mod tests {
     }
 
     #[test]
+    fn one_key_fills_its_share_and_keeps_nobody_else_out() {
+        let at = Timestamp::from_seconds;
+        let replays = Replays::new(8 * 3, None);
+        let spent = |jkt: &str, at: Timestamp| {
+            let mut jtis = (0..).map(|number: u32| format!("{number} at {at:?}"));
+            jtis.find_map(|jti| replays.spend(&proof(jkt, &jti, at.seconds()), at).err())
+        };
+        assert_eq!(spent("greedy", at(1000)), Some(Replayed::TooManyOfKey));
+        assert_eq!(replays.spend(&proof("k", "1", 1000), at(1000)), Ok(()));
+        let again = replays.spend(&proof("greedy", "x", 1001), at(1060));
+        assert_eq!(again, Err(Replayed::TooManyOfKey));
+        // As soon as its own are over, and nothing is kept of who is gone.
+        assert_eq!(replays.spend(&proof("greedy", "x", 1061), at(1061)), Ok(()));
+        assert_eq!(replays.seen.lock().unwrap().of_key.len(), 1);
+    }
+
+    #[test]
     fn what_cannot_be_remembered_is_not_taken() {
         let at = Timestamp::from_seconds;
         let replays = Replays::new(2, None);
         assert_eq!(replays.spend(&proof("k", "1", 1000), at(1000)), Ok(()));
-        assert_eq!(replays.spend(&proof("k", "2", 1000), at(1000)), Ok(()));
-        let third = proof("k", "3", 1001);
+        assert_eq!(replays.spend(&proof("l", "2", 1000), at(1000)), Ok(()));
+        let third = proof("m", "3", 1001);
         assert_eq!(replays.spend(&third, at(1001)), Err(Replayed::TooMany));
         // Two are forgotten when they are over, and there is room again.
         assert_eq!(replays.spend(&third, at(1061)), Ok(()));

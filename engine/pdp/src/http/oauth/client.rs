@@ -64,6 +64,9 @@ pub(in crate::http) async fn authenticate(
             NotAdmitted::TooManyRefused => OAuthError::too_many(
                 "the client is not known, and too many such came lately; send a valid key, or wait",
             ),
+            NotAdmitted::NotLookedUp => OAuthError::unavailable(
+                "whether the client's key is valid cannot be told at the moment; try again",
+            ),
         })?;
     if let Some(client_id) = &credentials.client_id
         && !is_called(&caller, client_id)

@@ -63,8 +63,13 @@ pub(super) async fn grant(asked: &Asked<'_>) -> Result<Issued, OAuthError> {
         client_id: Some(caller.client_id.clone()),
         act: None,
     };
-    let derived = derive(&original, actor, asked.proven.confirmation(), now.seconds())
-        .map_err(|why| OAuthError::invalid_request(format!("the subject token: {why}")))?;
+    let derived = derive(
+        &original,
+        Some(actor),
+        asked.proven.confirmation(),
+        now.seconds(),
+    )
+    .map_err(|why| OAuthError::invalid_request(format!("the subject token: {why}")))?;
 
     may_delegate(asked, &who, audience).await?;
     let wish = Wish {
