@@ -5,6 +5,17 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+)
+from h2.exceptions import ProtocolError
+
 
 @dataclass
 class Answer:
@@ -67,6 +78,39 @@ async def once(port, raw, method="GET", seconds=60):
     finally:
         writer.close()
     answer.seconds = time.monotonic() - began
+    return answer
+
+
+async def once_http2(port, method, target, host, lines, body=b"", seconds=20):
+    """One request over HTTP/2, by a connection of its own. Nothing is repaired here either."""
+    loose = {"validate_outbound_headers": False, "normalize_outbound_headers": False}
+    connection = H2Connection(H2Configuration(header_encoding="latin-1", **loose))
+    connection.initiate_connection()
+    pseudo = [(":method", method), (":scheme", "http"), (":authority", host), (":path", target)]
+    headers = [(n.lower(), v.strip()) for n, _, v in (line.partition(":") for line in lines)]
+    connection.send_headers(1, pseudo + headers, end_stream=not body)
+    if body:
+        connection.send_data(1, body, end_stream=True)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answer = Answer()
+    try:
+        async with asyncio.timeout(seconds):
+            ended = False
+            while not ended:
+                writer.write(connection.data_to_send())
+                if not (data := await reader.read(65536)):
+                    break
+                for event in connection.receive_data(data):
+                    if isinstance(event, ResponseReceived):
+                        answer.headers = [(n, v) for n, v in event.headers if n != ":status"]
+                        answer.status = int(dict(event.headers)[":status"])
+                    elif isinstance(event, DataReceived):
+                        answer.body += event.data
+                    ended |= isinstance(event, (StreamEnded, StreamReset, ConnectionTerminated))
+    except (TimeoutError, ConnectionError, ProtocolError):
+        pass
+    finally:
+        writer.close()
     return answer
 
 

@@ -16,7 +16,7 @@ import traceback
 import uuid
 from urllib.parse import unquote_to_bytes
 
-from client import Load, message, once
+from client import Load, message, once, once_http2
 from started import GATEWAYS, Gateway, is_installed
 from world import HERE, ROOT, World
 
@@ -49,6 +49,14 @@ class Run:
         if what == "gateway with-a-wrong-key":
             self.gateway.stop()
             self.gateway.start("sk_" + "0" * 16 + "." + "0" * 43)
+        elif what == "gateway with-a-broken-script":
+            self.gateway.stop()
+            self.gateway.break_scripts()
+            self.gateway.start(self.key)
+        elif what == "gateway whole":
+            self.gateway.stop()
+            self.gateway.copy()
+            self.gateway.start(self.key)
         else:
             self.world.do(what)
 
@@ -85,7 +93,12 @@ class Run:
                 elif "during" in step:
                     await self.during(step, raw)
                 else:
-                    answer = await once(self.gateway.port, raw, method, step.get("seconds", 20))
+                    if step.get("http2"):
+                        lines = self.lines(step, case_id)
+                        answer = await once_http2(self.gateway.port, method, target, host, lines, body)
+                    else:
+                        seconds = step.get("seconds", 20)
+                        answer = await once(self.gateway.port, raw, method, seconds)
                     seen = await asyncio.to_thread(self.world.times_seen, case_id)
                     check(step, answer, seen)
                     if "keeps" in step:
@@ -105,11 +118,11 @@ class Run:
         """Targets from nasty pieces, the same in each run. What the app sees has one reading, and
         is what was sent: no gateway may have the engine decide about another path than it serves."""
         chance = random.Random(8)
-        passed = 0
+        passed, case_id = 0, uuid.uuid4().hex
         for _ in range(step["made-up"]):
             pieces = chance.choices(PIECES, k=chance.randint(1, 5))
             target = "/items/" + "".join(pieces)
-            raw = message("GET", target, HOST, self.lines(step, "made-up"))
+            raw = message("GET", target, HOST, self.lines(step, case_id))
             answer = await once(self.gateway.port, raw)
             if answer.status == 200:
                 passed += 1
@@ -118,6 +131,9 @@ class Run:
                     raise Failed(f"{target} reached the app as {seen}")
             elif answer.status not in (400, 403, 404):
                 raise Failed(f"{target}: {answer.status}")
+        seen = await asyncio.to_thread(self.world.times_seen, case_id)
+        if seen != passed:
+            raise Failed(f"{passed} passed, the app saw {seen}")
         if not passed:
             raise Failed("nothing passed: the pieces are all nasty")
         self.told = f"{passed} of {step['made-up']}"
@@ -174,6 +190,8 @@ class Run:
         """The word for its cell."""
         if why := case.get("cannot", {}).get(self.name):
             return f"cannot: {why}"
+        if self.name not in case.get("only", [self.name]):
+            return "cannot: it has none"
         self.told = None
         for number, step in enumerate(case["steps"], 1):
             if self.name in step.get("cannot", {}) or self.name not in step.get("only", [self.name]):

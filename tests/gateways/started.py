@@ -42,7 +42,14 @@ class Gateway:
         self.world = world
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"portreeve-{folder}-"))
-        # What an operator would change, and nothing else.
+        self.copy()
+        # nginx's workers give up root, and have to find it.
+        self.folder.chmod(0o755)
+        self.process = None
+
+    def copy(self):
+        """The shipped files, with what an operator would change, and nothing else."""
+        world = self.world
         addresses = {
             "127.0.0.1:8080": f"127.0.0.1:{self.port}",
             "127.0.0.1:8181": f"127.0.0.1:{world.port}",
@@ -55,17 +62,23 @@ class Gateway:
             "http://:8080": f"http://:{self.port}",
             "abns@portreeve": f"abns@portreeve-{self.port}",
         }
-        for source in (HERE / folder).rglob("*"):
+        shipped = HERE / GATEWAYS[self.name][0]
+        for source in shipped.rglob("*"):
             if source.is_file():
                 text = source.read_text()
                 for address, ours in addresses.items():
                     text = text.replace(address, ours)
-                target = self.folder / source.relative_to(HERE / folder)
+                target = self.folder / source.relative_to(shipped)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
-        # nginx's workers give up root, and have to find it.
-        self.folder.chmod(0o755)
-        self.process = None
+
+    def break_scripts(self):
+        """Its own script ends with an error before it has asked."""
+        for script in self.folder.rglob("*.lua"):
+            text = script.read_text()
+            for begin in ('core.register_action("portreeve", { "http-req" }, function(txn)', "function ask(r)"):
+                text = text.replace(begin + "\n", begin + '\n    error("broken")\n')
+            script.write_text(text)
 
     def start(self, key):
         """With the engine's key, as the comments of the configurations say."""

@@ -130,6 +130,7 @@ class World:
         self.url = f"http://127.0.0.1:{self.port}"
         self.engine = None
         self.app = None
+        self.impostor = None
         self.opened = {}
 
     def open(self):
@@ -141,7 +142,7 @@ class World:
         self.robot = self.key("robot", "service")
 
     def close(self):
-        for process in (self.engine, self.app):
+        for process in (self.engine, self.app, self.impostor):
             if process:
                 process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -174,6 +175,9 @@ class World:
 
     def start_engine(self, more=None):
         """Until it is ready."""
+        if self.impostor:
+            self.impostor.kill()
+            self.impostor = None
         command = [self.binary, "--config", str(self.folder / "portreeve.toml"), "serve"]
         env = {**self.env, **(more or {})}
         self.engine = Process("engine", command, ROOT, env, logs=self.folder)
@@ -342,6 +346,13 @@ class World:
             "hangs": self.freeze_engine,
             "goes-on": self.thaw_engine,
         }[what]()
+
+    def do_impostor(self, manner):
+        """`impostor says-yes`: somebody else where the engine was, until it is `engine up` again."""
+        self.stop_engine()
+        python = [sys.executable, "-B", str(HERE / "impostor.py"), str(self.port), manner]
+        self.impostor = Process("impostor", python, self.folder)
+        self.impostor.wait_for(self.port)
 
     def do_office(self, _):
         """The engine, asked without a gateway, lets somebody in the office in."""

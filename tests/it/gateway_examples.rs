@@ -83,6 +83,15 @@ fn no_configuration_lets_what_is_not_answered_through() {
         let text = text(path);
         assert!(text.contains("failure_mode_allow: false"), "{path}");
         assert!(text.contains("timeout: 3s"), "{path}");
+        assert!(
+            text.contains("path_with_escaped_slashes_action: REJECT_REQUEST"),
+            "{path}"
+        );
+    }
+    // Belts beside the engine's own braces: no request shows that they are missing.
+    let grpc = text("envoy/grpc.yaml");
+    for setting in ["encode_raw_headers: true", "validate_mutations: true"] {
+        assert!(grpc.contains(setting), "envoy/grpc.yaml has no {setting}");
     }
     for (path, limit) in [
         ("nginx/portreeve/server.conf", "proxy_read_timeout"),

@@ -66,16 +66,23 @@ end
 -- The connection of this thread, kept open.
 local kept = nil
 
--- Reads one answer: status, headers by their names in lower case, body. Nil: there was none.
-local function read(connection)
-    local line = connection:receive("*l")
+-- Reads one answer: status, headers by their names in lower case, body. Nil: there was none, or
+-- not in time. LuaSocket's limits are for each read, so what is left is told anew.
+local function read(connection, deadline)
+    local function receive(what)
+        local left = deadline - socket.gettime()
+        connection:settimeout(left, "t")
+        connection:settimeout(left, "b")
+        return left > 0 and connection:receive(what)
+    end
+    local line = receive("*l")
     local status = line and tonumber(line:match("^HTTP/1%.%d (%d%d%d)"))
     if not status then
         return nil
     end
     local headers = {}
     while true do
-        line = connection:receive("*l")
+        line = receive("*l")
         if not line then
             return nil
         elseif line == "" then
@@ -92,7 +99,7 @@ local function read(connection)
     if headers["transfer-encoding"] or not length then
         return nil
     elseif length > 0 then
-        body = connection:receive(length)
+        body = receive(length)
     end
     return body and { status = status, headers = headers, body = body }
 end
@@ -104,7 +111,7 @@ local function exchange(connection, text, deadline)
     end
     connection:settimeout(left, "t")
     connection:settimeout(left, "b")
-    return connection:send(text) and read(connection)
+    return connection:send(text) and read(connection, deadline)
 end
 
 local function put(text)
@@ -165,8 +172,8 @@ function ask(r)
 
     local answer = put(table.concat(lines, "\r\n") .. "\r\n\r\n")
 
-    -- Only an allow is 2xx.
-    if answer and answer.status == 200 then
+    -- Only an allow is 2xx, and says so.
+    if answer and answer.status == 200 and answer.headers["x-portreeve-outcome"] == "allow" then
         for _, name in ipairs(identity) do
             r.headers_in[name] = answer.headers[name:lower()] or ""
         end

@@ -76,8 +76,8 @@ core.register_action("portreeve", { "http-req" }, function(txn)
     })
     local status = answer and tonumber(answer.status) or 0
 
-    -- Only an allow is 2xx.
-    if status == 200 then
+    -- Only an allow is 2xx, and says so.
+    if status == 200 and values(answer.headers["x-portreeve-outcome"])[1] == "allow" then
         for _, name in ipairs(identity) do
             txn.http:req_set_header(name, values(answer.headers[name])[1] or "")
         end
