@@ -66,6 +66,8 @@ class Run:
         lines += [f"X-More-{number}: more" for number in range(step.get("more", 0))]
         if "as" in step:
             lines.append(self.world.credential(step["as"]))
+        if "proof" in step:
+            lines.append(f"DPoP: {self.world.proof(step['proof'])}")
         return lines
 
     async def step(self, step):

@@ -14,7 +14,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
+from hashlib import sha256
 from pathlib import Path
 
 import jwt
@@ -108,6 +109,7 @@ class World:
         # Without its tests: they would stop the policy that comes in the middle of traffic.
         shop = HERE / "shop" / "policies"
         shutil.copytree(shop, self.folder / "policies", ignore=shutil.ignore_patterns("tests"))
+        self.proof_key = ec.generate_private_key(ec.SECP256R1())
         self.idp_key = ec.generate_private_key(ec.SECP256R1())
         key = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.idp_key.public_key()))
         keys = {"keys": [{**key, "kid": "idp", "alg": "ES256", "use": "sig"}]}
@@ -194,7 +196,7 @@ class World:
     def thaw_engine(self):
         os.killpg(self.engine.child.pid, signal.SIGCONT)
 
-    def ask(self, method, path, body=None, key=None, form=False):
+    def ask(self, method, path, body=None, key=None, form=False, more=None):
         """Asks the engine itself; status and JSON."""
         headers = {"Authorization": f"Bearer {key}"} if key and not form else {}
         data = None
@@ -205,6 +207,7 @@ class World:
         elif body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
+        headers |= more or {}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
@@ -250,10 +253,30 @@ class World:
         }
         return jwt.encode(claims, self.idp_key, "ES256", {"kid": "idp", "typ": "at+jwt"})
 
-    def robot_token(self):
-        """One of ours, for the shop."""
+    def proof(self, request):
+        """That whoever sends this request has the key (RFC 9449); `old …` was made a while ago."""
+        age = 3600 if request.startswith("old ") else 0
+        method, url = request.removeprefix("old ").split(" ")
+        jti = os.urandom(8).hex()
+        claims = {"htm": method, "htu": url, "jti": jti, "iat": int(time.time()) - age}
+        if "bound" in self.opened:
+            token = self.opened["bound"]["token"].encode()
+            claims["ath"] = urlsafe_b64encode(sha256(token).digest()).rstrip(b"=").decode()
+        jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.proof_key.public_key()))
+        return jwt.encode(claims, self.proof_key, "ES256", {"typ": "dpop+jwt", "jwk": jwk})
+
+    def robot_token(self, bound_by=None):
+        """One of ours, for the shop; bound to a key where a request is given to prove that by."""
         wish = {"grant_type": "client_credentials", "audience": SHOP, "scope": "orders.read"}
-        status, told = self.ask("POST", "/oauth2/token", wish, self.robot, form=True)
+        def ask():
+            more = {"DPoP": self.proof(bound_by)} if bound_by else {}
+            return self.ask("POST", "/oauth2/token", wish, self.robot, form=True, more=more)
+
+        status, told = ask()
+        # An engine that has just started cannot tell whether a proof was used before that.
+        while bound_by and "just started" in told.get("error_description", ""):
+            time.sleep(0.5)
+            status, told = ask()
         if status != 200:
             raise RuntimeError(f"no token: {status} {told}")
         return told["access_token"]
@@ -280,6 +303,11 @@ class World:
         if who == "robot":
             self.opened.setdefault("robot", {"token": self.robot_token()})
             return f"Authorization: Bearer {self.opened['robot']['token']}"
+        if who in ("bound robot", "bound robot as bearer"):
+            if "bound" not in self.opened:
+                self.opened["bound"] = {"token": self.robot_token(f"POST {self.url}/oauth2/token")}
+            scheme = "DPoP" if who == "bound robot" else "Bearer"
+            return f"Authorization: {scheme} {self.opened['bound']['token']}"
         if who == "nonsense":
             return "Authorization: Bearer nonsense"
         raise RuntimeError(f"nobody is called {who!r}")
