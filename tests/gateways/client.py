@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import ssl
+import tempfile
 import time
 from dataclasses import dataclass, field
 
@@ -29,6 +31,20 @@ class Answer:
     def header(self, name):
         """All values of a header, between commas."""
         return ", ".join(v for n, v in self.headers if n.lower() == name.lower())
+
+
+def showing(certificates):
+    """TLS with a gateway whose certificate does not matter, showing one of one's own: the files of
+    a chain, the first beside its key; or none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if certificates:
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as chain:
+            chain.write("".join(path.read_text() for path in certificates))
+            chain.flush()
+            context.load_cert_chain(chain.name, certificates[0].with_suffix(".key"))
+    return context
 
 
 def message(method, target, host, headers, body=b""):
@@ -66,17 +82,19 @@ async def read(reader, method):
         return None
 
 
-async def once(port, raw, method="GET", seconds=60):
+async def once(port, raw, method="GET", seconds=60, tls=None):
     """Sends bytes over a connection of their own."""
     began = time.monotonic()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer = None
     try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         writer.write(raw)
         answer = await asyncio.wait_for(read(reader, method), seconds) or Answer()
-    except (TimeoutError, ConnectionError):
+    except (TimeoutError, ConnectionError, ssl.SSLError):
         answer = Answer()
     finally:
-        writer.close()
+        if writer:
+            writer.close()
     answer.seconds = time.monotonic() - began
     return answer
 

@@ -16,7 +16,7 @@ import traceback
 import uuid
 from urllib.parse import unquote_to_bytes
 
-from client import Load, message, once, once_http2
+from client import Load, message, once, once_http2, showing
 from started import GATEWAYS, Gateway, is_installed
 from world import HERE, ROOT, World
 
@@ -52,6 +52,10 @@ class Run:
         elif what == "gateway with-a-broken-script":
             self.gateway.stop()
             self.gateway.break_scripts()
+            self.gateway.start(self.key)
+        elif what == "gateway with-certificates":
+            self.gateway.stop()
+            self.gateway.secure()
             self.gateway.start(self.key)
         elif what == "gateway whole":
             self.gateway.stop()
@@ -100,7 +104,11 @@ class Run:
                         answer = await once_http2(self.gateway.port, method, target, host, lines, body)
                     else:
                         seconds = step.get("seconds", 20)
-                        answer = await once(self.gateway.port, raw, method, seconds)
+                        tls = None
+                        if self.gateway.is_secure:
+                            chain = [ROOT / "tests/certificates" / name for name in step.get("shows", [])]
+                            tls = showing(chain)
+                        answer = await once(self.gateway.port, raw, method, seconds, tls)
                     seen = await asyncio.to_thread(self.world.times_seen, case_id)
                     check(step, answer, seen)
                     if "keeps" in step:

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from client import message, once
+from client import message, once, showing
 from world import HERE, Process, free_port, wait_until
 
 # Where pip put what it installed.
@@ -50,6 +50,7 @@ class Gateway:
     def copy(self):
         """The shipped files, with what an operator would change, and nothing else."""
         world = self.world
+        self.is_secure = False
         addresses = {
             "127.0.0.1:8080": f"127.0.0.1:{self.port}",
             "127.0.0.1:8181": f"127.0.0.1:{world.port}",
@@ -71,6 +72,31 @@ class Gateway:
                 target = self.folder / source.relative_to(shipped)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
+
+    def secure(self):
+        """TLS, asking clients for certificates: as the comments of the configurations say."""
+        own = HERE.parent / "certificates"
+        self.is_secure = True
+        for path in self.folder.glob("*.yaml"):
+            text = path.read_text()
+            files = f"{{ certificate_chain: {{ filename: {own}/https.pem }}, private_key: {{ filename: {own}/https.key }} }}"
+            tls = f"""- transport_socket:
+            name: envoy.transport_sockets.tls
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+              common_tls_context:
+                tls_certificates: [{files}]
+                validation_context: {{ trusted_ca: {{ filename: {own}/root.pem }} }}
+          filters:"""
+            path.write_text(text.replace("- filters:", tls))
+        path = self.folder / "haproxy.cfg"
+        if path.exists():
+            pem = self.folder / "https.pem"
+            pem.write_text((own / "https.pem").read_text() + (own / "https.key").read_text())
+            text = path.read_text()
+            bind = f"bind 127.0.0.1:{self.port}"
+            tls = f"{bind} ssl crt {pem} ca-file {own}/root.pem verify optional"
+            path.write_text(text.replace(bind, tls))
 
     def break_scripts(self):
         """Its own script ends with an error before it has asked."""
@@ -103,7 +129,8 @@ class Gateway:
     def serves(self):
         """Whether the shop's host is known: whatever the answer is."""
         try:
-            answer = asyncio.run(once(self.port, message("GET", "/", "shop.example", [])))
+            tls = showing([]) if self.is_secure else None
+            answer = asyncio.run(once(self.port, message("GET", "/", "shop.example", []), tls=tls))
         except OSError:
             return False
         return answer.status not in (0, 404)

@@ -119,7 +119,17 @@ class World:
             f'[[issuers]]\nissuer = "{IDP}"\njwks_file = "{self.folder}/idp.json"\n'
             f'audience = "{SHOP}"\n'
         )
-        (self.folder / "portreeve.toml").write_text(settings + issuer)
+        # HAProxy passes on the client's own certificate alone: who signed it has to be known here.
+        own = HERE.parent / "certificates"
+        roots = (own / "root.pem").read_text() + (own / "issuing.pem").read_text()
+        (self.folder / "roots.pem").write_text(roots)
+        certificates = (
+            '[tokens]\nclient_cert_from = ["127.0.0.1/32"]\nspiffe_trust_domains = ["example.org"]\n'
+            f'client_cert_roots = "{self.folder}/roots.pem"\n'
+            '[gateway.callers.haproxy]\ncertificate_from = "client-cert"\n'
+            '[gateway.callers.envoy-http]\ncertificate_from = "x-forwarded-client-cert"\n'
+        )
+        (self.folder / "portreeve.toml").write_text(settings + issuer + certificates)
         self.env = {
             "PORTREEVE_LISTEN": f"127.0.0.1:{self.port}",
             "PORTREEVE_GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
