@@ -111,6 +111,8 @@ class Run:
                         answer = await once(self.gateway.port, raw, method, seconds, tls)
                     seen = await asyncio.to_thread(self.world.times_seen, case_id)
                     check(step, answer, seen)
+                    if "never" in step and self.world.times_seen(step["never"]):
+                        raise Failed(f"the app saw {step['never']}")
                     if "keeps" in step:
                         self.world.keep(step["keeps"], answer.header("set-cookie"))
             except Failed as why:
