@@ -87,7 +87,10 @@ async def once(port, raw, method="GET", seconds=60, tls=None):
     began = time.monotonic()
     writer = None
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        name = "shop.example" if tls else None
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=tls, server_hostname=name
+        )
         writer.write(raw)
         answer = await asyncio.wait_for(read(reader, method), seconds) or Answer()
     except (TimeoutError, ConnectionError, ssl.SSLError):

@@ -89,6 +89,25 @@ class Gateway:
                 validation_context: {{ trusted_ca: {{ filename: {own}/root.pem }} }}
           filters:"""
             path.write_text(text.replace("- filters:", tls))
+        path = self.folder / "Caddyfile"
+        if path.exists():
+            text = path.read_text()
+            tls = (
+                f"tls {own}/https.pem {own}/https.key {{\n client_auth {{\n mode verify_if_given\n"
+                f" trusted_ca_cert_file {own}/root.pem\n }}\n}}\n"
+            )
+            site = f"http://shop.example:{self.port} {{\n"
+            path.write_text(text.replace(site, "https" + site[4:] + tls).replace("http://:", "https://:"))
+        path = self.folder / "apache.conf"
+        if path.exists():
+            text = path.read_text()
+            text = text.replace("LoadModule lua", "LoadModule ssl_module ${modules}/mod_ssl.so\nLoadModule lua")
+            tls = (
+                f"    SSLEngine on\n    SSLCertificateFile {own}/https.pem\n"
+                f"    SSLCertificateKeyFile {own}/https.key\n    SSLCACertificateFile {own}/root.pem\n"
+                "    SSLVerifyClient optional\n    SSLVerifyDepth 3\n    ServerName "
+            )
+            path.write_text(text.replace("    ServerName ", tls))
         path = self.folder / "haproxy.cfg"
         if path.exists():
             pem = self.folder / "https.pem"

@@ -127,6 +127,8 @@ class World:
             '[tokens]\nclient_cert_from = ["127.0.0.1/32"]\nspiffe_trust_domains = ["example.org"]\n'
             f'client_cert_roots = "{self.folder}/roots.pem"\n'
             '[gateway.callers.haproxy]\ncertificate_from = "client-cert"\n'
+            '[gateway.callers.caddy]\ncertificate_from = "client-cert"\n'
+            '[gateway.callers.apache]\ncertificate_from = "client-cert"\n'
             '[gateway.callers.envoy-http]\ncertificate_from = "x-forwarded-client-cert"\n'
         )
         (self.folder / "portreeve.toml").write_text(settings + issuer + certificates)

@@ -169,6 +169,12 @@ function ask(r)
     add("X-Forwarded-Host", r.hostname .. own_port)
     add("X-Forwarded-Proto", r.is_https and "https" or "http")
     add("X-Forwarded-For", r.useragent_ip)
+    -- Where clients show certificates (RFC 9440): mod_ssl with `SSLVerifyClient optional`, and the
+    -- setting `certificate_from = "client-cert"`.
+    local pem = r.is_https and r:ssl_var_lookup("SSL_CLIENT_CERT") or ""
+    if pem ~= "" then
+        add("Client-Cert", ":" .. pem:gsub("%-%-%-%-%-[^\n]*", ""):gsub("%s", "") .. ":")
+    end
 
     local answer = put(table.concat(lines, "\r\n") .. "\r\n\r\n")
 
