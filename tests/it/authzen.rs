@@ -349,7 +349,7 @@ fn metadata_says_what_is_there_and_nothing_else() {
         );
     }
     assert_eq!(metadata.as_object().unwrap().len(), 6, "{metadata}");
-    for unbuilt in ["/gateway/forward-auth", "/docs", "/console"] {
+    for unbuilt in ["/docs", "/console"] {
         assert_eq!(engine.client("").get(unbuilt).status, 404, "{unbuilt}");
     }
 }
