@@ -274,6 +274,16 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
     state.restore_crowds().await?;
     let keys = KeyRing::new(Permissions::load()?);
     keys.reload(state.store()).await?;
+    for name in settings
+        .gateway
+        .callers()
+        .filter(|name| !keys.has_name(name))
+    {
+        notes.push(format!(
+            "`gateway.callers.{name}` holds for nobody: no key has this name; `portreeve keys list` \
+             shows what they are called"
+        ));
+    }
     let metrics = Metrics::new();
     let meters = metrics.revocations().clone();
     let store = state.store();

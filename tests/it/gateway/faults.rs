@@ -76,7 +76,7 @@ fn g3_who_comes_without_a_name_is_in_nobody_elses_way() {
 
 #[test]
 fn an_operator_is_told_why() {
-    let mut world = World::new();
+    let mut world = World::with("[gateway.callers.nobodys]\ntrusted = ['10.0.0.0/8']\n", "");
     let else_for = json!({ "aud": "https://else.example" });
     let token = world.own(Form::Forwarded, &changes(else_for));
     assert_eq!(
@@ -93,6 +93,7 @@ fn an_operator_is_told_why() {
     world.engine.signal("TERM");
     let log = world.engine.wait().1;
     for said in [
+        "`gateway.callers.nobodys` holds for nobody",
         "add the audience to `gateway.audiences`",
         "belongs to another service than `https://else.example`",
     ] {

@@ -353,7 +353,11 @@ fn explain_says_what_a_request_becomes_and_check_what_no_policy_knows() {
     assert_eq!(checked.status, Some(0), "{checked:?}");
     let report: serde_json::Value = serde_json::from_str(&checked.out).unwrap();
     let warnings = report["warnings"].to_string();
-    for said in ["no action `orders.fly`", "for other types than on `Page`"] {
+    for said in [
+        "no action `orders.fly`",
+        "for other types than on `Page`",
+        "no `Order` belongs to the service `https://else.example`",
+    ] {
         assert!(warnings.contains(said), "{warnings}");
     }
     assert_eq!(

@@ -280,6 +280,13 @@ impl KeyRing {
         Some(record.name.clone())
     }
 
+    /// Whether people call a key this, whether or not it is good for anything now.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        let keys = self.keys.load();
+        keys.by_id.values().any(|record| record.name == name)
+    }
+
     /// Whether a caller may do this: its role may, and its key is not narrowed to less.
     #[must_use]
     pub fn permits(&self, caller: &Caller, permission: Permission) -> bool {

@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings, output: Output) -> Result<(), Failure> {
                 snapshot.revisions.entities
             ));
             found.push(format!("model     {}", snapshot.revisions.model));
-            warnings.extend(gateways::routes::unknown(settings, &snapshot.policies));
+            warnings.extend(gateways::routes::unknown(settings, snapshot));
             let (worst, others) = lint(settings, snapshot);
             faults.extend(worst);
             warnings.extend(others);
