@@ -87,6 +87,7 @@ fn b23_an_allow_names_the_subject_and_takes_away_what_the_client_made_up() {
     assert_eq!(header("x-portreeve-session"), session);
     assert_eq!(header("x-portreeve-outcome"), "allow");
     assert_eq!(header("x-user-id"), "alice");
+    assert_eq!(header("cookie"), "a=1", "the session is not the app's");
     assert!(!checked.headers.contains_key("accept"));
     assert_eq!(
         checked.removed,

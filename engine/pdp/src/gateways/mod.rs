@@ -22,7 +22,7 @@ mod token;
 use std::sync::Arc;
 
 use ::token::certificate::ClientCertificate;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use domain::request::RequestContext;
 use domain::{AccessRequest, EntityRef, Name, Rung};
 use gateway::{
@@ -117,6 +117,13 @@ pub(crate) fn not_a_gateway(app: &App, complaint: Complaint) -> Reply {
 /// What is answered where there is no question to look at.
 pub(crate) fn refused(app: &App, door: &Door, verdict: &Verdict<'_>) -> Checked {
     answer::refuse(app, door, None, verdict)
+}
+
+/// What the app gets of a client's cookies where the session's is among them: the others, which may
+/// be none. The session is the engine's and its gateway's alone. None: they go as they came.
+pub(crate) fn cookies_of_app(door: &Door, headers: &HeaderMap) -> Option<HeaderValue> {
+    let is_there = door.cookie.read(headers) != Ok(None);
+    is_there.then(|| door.cookie.others(headers))
 }
 
 /// Answers a gateway. Every trouble is a reply.

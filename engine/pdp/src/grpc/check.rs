@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ::gateway::certificate::from_pem;
 use ::gateway::{CertificateFrom, Door, Peer, Verdict};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode};
 use domain::Timestamp;
@@ -108,8 +108,15 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
         client_certificate,
     };
     match timeout(limits.request_timeout, gateways::check(app, asked)).await {
-        Ok(checked) if checked.reply.status == StatusCode::OK => {
-            let strip = door.identity.to_strip(&told.headers);
+        Ok(mut checked) if checked.reply.status == StatusCode::OK => {
+            let mut strip = door.identity.to_strip(&told.headers);
+            match gateways::cookies_of_app(door, &told.headers) {
+                Some(none) if none.is_empty() => strip.push(COOKIE),
+                Some(others) => {
+                    checked.reply.headers.insert(COOKIE, others);
+                }
+                None => {}
+            }
             (checked, strip)
         }
         Ok(checked) => (checked, Vec::new()),

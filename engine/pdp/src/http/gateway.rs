@@ -9,9 +9,9 @@ use std::sync::Arc;
 use ::gateway::identity::TO_REMOVE;
 use ::gateway::{Original, OriginalFault, Peer, Reply, Scheme, Verdict};
 use axum::extract::{Request, State};
-use axum::http::header::HOST;
+use axum::http::header::{COOKIE, HOST};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::authn::note_failed;
@@ -131,7 +131,14 @@ async fn answer(
     };
     let mut checked = gateways::check(app, asked).await;
     if removes && checked.reply.status == StatusCode::OK {
-        let names = door.identity.to_remove(&parts.headers);
+        let mut names = door.identity.to_remove(&parts.headers);
+        match gateways::cookies_of_app(door, &parts.headers) {
+            Some(none) if none.is_empty() => names = with(&names, &COOKIE),
+            Some(others) => {
+                checked.reply.headers.insert(COOKIE, others);
+            }
+            None => {}
+        }
         checked.reply.headers.insert(TO_REMOVE, names);
     }
     if let Some(told) = &checked.told {
@@ -143,6 +150,13 @@ async fn answer(
         );
     }
     written(checked.reply)
+}
+
+/// A list of headers with one more.
+fn with(names: &HeaderValue, name: &HeaderName) -> HeaderValue {
+    let list = [names.as_bytes(), name.as_str().as_bytes()];
+    let list = list.join(if names.is_empty() { &b""[..] } else { b"," });
+    HeaderValue::from_bytes(&list).unwrap_or_else(|_| names.clone())
 }
 
 /// The gateway, by its key, or else by the certificate that it connected with. The key is taken
