@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from client import message, once, showing
-from world import HERE, Process, free_port, wait_until
+from programs import Process, free_port, wait_until
+from world import HERE
 
 # Where pip put what it installed.
 BIN = Path(sys.executable).parent
