@@ -348,13 +348,17 @@ impl Gateway {
             ("3000", world.app.port()),
         ];
         let config = place.join(arguments.last().unwrap());
-        let mut text = fs::read_to_string(&config).unwrap();
-        for (theirs, ours) in ours {
-            for before in ["127.0.0.1:", "port_value: "] {
-                text = text.replace(&format!("{before}{theirs}"), &format!("{before}{ours}"));
+        // Where nginx is told of the engine.
+        let included = place.join("portreeve/http.conf");
+        for config in [config, included].iter().filter(|config| config.exists()) {
+            let mut text = fs::read_to_string(config).unwrap();
+            for (theirs, ours) in ours {
+                for before in ["127.0.0.1:", "port_value: "] {
+                    text = text.replace(&format!("{before}{theirs}"), &format!("{before}{ours}"));
+                }
             }
+            fs::write(config, text).unwrap();
         }
-        fs::write(&config, text).unwrap();
         let log = fs::File::create(place.join("log")).unwrap();
         let process = Command::new(program)
             .args(arguments)
