@@ -16,6 +16,9 @@ const LIMIT_MAX: usize = 1_000_000_000;
 /// How often in a second somebody may be let to ask: once in an hour, to what nobody reaches.
 const RATES: std::ops::RangeInclusive<f64> = 0.000_27..=1_000_000.0;
 
+/// How long a whole allowance may take to come back.
+const ALLOWANCE_MAX: Duration = Duration::from_secs(86_400);
+
 section!(RawLimits {
     body_bytes: usize = 256 << 10,
     upload_bytes: usize = 16 << 20,
@@ -140,9 +143,41 @@ fn check_rate(who: &str, per_second: f64, burst: u32, faults: &mut Vec<String>) 
         reason = "a million at most"
     )]
     let in_a_second = per_second.ceil() as u32;
-    let burst = NonZeroU32::new(burst).or(NonZeroU32::new(in_a_second));
-    Some(Rate {
-        every: Duration::from_secs_f64(1.0 / per_second),
-        burst: burst.unwrap_or(NonZeroU32::MIN),
-    })
+    let burst = NonZeroU32::new(burst)
+        .or(NonZeroU32::new(in_a_second))
+        .unwrap_or(NonZeroU32::MIN);
+    let every = Duration::from_secs_f64(1.0 / per_second);
+    if every.saturating_mul(burst.get()) > ALLOWANCE_MAX {
+        faults.push(format!(
+            "`limits.{who}_burst` is {burst}, which takes more than a day to come by at \
+             `limits.{who}_per_second` = {per_second}; at most {}",
+            ALLOWANCE_MAX.as_nanos() / every.as_nanos().max(1)
+        ));
+        return None;
+    }
+    Some(Rate { every, burst })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_comes_back_within_a_day() {
+        let checked = |per_second, burst| {
+            let mut faults = Vec::new();
+            let rate = check_rate("caller", per_second, burst, &mut faults);
+            (rate.map(|rate| rate.burst.get()), faults)
+        };
+        assert_eq!(checked(0.0, 0), (None, vec![]));
+        assert_eq!(checked(2.5, 0), (Some(3), vec![]));
+        assert_eq!(checked(0.001, 86), (Some(86), vec![]));
+        assert_eq!(checked(1_000_000.0, u32::MAX), (Some(u32::MAX), vec![]));
+        for (per_second, burst) in [(0.001, 87), (0.001, u32::MAX), (1.0, 86_401)] {
+            let (rate, faults) = checked(per_second, burst);
+            assert_eq!(rate, None);
+            assert!(faults.len() == 1, "{faults:?}");
+            assert!(faults[0].contains("at most 86"), "{faults:?}");
+        }
+    }
 }
