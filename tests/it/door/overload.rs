@@ -37,7 +37,7 @@ fn past_what_can_be_decided_in_time_the_rest_is_told_so_at_once() {
         let mut probe = engine.client("");
         for _ in 0..20 {
             assert_eq!(probe.get("/healthz").status, 200);
-            assert_ne!(probe.get("/readyz").status, 429);
+            assert_eq!(probe.get("/readyz").status, 200);
         }
         stop.store(true, Ordering::Relaxed);
     });
