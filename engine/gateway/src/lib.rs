@@ -35,7 +35,7 @@ mod stories;
 mod template;
 
 pub use door::{CertificateFrom, Credentials, Door, Gateway, GatewayFaults};
-pub use forwarded::{ForwardedFault, Peer, Trust};
+pub use forwarded::{ForwardedFault, Node, Peer, Trust};
 pub use identity::{Identity, Known};
 pub use original::{Original, OriginalFault, Reading, Scheme};
 pub use path::{EmptySegments, Target, TargetFault};

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use envoy_types::pb::envoy::config::core::v3::address::Address;
 use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Peer};
-use gateway::{Original, OriginalFault, Reading, Scheme};
+use gateway::{Node, Original, OriginalFault, Reading, Scheme};
 
 use crate::http::is_request_id;
 
@@ -79,7 +79,11 @@ pub(super) fn told(
 
 fn address(peer: &Peer) -> Option<IpAddr> {
     match peer.address.as_ref()?.address.as_ref()? {
-        Address::SocketAddress(socket) => socket.address.parse().ok(),
+        // Envoy names the interface of a link-local one.
+        Address::SocketAddress(socket) => match Node::parse(&socket.address) {
+            Some(Node::Address(address)) => Some(address),
+            _ => None,
+        },
         Address::Pipe(_) | Address::EnvoyInternalAddress(_) => None,
     }
 }

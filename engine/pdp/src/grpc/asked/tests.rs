@@ -86,6 +86,21 @@ fn a_check_is_a_request_with_its_client() {
 }
 
 #[test]
+fn the_client_is_an_address_whatever_interface_it_came_over() {
+    let client = |text: &str| {
+        let told = told(attributes(socket(text), http()), Reading::default(), 8192);
+        told.map(|told| told.client.to_string())
+    };
+    assert_eq!(client("fe80::1%2").unwrap(), "fe80::1");
+    assert_eq!(client("fe80::1%eth0").unwrap(), "fe80::1");
+    assert_eq!(client("2001:db8::7").unwrap(), "2001:db8::7");
+    assert_eq!(client("::ffff:192.0.2.1").unwrap(), "192.0.2.1");
+    for none in ["", "unknown", "_hidden", "localhost", "fe80::1%", "0.0.0.0"] {
+        assert_eq!(client(none).unwrap_err(), NotTold::NoAddress, "{none}");
+    }
+}
+
+#[test]
 fn headers_come_joined_or_as_they_were() {
     let many: [(&str, &[u8]); 4] = [
         (":path", b"/orders/7?a=1"),
