@@ -159,7 +159,7 @@ pub(crate) async fn answer_admitted(
     in_batch: bool,
     request_id: &str,
 ) -> Result<Answered, Unanswered> {
-    let deciding = app.load.begin(in_batch);
+    let deciding = app.load.begin(&caller.client_id, in_batch);
     let _deciding = deciding.inspect_err(|_| app.metrics.door.shed())?;
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);

@@ -28,7 +28,7 @@ use crate::families::{RefreshKey, key_file};
 use crate::feedback::Words;
 use crate::gateways::Complaints;
 use crate::hearing::Hearing;
-use crate::http::UnderWay;
+use crate::http::{Strangers, UnderWay};
 use crate::inputs::Inputs;
 use crate::issuers::Issuers;
 use crate::load::Load;
@@ -172,6 +172,8 @@ pub struct App {
     pub(crate) searches: Searches,
     /// Requests at work at once, whichever listener they came to.
     pub(crate) at_work: Semaphore,
+    /// What those have under way of whom nothing is known yet.
+    pub(crate) strangers: Strangers,
     /// What is decided at once, and how much may be.
     pub(crate) load: Load,
     /// Whether the engine stops: what it has accepted is finished, and nobody should send more.
@@ -336,6 +338,7 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         agents: Cache::new(AGENTS_REMEMBERED),
         searches: Searches::new(&settings.limits, &*inputs.randomness),
         at_work: Semaphore::new(settings.limits.concurrency),
+        strangers: Strangers::new(settings.limits.body_bytes),
         load: Load::new(settings.limits.shed_after, settings.limits.concurrency),
         stopping: AtomicBool::new(false),
         asked_since: AtomicUsize::new(0),

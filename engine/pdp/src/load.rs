@@ -3,31 +3,36 @@
 //! Past a certain number at once, a machine answers no more and only later: each decision waits for
 //! a core and for the disk behind all the others. That number is another on every machine, so it is
 //! found: where decisions take longer than `limits.shed_after`, fewer are let in, and more again
-//! when they do not. Whoever is too many is told at once (503), which costs little. What clients
-//! take their time for, such as to send a body, is no work and does not count.
+//! when they do not, or with time. Whoever is too many is told at once (503), which costs little.
+//! What clients take their time for, such as to send a body, is no work and does not count.
+//!
+//! Whoever asks less than an equal share of what may be decided is let in although others fill it:
+//! one who floods the engine turns away itself.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often it is looked whether fewer or more may be let in.
 const WINDOW: Duration = Duration::from_millis(100);
+/// Fewer decisions than these say nothing of how long they take: one may have met a flush.
+const SAMPLE: usize = 16;
+/// Unless no more came in so many windows: it is waited for them no longer.
+const WINDOWS_PER_SAMPLE: u64 = 10;
 /// Fewer are never let in: the disk takes as long for one as for as many, and a slow one is no
 /// overload.
 const LEAST: usize = 64;
+/// Where even those are late it is not their number: twice as long as they take is in time then,
+/// up to so many times what is set.
+const PATIENCE_MAX: u32 = 4;
+/// Windows in which nobody asked count up to these, which takes any limit back to its most.
+const WINDOWS_MAX: u64 = 128;
 
 /// The engine has as much to decide as it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the engine is overloaded; ask again in a moment")]
 pub struct Overloaded;
-
-/// What a request is for. When there is too much, decisions go first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// Decisions, and what those need who ask for them.
-    Decision,
-    /// What can wait.
-    Administration,
-}
 
 /// What is decided at once.
 #[derive(Debug)]
@@ -37,7 +42,11 @@ pub(crate) struct Load {
     most: usize,
     since: Instant,
     deciding: AtomicUsize,
+    /// The same by caller. Holds only those that have one.
+    by_caller: Mutex<HashMap<String, usize>>,
     limit: AtomicUsize,
+    /// What is late by now, microseconds.
+    patience: AtomicU64,
     window: Window,
 }
 
@@ -48,13 +57,15 @@ struct Window {
     begun: AtomicU64,
     decided: AtomicUsize,
     late: AtomicUsize,
-    peak: AtomicUsize,
+    /// What they took together, microseconds.
+    took: AtomicU64,
 }
 
 /// A decision at work, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Deciding<'a> {
     load: &'a Load,
+    caller: &'a str,
     began: Instant,
 }
 
@@ -66,82 +77,151 @@ impl Load {
             most,
             since: Instant::now(),
             deciding: AtomicUsize::new(0),
+            by_caller: Mutex::default(),
             limit: AtomicUsize::new(most),
+            patience: AtomicU64::new(micros(shed_after)),
             window: Window::default(),
         }
     }
 
-    /// Whether there is room for one more: a look, before anything is read of it. Administration
-    /// leaves a quarter to decisions.
-    pub(crate) fn has_room(&self, class: Class) -> bool {
-        if self.shed_after.is_none() {
-            return true;
-        }
-        let limit = self.limit.load(Ordering::Relaxed);
-        let room = match class {
-            Class::Decision => limit,
-            Class::Administration => (limit / 4 * 3).max(1),
-        };
-        self.deciding.load(Ordering::Relaxed) < room
+    /// Whether there is room for what can wait. It leaves a quarter to decisions.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_below(|limit| (limit / 4 * 3).max(1))
+    }
+
+    /// Whether there is room for one more of a caller: a look, before anything is read of it.
+    pub(crate) fn has_room_for(&self, caller: &str) -> bool {
+        self.is_below(|limit| limit) || self.has_share(caller)
     }
 
     /// Begins a decision. One of a batch, which was let in as a whole, always finds room.
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn begin(&self, in_batch: bool) -> Result<Option<Deciding<'_>>, Overloaded> {
+    pub(crate) fn begin<'a>(
+        &'a self,
+        caller: &'a str,
+        in_batch: bool,
+    ) -> Result<Option<Deciding<'a>>, Overloaded> {
         if self.shed_after.is_none() {
             return Ok(None);
         }
-        let now = self.deciding.fetch_add(1, Ordering::Relaxed) + 1;
-        if now > self.limit.load(Ordering::Relaxed) && !in_batch {
-            self.deciding.fetch_sub(1, Ordering::Relaxed);
+        if !in_batch && !self.has_room_for(caller) {
             return Err(Overloaded);
         }
-        self.window.peak.fetch_max(now, Ordering::Relaxed);
+        self.deciding.fetch_add(1, Ordering::Relaxed);
+        let mut by_caller = self.callers();
+        match by_caller.get_mut(caller) {
+            Some(count) => *count += 1,
+            None => drop(by_caller.insert(caller.to_owned(), 1)),
+        }
+        drop(by_caller);
         Ok(Some(Deciding {
             load: self,
+            caller,
             began: Instant::now(),
         }))
     }
 
-    fn end(&self, took: Duration, now: Instant) {
+    fn callers(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+        self.by_caller
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether fewer are decided than this makes of the limit.
+    fn is_below(&self, of: impl Fn(usize) -> usize) -> bool {
+        if self.shed_after.is_none() {
+            return true;
+        }
+        let is_below = || {
+            let room = of(self.limit.load(Ordering::Relaxed));
+            self.deciding.load(Ordering::Relaxed) < room
+        };
+        // The limit may be one of a while ago.
+        is_below() || (self.look(Instant::now()) && is_below())
+    }
+
+    /// Whether a caller has less than its share. Shares together are no more than the limit, so
+    /// that never more than twice as many are decided.
+    fn has_share(&self, caller: &str) -> bool {
+        let by_caller = self.callers();
+        let (own, callers) = match by_caller.get(caller) {
+            Some(own) => (*own, by_caller.len()),
+            None => (0, by_caller.len() + 1),
+        };
+        // Whoever is alone has it all, and has filled it.
+        callers > 1 && own < self.limit.load(Ordering::Relaxed) / callers
+    }
+
+    fn end(&self, caller: &str, took: Duration, now: Instant) {
         self.deciding.fetch_sub(1, Ordering::Relaxed);
+        let mut by_caller = self.callers();
+        if let Some(count) = by_caller.get_mut(caller) {
+            *count -= 1;
+            if *count == 0 {
+                by_caller.remove(caller);
+            }
+        }
+        drop(by_caller);
+        let took = micros(took);
         self.window.decided.fetch_add(1, Ordering::Relaxed);
-        if self.shed_after.is_some_and(|after| took > after) {
+        self.window.took.fetch_add(took, Ordering::Relaxed);
+        if took > self.patience.load(Ordering::Relaxed) {
             self.window.late.fetch_add(1, Ordering::Relaxed);
         }
-        let now = now.saturating_duration_since(self.since);
-        let now = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.look(now);
+    }
+
+    /// Looks at the window if it is over. Whether it was.
+    fn look(&self, now: Instant) -> bool {
+        let Some(shed_after) = self.shed_after else {
+            return false;
+        };
+        let now = micros(now.saturating_duration_since(self.since));
         let begun = self.window.begun.load(Ordering::Relaxed);
-        let length = u64::try_from(WINDOW.as_micros()).unwrap_or(u64::MAX);
-        if now.saturating_sub(begun) < length {
-            return;
+        let windows = now.saturating_sub(begun) / micros(WINDOW);
+        let late = self.window.late.load(Ordering::Relaxed);
+        let decided = self.window.decided.load(Ordering::Relaxed);
+        if windows == 0 || late > 0 && says_little(decided, self.most, windows) {
+            return false;
         }
         // One of those who see that it is over looks at it.
         let is_ours =
             self.window
                 .begun
                 .compare_exchange(begun, now, Ordering::Relaxed, Ordering::Relaxed);
-        if is_ours.is_ok() {
-            let seen = Seen {
-                decided: self.window.decided.swap(0, Ordering::Relaxed),
-                late: self.window.late.swap(0, Ordering::Relaxed),
-                peak: self.window.peak.swap(0, Ordering::Relaxed),
-            };
-            let limit = self.limit.load(Ordering::Relaxed);
-            self.limit
-                .store(next(limit, self.most, seen), Ordering::Relaxed);
+        if is_ours.is_err() {
+            return true;
         }
+        let seen = Seen {
+            decided: self.window.decided.swap(0, Ordering::Relaxed),
+            late: self.window.late.swap(0, Ordering::Relaxed),
+            took: self.window.took.swap(0, Ordering::Relaxed),
+            windows: windows.min(WINDOWS_MAX),
+            is_idle: self.deciding.load(Ordering::Relaxed) == 0,
+        };
+        let held = Held {
+            limit: self.limit.load(Ordering::Relaxed),
+            patience: self.patience.load(Ordering::Relaxed),
+        };
+        let next = next(held, self.most, micros(shed_after), seen);
+        self.limit.store(next.limit, Ordering::Relaxed);
+        self.patience.store(next.patience, Ordering::Relaxed);
+        true
     }
 }
 
 impl Drop for Deciding<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
-        self.load
-            .end(now.saturating_duration_since(self.began), now);
+        let took = now.saturating_duration_since(self.began);
+        self.load.end(self.caller, took, now);
     }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What a window has seen.
@@ -150,126 +230,74 @@ struct Seen {
     decided: usize,
     /// Of those, the ones that took too long.
     late: usize,
-    /// Most at once.
-    peak: usize,
+    /// What they took together, microseconds.
+    took: u64,
+    /// How many windows it lasted, at least 1.
+    windows: u64,
+    /// Whether nothing is at work.
+    is_idle: bool,
 }
 
-/// How many may be let in next. A tenth too few where more than a tenth is late; a sixteenth more
-/// where as many as may came, and were in time.
-fn next(limit: usize, most: usize, seen: Seen) -> usize {
+/// What was found so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    limit: usize,
+    /// What is late, microseconds.
+    patience: u64,
+}
+
+/// Whether so few, in so many windows, are not looked at yet.
+fn says_little(decided: usize, most: usize, windows: u64) -> bool {
+    decided < SAMPLE.min(most) && windows < WINDOWS_PER_SAMPLE
+}
+
+/// What holds next. A tenth fewer where more than a tenth is late, a quarter where most are; a
+/// sixteenth more for each window in which they are not, or nobody asks.
+fn next(held: Held, most: usize, shed_after: u64, seen: Seen) -> Held {
+    let Held { limit, patience } = held;
     let least = LEAST.min(most);
+    let mean = seen.took / (seen.decided.max(1) as u64);
     if seen.late.saturating_mul(10) > seen.decided {
-        let held = limit.min(seen.peak);
-        (held - held / 10).max(least)
-    } else if seen.peak.saturating_mul(10) >= limit.saturating_mul(9) {
-        limit.saturating_add((limit / 16).max(1)).min(most)
-    } else {
-        limit
+        if says_little(seen.decided, most, seen.windows) {
+            return held;
+        }
+        let longest = shed_after.saturating_mul(u64::from(PATIENCE_MAX));
+        let by_nature = mean.saturating_mul(2);
+        if limit <= least && by_nature <= longest {
+            // So few are no overload: it is the disk, and to turn others away makes nobody faster.
+            let patience = patience.max(by_nature);
+            return Held { limit, patience };
+        }
+        let are_many = seen.decided >= SAMPLE && seen.late * 2 > seen.decided;
+        let part = if are_many { 4 } else { 10 };
+        let limit = (limit - limit / part).max(least);
+        let since = match seen.is_idle {
+            true => seen.windows.saturating_sub(WINDOWS_PER_SAMPLE),
+            false => 0,
+        };
+        let limit = grown(limit, most, since);
+        return Held { limit, patience };
     }
+    if seen.decided == 0 && !seen.is_idle {
+        // They hang, and nothing is known of when they will not.
+        return held;
+    }
+    let limit = grown(limit, most, seen.windows);
+    // As quick as that they are late sooner again.
+    let patience = match seen.decided {
+        0 => patience,
+        _ => patience.min(mean.saturating_mul(4)).max(shed_after),
+    };
+    Held { limit, patience }
+}
+
+/// A sixteenth more for each window.
+fn grown(mut limit: usize, most: usize, windows: u64) -> usize {
+    for _ in 0..windows {
+        limit = limit.saturating_add((limit / 16).max(1)).min(most);
+    }
+    limit
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A machine that decides so many in a window, and is asked by so many at once all the time.
-    fn settles(capacity: usize, asking: usize, most: usize, target_windows: usize) -> usize {
-        let mut limit = most;
-        for _ in 0..400 {
-            let peak = limit.min(asking);
-            // Each waits for those before it (Little's law).
-            let is_late = peak > capacity * target_windows;
-            let decided = capacity.min(peak.max(1));
-            let late = if is_late { decided } else { 0 };
-            limit = next(
-                limit,
-                most,
-                Seen {
-                    decided,
-                    late,
-                    peak,
-                },
-            );
-        }
-        limit
-    }
-
-    #[test]
-    fn as_many_are_let_in_as_are_decided_in_time() {
-        // At 2,000 in a window and one window to decide in: nobody is shed.
-        assert_eq!(settles(2000, 1024, 1024, 1), 1024);
-        // At 200 in a window, with 4 times as many asking: about those 200.
-        let limit = settles(200, 800, 1024, 1);
-        assert!((170..=215).contains(&limit), "{limit}");
-        // However slow it is, some are.
-        assert_eq!(settles(1, 800, 1024, 1), LEAST);
-        assert_eq!(settles(1, 800, 8, 1), 8);
-        // Few ask: nothing is known of more, and nothing changes.
-        assert_eq!(settles(200, 10, 1024, 1), 1024);
-    }
-
-    #[test]
-    fn when_the_load_is_gone_everybody_is_let_in_again() {
-        let mut limit = LEAST;
-        let mut windows = 0;
-        while limit < 1024 {
-            let seen = Seen {
-                decided: 1000,
-                late: 0,
-                peak: limit,
-            };
-            limit = next(limit, 1024, seen);
-            windows += 1;
-        }
-        assert!(windows < 60, "{windows} windows");
-    }
-
-    #[test]
-    fn a_decision_counts_while_it_lasts_and_decisions_go_first() {
-        let load = Load::new(Duration::from_millis(50), 4);
-        let held: Vec<_> = (0..3).map(|_| load.begin(false).unwrap()).collect();
-        assert!(load.has_room(Class::Decision));
-        assert!(!load.has_room(Class::Administration));
-        let fourth = load.begin(false).unwrap();
-        assert!(!load.has_room(Class::Decision));
-        assert_eq!(load.begin(false).unwrap_err(), Overloaded);
-        let of_a_batch = load.begin(true).unwrap();
-        drop((held, fourth, of_a_batch));
-        assert_eq!(load.deciding.load(Ordering::Relaxed), 0);
-        assert!(load.has_room(Class::Administration));
-        let off = Load::new(Duration::ZERO, 1);
-        let many: Vec<_> = (0..9).map(|_| off.begin(false).unwrap()).collect();
-        assert!(off.has_room(Class::Administration) && many.iter().all(Option::is_none));
-    }
-
-    #[test]
-    fn what_takes_too_long_lets_fewer_in() {
-        let load = Load::new(Duration::from_millis(50), 1000);
-        let mut at = load.since;
-        for _ in 0..100 {
-            at += Duration::from_millis(150);
-            load.deciding.store(500, Ordering::Relaxed);
-            load.window.peak.store(500, Ordering::Relaxed);
-            load.end(Duration::from_millis(80), at);
-        }
-        assert_eq!(load.limit.load(Ordering::Relaxed), LEAST);
-    }
-
-    proptest! {
-        #[test]
-        fn the_limit_stays_within_its_bounds(
-            limit in 1_usize..5000,
-            most in 1_usize..5000,
-            decided in 0_usize..100_000,
-            late in 0_usize..100_000,
-            peak in 0_usize..10_000,
-        ) {
-            let limit = limit.min(most);
-            let next = next(limit, most, Seen { decided, late, peak });
-            prop_assert!(next >= 1 && next <= most);
-            prop_assert!(next >= LEAST.min(most).min(limit));
-        }
-    }
-}
+mod tests;

@@ -1,22 +1,23 @@
 //! Listening, and stopping without losing what was accepted.
 //!
 //! There are as many listeners as the settings ask for; what they accept shares one set of limits,
-//! and is finished at one stop.
+//! but for that of administration, which has places of its own, and is finished at one stop.
 
 mod connection;
+mod patient;
+mod places;
 mod room;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::join_all;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -24,8 +25,10 @@ use crate::grpc;
 use crate::http::{self, Surface};
 use crate::settings::GrpcListen;
 use connection::Accepted;
+use places::Places;
 
 pub use connection::Peer;
+pub(crate) use places::Place;
 
 /// Time for requests under way when the engine stops.
 const FINISH_WITHIN: Duration = Duration::from_secs(10);
@@ -35,6 +38,8 @@ const QUIET_FOR: Duration = Duration::from_millis(100);
 const QUIET_LOOKS: u32 = 20;
 /// Largest head of a request, all headers together; more is answered 431.
 pub(crate) const HEAD_MAX: usize = 64 << 10;
+/// Connections of `admin_listen`, beside those of `limits.connections`.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// What is spoken at a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +57,7 @@ pub(crate) struct Listener {
     address: SocketAddr,
     protocol: Protocol,
     router: Router,
+    is_for_administration: bool,
 }
 
 impl Listener {
@@ -78,6 +84,7 @@ impl Listener {
             address,
             protocol,
             router,
+            is_for_administration: false,
         })
     }
 
@@ -134,7 +141,11 @@ pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
     let mut all = vec![first];
     if let Some(wanted) = settings.admin_listen {
         let router = http::router(app, Surface::Everything);
-        all.push(Listener::bind(wanted, "admin_listen", Protocol::Http1, router).await?);
+        let admin = Listener::bind(wanted, "admin_listen", Protocol::Http1, router).await?;
+        all.push(Listener {
+            is_for_administration: true,
+            ..admin
+        });
     }
     if let Some(wanted) = settings.grpc_listen {
         all.extend(listen_grpc(app, wanted).await?);
@@ -172,18 +183,33 @@ async fn listen_grpc(app: &Arc<App>, wanted: GrpcListen) -> io::Result<Option<Li
 /// answered with `Connection: close`, until nothing more does. HTTP/2 says which request was the
 /// last.
 pub async fn serve(app: Arc<App>, listeners: Listeners, stop: watch::Receiver<bool>) {
-    let open = Arc::new(Semaphore::new(room::room(app.settings.limits.connections)));
-    let graceful = Graceful::default();
-    let accepting = listeners.all.into_iter();
-    let accepting =
-        accepting.map(|listener| accept(&app, listener, &open, &graceful, stop.clone()));
+    let wanted = app.settings.limits.connections;
+    let has_admin = app.settings.admin_listen.is_some();
+    let for_admin = if has_admin { ADMIN_CONNECTIONS } else { 0 };
+    let granted = room::room(wanted.saturating_add(for_admin));
+    let for_admin = for_admin.min(granted / 4).max(1);
+    let rest = if has_admin {
+        granted - for_admin
+    } else {
+        granted
+    };
+    let (open, admin) = (Places::new(rest.clamp(1, wanted)), Places::new(for_admin));
+    let closing = Closing::default();
+    let accepting = listeners.all.into_iter().map(|listener| {
+        let places = if listener.is_for_administration {
+            &admin
+        } else {
+            &open
+        };
+        accept(&app, listener, places, &closing, stop.clone())
+    });
     join_all(accepting).await;
     app.telling.stopping.send_replace(true);
-    let Graceful { http1, http2 } = graceful;
+    let Closing { http1, http2 } = closing;
     let finished = async {
-        tokio::join!(http2.shutdown(), async {
+        tokio::join!(close(&http2), async {
             until_quiet(&app, &http1).await;
-            http1.shutdown().await;
+            close(&http1).await;
         })
     };
     if tokio::time::timeout(FINISH_WITHIN, finished).await.is_err() {
@@ -191,18 +217,32 @@ pub async fn serve(app: Arc<App>, listeners: Listeners, stop: watch::Receiver<bo
     }
 }
 
-/// What is open, by what is spoken.
+/// Tells what is open, by what is spoken, to finish; each connection listens until it is done.
 #[derive(Debug, Default)]
-struct Graceful {
-    http1: GracefulShutdown,
-    http2: GracefulShutdown,
+struct Closing {
+    http1: watch::Sender<bool>,
+    http2: watch::Sender<bool>,
+}
+
+/// Tells connections to finish, and waits until they have.
+async fn close(open: &watch::Sender<bool>) {
+    open.send_replace(true);
+    open.closed().await;
+}
+
+/// What is counted as one address: what one customer of a network usually has to itself.
+pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
 }
 
 /// Waits until no connection is left, or nothing is asked any more over those that are.
-async fn until_quiet(app: &App, open: &GracefulShutdown) {
+async fn until_quiet(app: &App, open: &watch::Sender<bool>) {
     let mut asked = app.asked_since.load(Ordering::Relaxed);
     for _ in 0..QUIET_LOOKS {
-        if open.count() == 0 {
+        if open.receiver_count() == 0 {
             return;
         }
         tokio::time::sleep(QUIET_FOR).await;
@@ -218,8 +258,8 @@ async fn until_quiet(app: &App, open: &GracefulShutdown) {
 async fn accept(
     app: &Arc<App>,
     listener: Listener,
-    open: &Arc<Semaphore>,
-    graceful: &Graceful,
+    open: &Arc<Places>,
+    closing: &Closing,
     mut stop: watch::Receiver<bool>,
 ) {
     let Listener {
@@ -230,22 +270,23 @@ async fn accept(
     } = listener;
     let take = |(stream, peer): (TcpStream, SocketAddr)| {
         // Past the limit a connection is closed at once: quicker than to let it wait.
-        let Ok(permit) = Arc::clone(open).try_acquire_owned() else {
+        let Some(place) = open.take(peer.ip()) else {
             return;
         };
-        let graceful = match protocol {
-            Protocol::Http1 => &graceful.http1,
-            Protocol::Http2 => &graceful.http2,
+        let closing = match protocol {
+            Protocol::Http1 => &closing.http1,
+            Protocol::Http2 => &closing.http2,
         };
         let accepted = Accepted {
             peer: Peer(peer),
             door: app.tls.door(),
             protocol,
             router: router.clone(),
-            watcher: graceful.watcher(),
+            closing: closing.subscribe(),
+            place,
             since: Instant::now(),
         };
-        begin(Arc::clone(app), stream, accepted, permit);
+        begin(Arc::clone(app), stream, accepted);
     };
     loop {
         let accepted = tokio::select! {
@@ -275,7 +316,7 @@ async fn accept(
 }
 
 /// Answers what is asked over a connection, in a task of its own.
-fn begin(app: Arc<App>, stream: TcpStream, accepted: Accepted, permit: OwnedSemaphorePermit) {
+fn begin(app: Arc<App>, stream: TcpStream, accepted: Accepted) {
     // Answers are small and whole; to wait for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let Peer(peer) = accepted.peer;
@@ -284,6 +325,5 @@ fn begin(app: Arc<App>, stream: TcpStream, accepted: Accepted, permit: OwnedSema
             app.metrics.door.handshake_failed();
             tracing::debug!(%error, %peer, "no TLS session came about");
         }
-        drop(permit);
     });
 }

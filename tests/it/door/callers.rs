@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::secure::{Dialler, file, site};
-use crate::harness::{Site, alice_reads, eventually, run};
+use crate::harness::{Site, alice_reads, eventually, message, run};
 
 const EVALUATION: (&str, &str) = ("POST", "/access/v1/evaluation");
 const ORDERS: &str = "spiffe://example.org/ns/shop/sa/orders";
@@ -143,4 +143,31 @@ fn x22_a_proxy_that_passes_certificates_on_is_nobody_by_its_own_but_a_gateway() 
     let detail = |body: Value| body["detail"].as_str().unwrap_or_default().to_owned();
     assert!(detail(unknown.unwrap().json()).contains("no gateway"));
     assert!(!detail(known.json()).contains("no gateway"));
+}
+
+#[test]
+fn x22_what_a_client_sends_does_not_take_the_place_of_the_gateways_certificate() {
+    let site = believing("", "");
+    key_for(&site, ORDERS, "gateway");
+    let of_another = site.key("gateway");
+    let engine = site.start();
+    let mut connection = Dialler::new(Some("orders")).dial(engine.address).unwrap();
+    let mut detail = |key: Option<&str>| {
+        let key = key.map(|key| ("Portreeve-Key", key));
+        let headers: Vec<_> = key.into_iter().collect();
+        let message = message("", "GET", "/gateway/forward-auth", &headers, b"");
+        let answer = connection.send(&message).unwrap().json();
+        answer["detail"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(!detail(None).contains("no gateway"));
+    for refused in [&of_another, "sk_00000000.nothing"] {
+        assert!(detail(Some(refused)).contains("no gateway"), "{refused}");
+    }
+    // Without a certificate the key says who it is.
+    let headers = [("Portreeve-Key", of_another.as_str())];
+    let message = message("", "GET", "/gateway/forward-auth", &headers, b"");
+    let mut connection = Dialler::new(None).dial(engine.address).unwrap();
+    let answer = connection.send(&message).unwrap().json();
+    assert!(!answer.to_string().contains("no gateway"), "{answer}");
+    assert!(engine.stop().contains("the key of another"));
 }

@@ -1,6 +1,7 @@
 //! The engine's own door: who gets in, how often, at which listener, and how it is closed.
 
 mod callers;
+mod flooded;
 mod listeners;
 mod overload;
 mod rates;

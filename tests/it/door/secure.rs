@@ -141,8 +141,12 @@ impl Secure {
             body.to_string().into_bytes()
         };
         let kind = [("Content-Type", "application/json")];
-        let message = message(key, method, path, &kind, &body);
-        self.0.get_mut().write_all(&message).ok()?;
+        self.send(&message(key, method, path, &kind, &body))
+    }
+
+    /// Sends bytes as they are and reads one response.
+    pub(super) fn send(&mut self, message: &[u8]) -> Option<Response> {
+        self.0.get_mut().write_all(message).ok()?;
         read_response(&mut self.0)
     }
 }

@@ -3,6 +3,7 @@
 
 mod client;
 mod served;
+mod strangers;
 
 use serde_json::{Value, json};
 
@@ -297,7 +298,8 @@ fn f17_a_session_that_is_over_is_taken_out_of_the_browser() {
 fn x22_a_certificate_that_the_gateway_passes_on_names_a_service() {
     let roots = root().join("tests/certificates/root.pem");
     let tokens = format!(
-        "[tokens]\nclient_cert_roots = {roots:?}\nspiffe_trust_domains = [\"example.org\"]"
+        "[tokens]\nclient_cert_roots = {roots:?}\nspiffe_trust_domains = [\"example.org\"]\n\
+         client_cert_from = [\"127.0.0.1/32\"]"
     );
     let site = Site::with(&format!("{ROUTES}\n{tokens}"));
     let key = site.key("gateway");

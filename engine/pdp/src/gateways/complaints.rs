@@ -15,6 +15,8 @@ pub(crate) enum Complaint {
     NoKey,
     /// It sends one that is none, or is over.
     WrongKey,
+    /// It sends a key of another client than its certificate is of.
+    KeyOfAnother,
     /// Its key is of a role that asks nothing.
     Role,
     /// It is not in `gateway.trusted`.
@@ -30,7 +32,7 @@ pub(crate) enum Complaint {
 }
 
 impl Complaint {
-    const ALL: usize = 8;
+    const ALL: usize = 9;
 
     const fn text(self) -> &'static str {
         match self {
@@ -40,6 +42,10 @@ impl Complaint {
             }
             Self::WrongKey => {
                 "a gateway asks with a key that is not valid; `portreeve keys list` shows which are"
+            }
+            Self::KeyOfAnother => {
+                "a gateway asks with the certificate of one client and the key of another; have it \
+                 set `Portreeve-Key` to its own key, or remove what its clients send"
             }
             Self::Role => {
                 "a gateway asks with a key that may not; make it one with `portreeve keys create \

@@ -35,6 +35,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::http::authn::Entered;
 use crate::http::to_the_end::to_the_end;
+use crate::load::Overloaded;
 use crate::sessions::name::is_engines;
 
 pub(crate) use complaints::{Complaint, Complaints};
@@ -135,6 +136,10 @@ pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
             reply: not_a_gateway(app, Complaint::Role),
             told: None,
         };
+    }
+    if !app.load.has_room_for(&caller.client_id) {
+        app.metrics.door.shed();
+        return refuse(&Verdict::Unavailable(&Overloaded.to_string()));
     }
     let _under_way = match Entered::client(app, &caller.client_id) {
         Ok(under_way) => under_way,

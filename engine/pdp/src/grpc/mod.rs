@@ -2,14 +2,16 @@
 //! health and reflection.
 //!
 //! ```text
+//! metadata     ─▶ admitted  who asks, before anything else is read
 //! CheckRequest ─▶ asked     the client's request, as the gateway tells it
-//!              ─▶ check     who asks, limits, the one flow of gateways
+//!              ─▶ check     the one flow of gateways
 //!              ─▶ answer    reply ─▶ CheckResponse: headers, removals, metadata, denials
 //! ```
 //!
 //! What cannot be answered is denied within a response that says so: a gRPC error would be let
 //! through by an Envoy that was told `failure_mode_allow`.
 
+mod admitted;
 mod answer;
 mod asked;
 mod check;
@@ -33,10 +35,15 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
-use crate::serve::HEAD_MAX;
+use crate::serve::{HEAD_MAX, Peer};
+use admitted::{CHECKS, admit};
 
 /// Where reflection is asked.
 const REFLECTION: &str = "/grpc.reflection.";
+/// Longest message to what needs no key, bytes.
+const OPEN_MESSAGE_MAX: usize = 4 << 10;
+/// A message of which nothing is said, as gRPC frames it.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
 /// How long one stream of it may last: it is for people, and needs no key.
 const REFLECT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -46,11 +53,37 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     // reads it here.
     let largest = 3 * HEAD_MAX + app.settings.limits.body_bytes;
     let check = AuthorizationServer::new(check::Check::new(app)).max_decoding_message_size(largest);
-    let health = HealthServer::new(health::Readiness::new(app));
+    let health =
+        HealthServer::new(health::Readiness::new(app)).max_decoding_message_size(OPEN_MESSAGE_MAX);
     let routes = Routes::new(check).add_service(health);
     reflection::add(routes)
         .into_axum_router()
+        .layer(from_fn_with_state(Arc::clone(app), known_first))
         .layer(from_fn_with_state(Arc::clone(app), in_time))
+}
+
+/// Finds out who asks before the message is read: strangers must neither hold memory nor a place
+/// at work. What they send to [`CHECKS`] is not read at all, and to the rest is little.
+async fn known_first(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with(CHECKS) {
+        let peer = request.extensions().get::<Peer>();
+        let holding = peer.and_then(|Peer(peer)| app.strangers.hold(peer.ip()));
+        let Some(_holding) = holding else {
+            return Status::resource_exhausted("too much is asked by clients that are not known")
+                .into_http::<Body>()
+                .into_response();
+        };
+        return next.run(request).await;
+    }
+    let (mut parts, body) = request.into_parts();
+    let (admitted, _at_work) = admit(&app, &parts).await;
+    // The check then says why not, as every check is answered.
+    let body = match admitted.0 {
+        Ok(_) => body,
+        Err(_) => Body::from(EMPTY_MESSAGE),
+    };
+    parts.extensions.insert(admitted);
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// No call is taken in for longer than this, so that nobody holds one open by sending it slowly;

@@ -15,6 +15,8 @@ use super::bearer::{Came, Holder, Presented, Scheme, is_like_a_token, recognise}
 use super::client_certificate::Connected;
 use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
+use crate::load::Overloaded;
+use crate::serve::Place;
 use crate::sessions::ending::By;
 
 const OF_A_SUBJECT: &str = "the token is that of a subject, which reaches its own sessions alone; \
@@ -100,12 +102,31 @@ impl Asker {
     }
 }
 
+/// Notes that a client is at the other end of the connection that a request came over.
+pub(super) fn note_known(parts: &Parts) {
+    if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+        place.know();
+    }
+}
+
 /// Whom what came with a request lets in: its `Authorization`, or else the certificate of the
 /// connection, where that is `connected`. Nothing is counted yet.
 ///
 /// # Errors
 /// 401, or 429 when too many made-up keys came.
 async fn present(
+    parts: &Parts,
+    connected: Option<&Connected>,
+    app: &App,
+) -> Result<Presented, Problem> {
+    let presented = looked_at(parts, connected, app).await?;
+    if let Presented::Client(_) = presented {
+        note_known(parts);
+    }
+    Ok(presented)
+}
+
+async fn looked_at(
     parts: &Parts,
     connected: Option<&Connected>,
     app: &App,
@@ -174,7 +195,13 @@ impl FromRequestParts<Arc<App>> for Asker {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let connected = parts.extensions.get::<Connected>();
         match present(parts, connected.and_then(Connected::alone), app).await? {
-            Presented::Client(caller) => Ok(Self::Client(Authenticated::enter(app, caller)?)),
+            Presented::Client(caller) => {
+                if !app.load.has_room_for(&caller.client_id) {
+                    app.metrics.door.shed();
+                    return Err(Problem::unavailable(Overloaded.to_string()));
+                }
+                Ok(Self::Client(Authenticated::enter(app, caller)?))
+            }
             Presented::Holder(holder) => {
                 let counted = app.rates.subject(&holder.subject, None);
                 counted.map_err(Problem::too_often)?;

@@ -5,6 +5,7 @@
 //! subject's own and nothing else. A token that is bound to a key counts with its proof alone.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::http::request::Parts;
@@ -18,7 +19,7 @@ use super::client_certificate::Shown;
 use crate::access::{Caller, Permission, PermissionSet};
 use crate::app::App;
 use crate::presented;
-use crate::serve::Peer;
+use crate::serve::{Peer, Place};
 
 /// How the token was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub(super) struct Came<'r> {
     pub(super) shown: Option<&'r Shown>,
     /// Where it comes from.
     pub(super) peer: Option<IpAddr>,
+    /// The place of its connection, where nobody is known there yet.
+    pub(super) place: Option<&'r Arc<Place>>,
 }
 
 impl<'r> Came<'r> {
@@ -64,6 +67,7 @@ impl<'r> Came<'r> {
             headers: &parts.headers,
             shown: parts.extensions.get::<Shown>(),
             peer: parts.extensions.get::<Peer>().map(|Peer(at)| at.ip()),
+            place: parts.extensions.get::<Arc<Place>>(),
         }
     }
 }

@@ -14,7 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-use super::authn::note_failed;
+use super::authn::{note_failed, note_known};
 use super::client_certificate::Connected;
 use super::guard::RequestId;
 use crate::access::{Caller, Credential, NotAdmitted};
@@ -98,6 +98,7 @@ async fn answer(
         Ok(caller) => caller,
         Err(complaint) => return written(gateways::not_a_gateway(app, complaint)),
     };
+    note_known(&parts);
     let door = gateways::door(app, &caller);
     // Every request comes over a connection.
     let Some(peer) = peer else {
@@ -159,8 +160,8 @@ fn with(names: &HeaderValue, name: &HeaderName) -> HeaderValue {
     HeaderValue::from_bytes(&list).unwrap_or_else(|_| names.clone())
 }
 
-/// The gateway, by its key, or else by the certificate that it connected with. The key is taken
-/// out: nobody below has to see it.
+/// The gateway, by its key, or else by the certificate that it connected with; the two must not
+/// name different ones. The key is taken out: nobody below has to see it.
 async fn recognise(
     app: &App,
     headers: &mut HeaderMap,
@@ -185,13 +186,21 @@ async fn recognise(
         Some(key) => app.keys.admit(key.trim(), app.state.store(), now).await,
         None => Err(NotAdmitted::Refused(crate::access::Refused)),
     };
-    admitted.map_err(|why| match why {
+    let caller = admitted.map_err(|why| match why {
         NotAdmitted::Refused(_) => {
             note_failed(app, Credential::Key, peer);
             Complaint::WrongKey
         }
         NotAdmitted::TooManyRefused | NotAdmitted::NotLookedUp => Complaint::KeyUnknown,
-    })
+    })?;
+    // A gateway that is known by its certificate may not set the header, and then it is the
+    // client's own.
+    let certified = connected.and_then(|connected| connected.caller(app).ok());
+    if certified.is_some_and(|certified| certified.client_id != caller.client_id) {
+        note_failed(app, Credential::Key, peer);
+        return Err(Complaint::KeyOfAnother);
+    }
+    Ok(caller)
 }
 
 fn written(reply: Reply) -> Response {

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::Problem;
 use super::gateway;
 use super::ssf::poll;
+use super::{rest, strangers};
 use crate::app::App;
-use crate::load::Class;
 use crate::serve::HEAD_MAX;
 
 /// Time for a request that brings a policy set or many entities.
@@ -39,11 +39,7 @@ impl RequestId {
     }
 }
 
-pub(super) async fn pass(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let limits = &app.settings.limits;
     // What gateways pass on may be their client's word.
@@ -55,28 +51,30 @@ pub(super) async fn pass(
     let id = id.cloned().unwrap_or_else(|| fresh_id(&app));
     let too_long = head_is_too_long(&request, limits.header_bytes);
     let is_http1 = request.version() <= Version::HTTP_11;
-    let class = class_of(request.uri().path());
-    let mut response = if too_long {
-        Problem::headers_too_large().into_response()
-    } else if let Some(_at_work) = enter(&app, class) {
-        request.extensions_mut().insert(RequestId(id.clone()));
-        let patience = if is_upload(&request) {
-            limits.request_timeout.max(UPLOAD_WITHIN)
-        } else if request.uri().path().starts_with(poll::PATH) {
-            // It may wait for something to tell.
-            limits.request_timeout.max(poll::WITHIN)
-        } else {
-            limits.request_timeout
-        };
-        match timeout(patience, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::unavailable("the answer took too long; ask again").into_response(),
-        }
+    let is_too_long = rest::is_too_long(&request);
+    let mut request = if is_http1 {
+        rest::taken(request)
     } else {
-        // At once: to queue is to let everybody wait.
-        app.metrics.door.shed();
-        Problem::unavailable("too many requests are at work; ask again").into_response()
+        request
     };
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let request = if too_long {
+        Err(Problem::headers_too_large())
+    } else if strangers::is_from_one(&request) {
+        let read = timeout(limits.request_timeout, strangers::read(&app, request)).await;
+        read.unwrap_or_else(|_| Err(too_slow()))
+    } else {
+        Ok(request)
+    };
+    let mut response = match request {
+        Ok(request) => answered(&app, request, next).await,
+        Err(why) => why.into_response(),
+    };
+    if is_too_long && is_http1 && !response.status().is_success() {
+        // So much is not waited for.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     if app.stopping.load(Ordering::Relaxed) {
         app.asked_since.fetch_add(1, Ordering::Relaxed);
         if is_http1 {
@@ -95,28 +93,66 @@ pub(super) async fn pass(
     response
 }
 
+/// The answer, if there is a place for the request.
+async fn answered(app: &App, request: Request, next: Next) -> Response {
+    let limits = &app.settings.limits;
+    let class = class_of(request.uri().path());
+    if let Some(_at_work) = enter(app, class) {
+        let patience = if is_upload(&request) {
+            limits.request_timeout.max(UPLOAD_WITHIN)
+        } else if request.uri().path().starts_with(poll::PATH) {
+            // It may wait for something to tell.
+            limits.request_timeout.max(poll::WITHIN)
+        } else {
+            limits.request_timeout
+        };
+        match timeout(patience, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => too_slow().into_response(),
+        }
+    } else {
+        // At once: to queue is to let everybody wait.
+        app.metrics.door.shed();
+        Problem::unavailable("too many requests are at work; ask again").into_response()
+    }
+}
+
+fn too_slow() -> Problem {
+    Problem::unavailable("the answer took too long; ask again")
+}
+
+/// What a request is for. When there is too much, decisions go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// Whether anybody is there.
+    Probe,
+    /// Decisions, and what those need who ask for them.
+    Decision,
+    /// What can wait.
+    Administration,
+}
+
 /// A place for a request; probes need none, since who asks them must learn that the engine lives.
-fn enter(app: &App, class: Option<Class>) -> Option<Option<SemaphorePermit<'_>>> {
-    let Some(class) = class else {
-        return Some(None);
-    };
-    if !app.load.has_room(class) {
-        return None;
+/// Whether a caller's decision has room is looked at once it is known whose it is.
+fn enter(app: &App, class: Class) -> Option<Option<SemaphorePermit<'_>>> {
+    match class {
+        Class::Probe => return Some(None),
+        Class::Administration if !app.load.has_room() => return None,
+        Class::Administration | Class::Decision => {}
     }
     app.at_work.try_acquire().ok().map(Some)
 }
 
-/// What a request is for. None: a probe.
-fn class_of(path: &str) -> Option<Class> {
+fn class_of(path: &str) -> Class {
     let waits = ["/v1/", "/ssf/", "/metrics"];
     let goes_first = ["/v1/sessions", "/v1/decisions/"];
     let begins = |with: &[&str]| with.iter().any(|start| path.starts_with(start));
     if ["/healthz", "/readyz"].contains(&path) {
-        None
+        Class::Probe
     } else if begins(&waits) && !begins(&goes_first) {
-        Some(Class::Administration)
+        Class::Administration
     } else {
-        Some(Class::Decision)
+        Class::Decision
     }
 }
 

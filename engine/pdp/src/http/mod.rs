@@ -21,11 +21,13 @@ mod policies;
 mod problem;
 mod query;
 mod replays;
+mod rest;
 mod revisions;
 mod revocations;
 mod search;
 mod sessions;
 mod ssf;
+mod strangers;
 pub(crate) mod to_the_end;
 
 use std::sync::Arc;
@@ -41,6 +43,7 @@ pub(crate) use guard::{fresh_id, is_request_id};
 pub(crate) use operations::is_ready;
 pub use problem::Problem;
 pub(crate) use sessions::stored_view as session_view;
+pub(crate) use strangers::Strangers;
 
 /// What a listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,14 +11,16 @@ use axum::http::Request;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
+use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
-use super::{HEAD_MAX, Protocol};
+use super::patient::Patient;
+use super::{FINISH_WITHIN, HEAD_MAX, Place, Protocol};
 use crate::tls::{Door, PeerCertificate};
 
 /// Time until the headers of the next request are whole; a client that takes longer is cut off.
@@ -31,6 +33,12 @@ const FIRST_HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WITHIN: Duration = Duration::from_secs(20);
+/// How long the other end may take nothing of what it is sent.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// What may come of a request, and over a connection, before it is looked at, bytes: strangers send
+/// it as well.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
 /// Requests that one HTTP/2 connection may have under way.
 const STREAMS_MAX: u32 = 256;
 
@@ -46,7 +54,8 @@ pub(super) struct Accepted {
     pub(super) protocol: Protocol,
     pub(super) router: Router,
     /// Tells when the engine stops, and is held until the connection is done.
-    pub(super) watcher: Watcher,
+    pub(super) closing: watch::Receiver<bool>,
+    pub(super) place: Arc<Place>,
     pub(super) since: Instant,
 }
 
@@ -55,7 +64,7 @@ pub(super) struct Accepted {
 ///
 /// # Errors
 /// When no TLS session comes about.
-pub(super) async fn answer(stream: TcpStream, accepted: Accepted) -> io::Result<()> {
+pub(super) async fn answer(stream: TcpStream, mut accepted: Accepted) -> io::Result<()> {
     let Some(door) = &accepted.door else {
         spoken(stream, None, accepted).await;
         return Ok(());
@@ -65,7 +74,14 @@ pub(super) async fn answer(stream: TcpStream, accepted: Accepted) -> io::Result<
         Protocol::Http2 => &door.http2,
     };
     let shaken = TlsAcceptor::from(Arc::clone(config)).accept(stream);
-    let stream = timeout_at(accepted.since + FIRST_HEADERS_WITHIN, shaken).await??;
+    let shaken = timeout_at(accepted.since + FIRST_HEADERS_WITHIN, shaken);
+    let stream = tokio::select! {
+        // What came before the stop is answered: its first request may be there already.
+        biased;
+        shaken = shaken => shaken??,
+        () = accepted.place.left() => return Ok(()),
+        () = stopped(&mut accepted.closing) => return Ok(()),
+    };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificate = PeerCertificate::new(chain).map(Arc::new);
     spoken(stream, certificate, accepted).await;
@@ -81,19 +97,31 @@ where
         peer,
         protocol,
         router,
-        watcher,
+        mut closing,
+        place,
         since,
         ..
     } = accepted;
-    let asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicU64::new(0));
     let service = Asked {
         service: TowerToHyperService::new(router),
         asked: Arc::clone(&asked),
         peer,
+        place: Arc::clone(&place),
         certificate,
     };
-    let stream = TokioIo::new(stream);
-    let patience = sleep_until(since + FIRST_HEADERS_WITHIN);
+    let stream = TokioIo::new(Patient::new(stream, TAKEN_WITHIN));
+    let over = async {
+        tokio::select! {
+            () = place.left() => Over::AtOnce,
+            () = silent(&asked, sleep_until(since + FIRST_HEADERS_WITHIN)) => Over::AtOnce,
+            () = idle(&asked, || sleep(HEADERS_WITHIN)), if protocol == Protocol::Http2 => {
+                Over::Finished
+            }
+            () = stopped(&mut closing) => Over::Finished,
+        }
+    };
+    let own = GracefulShutdown::new();
     match protocol {
         Protocol::Http1 => {
             let connection = http1::Builder::new()
@@ -101,7 +129,8 @@ where
                 .header_read_timeout(HEADERS_WITHIN)
                 .max_buf_size(HEAD_MAX)
                 .serve_connection(stream, service);
-            unless_silent(watcher.watch(connection), &asked, patience).await;
+            let connection = own.watch(connection);
+            until(connection, over, own).await;
         }
         Protocol::Http2 => {
             let connection = http2::Builder::new(TokioExecutor::new())
@@ -109,36 +138,72 @@ where
                 .keep_alive_interval(PING_EVERY)
                 .keep_alive_timeout(PING_WITHIN)
                 .max_concurrent_streams(STREAMS_MAX)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
                 .serve_connection(stream, service);
-            unless_silent(watcher.watch(connection), &asked, patience).await;
+            let connection = own.watch(connection);
+            until(connection, over, own).await;
         }
     }
 }
 
-/// Goes on with a connection, unless nothing was asked by the end of `patience`.
-async fn unless_silent<T>(
-    connection: impl Future<Output = T>,
-    asked: &AtomicBool,
-    patience: impl Future<Output = ()>,
-) {
+/// How a connection ends that does not end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// Cut off.
+    AtOnce,
+    /// Once what was asked is answered; HTTP/2 is told which request was the last (GOAWAY).
+    Finished,
+}
+
+/// Goes on with a connection until it ends, or is over.
+async fn until(connection: impl Future, over: impl Future<Output = Over>, own: GracefulShutdown) {
     tokio::pin!(connection);
-    tokio::select! {
+    let over = tokio::select! {
         biased;
         _ = &mut connection => return,
-        () = patience => {}
-    }
-    if asked.load(Ordering::Relaxed) {
-        connection.await;
+        over = over => over,
+    };
+    if over == Over::Finished {
+        let finished = async { tokio::join!(own.shutdown(), connection) };
+        let _ = timeout(FINISH_WITHIN, finished).await;
     }
 }
 
-/// A service that notes whether it was asked anything, and tells who asks.
+/// Ends when the engine stops.
+async fn stopped(closing: &mut watch::Receiver<bool>) {
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Ends if nothing was asked by the end of `patience`.
+async fn silent(asked: &AtomicU64, patience: impl Future<Output = ()>) {
+    patience.await;
+    if asked.load(Ordering::Relaxed) > 0 {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ends once nothing was asked for as long as `wait` takes. Whoever only listens, as those do who
+/// watch the health, asks again.
+async fn idle<W: Future<Output = ()>>(asked: &AtomicU64, mut wait: impl FnMut() -> W) {
+    let mut before = None;
+    loop {
+        let now = asked.load(Ordering::Relaxed);
+        if before.replace(now) == Some(now) {
+            return;
+        }
+        wait().await;
+    }
+}
+
+/// A service that counts what it is asked, and tells who asks.
 #[derive(Debug)]
 struct Asked<S> {
     service: S,
-    asked: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
     peer: Peer,
+    place: Arc<Place>,
     certificate: Option<Arc<PeerCertificate>>,
 }
 
@@ -148,9 +213,12 @@ impl<B, S: Service<Request<B>>> Service<Request<B>> for Asked<S> {
     type Future = S::Future;
 
     fn call(&self, mut request: Request<B>) -> S::Future {
-        self.asked.store(true, Ordering::Relaxed);
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
+        if !self.place.is_known() {
+            extensions.insert(Arc::clone(&self.place));
+        }
         if let Some(certificate) = &self.certificate {
             extensions.insert(Arc::clone(certificate));
         }
@@ -169,16 +237,30 @@ mod tests {
     #[test]
     fn a_connection_that_asks_nothing_is_closed_and_one_that_has_asked_is_not() {
         let closed = |asked, patience_is_over| {
-            let asked = AtomicBool::new(asked);
-            let connection = pending::<()>();
+            let asked = AtomicU64::new(asked);
             if patience_is_over {
-                unless_silent(connection, &asked, ready(())).now_or_never()
+                silent(&asked, ready(())).now_or_never()
             } else {
-                unless_silent(connection, &asked, pending()).now_or_never()
+                silent(&asked, pending()).now_or_never()
             }
         };
-        assert_eq!(closed(false, false), None);
-        assert_eq!(closed(false, true), Some(()));
-        assert_eq!(closed(true, true), None);
+        assert_eq!(closed(0, false), None);
+        assert_eq!(closed(0, true), Some(()));
+        assert_eq!(closed(1, true), None);
+    }
+
+    #[test]
+    fn a_connection_that_asks_nothing_any_more_is_idle() {
+        let asked = AtomicU64::new(1);
+        let mut waited = 0;
+        let wait = || {
+            waited += 1;
+            // Something is asked in each of the first three.
+            asked.fetch_add(u64::from(waited <= 3), Ordering::Relaxed);
+            ready(())
+        };
+        assert_eq!(idle(&asked, wait).now_or_never(), Some(()));
+        assert_eq!(waited, 4);
+        assert_eq!(idle(&asked, pending::<()>).now_or_never(), None);
     }
 }

@@ -51,7 +51,7 @@ pub(in crate::http) async fn authenticate(
             note_failed(app, Credential::Certificate, came.peer);
             return Err(OAuthError::invalid_client(WRONG));
         };
-        return enter(app, caller);
+        return enter(app, came, caller);
     }
     let credentials = credentials(headers, form)?;
     let caller = app
@@ -74,7 +74,7 @@ pub(in crate::http) async fn authenticate(
         note_failed(app, Credential::Key, came.peer);
         return Err(OAuthError::invalid_client(WRONG));
     }
-    enter(app, caller)
+    enter(app, came, caller)
 }
 
 /// As [`authenticate`], or by a token of ours for the engine that the client got for itself: where
@@ -116,7 +116,7 @@ pub(in crate::http) async fn authenticate_or_token(
     {
         return Err(OAuthError::invalid_client(WRONG));
     }
-    enter(app, caller)
+    enter(app, came, caller)
 }
 
 /// The token in the one `Authorization`, if that is no key.
@@ -128,7 +128,10 @@ fn token(headers: &HeaderMap) -> Option<(Scheme, &str)> {
     (scheme == Scheme::DPoP || is_like_a_token(text)).then_some((scheme, text))
 }
 
-fn enter(app: &Arc<App>, caller: Caller) -> Result<Authenticated, OAuthError> {
+fn enter(app: &Arc<App>, came: Came<'_>, caller: Caller) -> Result<Authenticated, OAuthError> {
+    if let Some(place) = came.place {
+        place.know();
+    }
     Authenticated::enter(app, caller)
         .map_err(|why| OAuthError::too_many(why.item().1).after(why.retry_after()))
 }

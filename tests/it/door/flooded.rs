@@ -1,0 +1,138 @@
+//! Strangers take what they can get: places, time and memory. Clients do not notice.
+
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::harness::{
+    Client, Engine, Response, Site, alice_reads, eventually, message, read_response,
+};
+
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    let patience = Duration::from_secs(20);
+    stream.set_read_timeout(Some(patience)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+#[test]
+fn strangers_give_way_and_administration_has_places_of_its_own() {
+    let site = Site::with("admin_listen = \"127.0.0.1:0\"\n[limits]\nconnections = 3");
+    let key = site.key("admin");
+    let engine = site.start();
+    let admin = engine.admin();
+    let strangers = |address| {
+        let mut clients: Vec<_> = (0..3).map(|_| Client::of(address, "")).collect();
+        for client in &mut clients {
+            assert_eq!(client.get("/healthz").status, 200);
+        }
+        clients
+    };
+    let first = strangers(engine.address);
+    // All places are theirs, and yet a client gets in, and stays.
+    let mut client = engine.client(&key);
+    client.ask(&alice_reads());
+    let more = strangers(engine.address);
+    assert!(client.is_connected());
+    client.ask(&alice_reads());
+    // Clients alone shut out who comes after them, and nobody at the other listener.
+    drop((first, more));
+    let mut clients = vec![client];
+    while clients.len() < 3 {
+        let mut client = engine.client(&key);
+        client.ask(&alice_reads());
+        clients.push(client);
+    }
+    assert!(
+        Client::of(engine.address, "")
+            .try_send("GET", "/healthz", &[], b"")
+            .is_none()
+    );
+    assert_eq!(Client::of(admin, "").get("/healthz").status, 200);
+    assert_eq!(Client::of(admin, &key).get("/v1/keys").status, 200);
+    for client in &mut clients {
+        client.ask(&alice_reads());
+    }
+}
+
+/// Begins a body that says who asks, and never ends it. Returns when the engine reads it.
+fn begin_a_form(engine: &Engine) -> TcpStream {
+    let mut stream = dial(engine.address);
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Content-Length", "500"),
+        ("Expect", "100-continue"),
+    ];
+    let message = message("", "POST", "/oauth2/token", &headers, b"");
+    stream.write_all(&message).unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+#[test]
+fn slow_bodies_of_strangers_keep_no_decision_waiting() {
+    let site = Site::with("[limits]\nconcurrency = 4\nrequest_timeout = \"10s\"");
+    let key = site.key("gateway");
+    let engine = site.start();
+    let _slow: Vec<_> = (0..12).map(|_| begin_a_form(&engine)).collect();
+    let mut client = engine.client(&key);
+    for _ in 0..8 {
+        client.ask(&alice_reads());
+    }
+    // Others who say who they are get their answers meanwhile.
+    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    let form = b"grant_type=client_credentials";
+    let asked = engine
+        .client(&key)
+        .send("POST", "/oauth2/token", &kind, form);
+    assert_ne!(asked.status, 503, "{}", asked.json());
+}
+
+/// Sends a head, the body after the answer, and then another request.
+fn answered_early(
+    stream: &mut BufReader<TcpStream>,
+    head: &[u8],
+    body: usize,
+) -> (Response, Response) {
+    stream.get_mut().write_all(head).unwrap();
+    let early = read_response(stream).unwrap();
+    stream.get_mut().write_all(&vec![b'x'; body]).unwrap();
+    let health = message("", "GET", "/healthz", &[], b"");
+    stream.get_mut().write_all(&health).unwrap();
+    let next = read_response(stream).unwrap();
+    (early, next)
+}
+
+#[test]
+fn an_answer_that_does_not_wait_for_the_body_is_not_the_last() {
+    let engine = Site::new().start();
+    for (path, body) in [
+        ("/gateway/forward-auth", 1),
+        ("/gateway/forward-auth", 3 << 20),
+        ("/gateway/envoy/orders", 100_000),
+        ("/access/v1/evaluation", 100_000),
+        ("/nowhere", 100),
+    ] {
+        let mut stream = BufReader::new(dial(engine.address));
+        let length = body.to_string();
+        let headers = [("Content-Length", length.as_str())];
+        let head = message("", "POST", path, &headers, b"");
+        for _ in 0..2 {
+            let (early, next) = answered_early(&mut stream, &head, body);
+            assert!(early.status >= 400, "{path}");
+            assert_eq!(early.header("connection"), None, "{path}");
+            assert_eq!(next.status, 200, "{path}");
+        }
+    }
+    // More than anybody waits for.
+    let mut client = engine.client("");
+    let headers = [("Content-Length", "999999999")];
+    let long = client.send("POST", "/gateway/forward-auth", &headers, b"x");
+    assert_eq!(long.header("connection"), Some("close"));
+    eventually("others are answered", || {
+        (engine.client("").get("/healthz").status == 200).then_some(())
+    });
+}
