@@ -16,9 +16,11 @@ enum Needs {
     Permission(&'static str),
     /// One of these, or `unauthorized_client`, as OAuth has it.
     OAuth(&'static [&'static str]),
+    /// All of these, by the key in `Portreeve-Key`, or what is said to whoever is no gateway.
+    Gateway(&'static [&'static str]),
 }
 
-use Needs::{Nothing, OAuth, Permission as May};
+use Needs::{Gateway, Nothing, OAuth, Permission as May};
 
 const TABLE: &[(&str, &str, Needs)] = &[
     ("POST", "/access/v1/evaluation", May("evaluate")),
@@ -123,6 +125,17 @@ const TABLE: &[(&str, &str, Needs)] = &[
     ("POST", "/v1/models/promote", May("models.choose")),
     ("POST", "/v1/models/rollback", May("models.choose")),
     ("POST", "/v1/models/shadow", May("models.choose")),
+    (
+        "ANY",
+        "/gateway/forward-auth",
+        Gateway(&["evaluate", "access"]),
+    ),
+    ("ANY", "/gateway/envoy/", Gateway(&["evaluate", "access"])),
+    (
+        "ANY",
+        "/gateway/envoy/{*path}",
+        Gateway(&["evaluate", "access"]),
+    ),
     ("GET", "/healthz", Nothing),
     ("GET", "/readyz", Nothing),
     ("GET", "/metrics", Nothing),
@@ -131,10 +144,8 @@ const TABLE: &[(&str, &str, Needs)] = &[
 /// Methods and paths, as the router's own text has them.
 fn routes() -> BTreeSet<(String, String)> {
     let text = std::fs::read_to_string(root().join("engine/pdp/src/http/mod.rs")).unwrap();
-    let (_, router) = text.split_once("Router::new()").unwrap();
-    let (router, _) = router.split_once(".fallback(").unwrap();
     let mut routes = BTreeSet::new();
-    for route in router.split(".route(").skip(1) {
+    for route in text.split(".route(").skip(1) {
         let (first, handlers) = route.split_once(',').unwrap();
         let first = first.trim();
         let path = match first
@@ -144,13 +155,15 @@ fn routes() -> BTreeSet<(String, String)> {
             Some(path) => path.to_owned(),
             None => match first {
                 "oauth::metadata::WELL_KNOWN" => "/.well-known/oauth-authorization-server",
+                r#"&envoy("/")"# => "/gateway/envoy/",
+                r#"&envoy("/{*path}")"# => "/gateway/envoy/{*path}",
                 "ssf::metadata::WELL_KNOWN" => "/.well-known/ssf-configuration",
                 other => panic!("write paths as they are, and not {other}"),
             }
             .to_owned(),
         };
         let before = routes.len();
-        for method in ["get", "post", "put", "delete", "patch"] {
+        for method in ["get", "post", "put", "delete", "patch", "any"] {
             let is_start =
                 |at: usize| !handlers[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
             if handlers
@@ -193,6 +206,23 @@ fn every_role_reaches_what_cedar_permits_it_and_nothing_else() {
                 .replace("{subject}/{id}", "User/nobody")
                 .replace("{subject}", "User%2Fnobody")
                 .replace(['{', '}'], "");
+            if let Gateway(names) = needs {
+                let asked = |key: &str| {
+                    let mut client = engine.client("");
+                    let answer = client.send("POST", &path, &[("Portreeve-Key", key)], b"");
+                    assert!(
+                        (400..500).contains(&answer.status),
+                        "{path} {}",
+                        answer.status
+                    );
+                    let text = String::from_utf8_lossy(&answer.body).into_owned();
+                    text.contains("no gateway here")
+                };
+                let may = names.iter().all(|name| may(name));
+                assert_eq!(asked(key), !may, "{role:?}: {path}");
+                assert!(asked(""), "without a key: {path}");
+                continue;
+            }
             // Nothing in it holds, so that nobody who may do it does anything.
             let form = matches!(needs, OAuth(_));
             let (kind, body) = if form {
@@ -215,6 +245,7 @@ fn every_role_reaches_what_cedar_permits_it_and_nothing_else() {
                     let alone = engine.client("").send(method, &path, &[], body);
                     assert_eq!(alone.status, 401, "without a key: {told}");
                 }
+                Gateway(_) => unreachable!("asked above"),
                 OAuth(names) => {
                     let refused = answer.json()["error"] == "unauthorized_client";
                     assert_eq!(refused, !names.iter().any(|name| may(name)), "{told}");
