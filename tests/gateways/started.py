@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from client import message, once, showing
-from programs import Process, free_port, wait_until
+from programs import Process, free_port, listens, wait_until
 from world import HERE
 
 # Where pip put what it installed.
@@ -159,6 +159,8 @@ class Gateway:
         if self.process:
             self.process.kill()
             self.process = None
+            # Its children end a moment later.
+            wait_until(f"{self.name} has ended", lambda: not listens(self.port))
 
     def close(self):
         self.stop()
