@@ -1,10 +1,13 @@
 //! The engine is stopped while it is asked.
 
+use std::net::TcpStream;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::secure::Dialler;
 use crate::harness::{Site, alice_reads};
 
 /// What became of one client's requests.
@@ -93,4 +96,26 @@ fn what_was_accepted_is_answered_although_the_engine_stops() {
     for id in told.iter().flat_map(|one| &one.answered) {
         assert!(on_record.contains(id), "{id}");
     }
+}
+
+#[test]
+fn who_never_shakes_hands_keeps_no_engine_from_stopping() {
+    let mut engine = super::secure::site("", "").start();
+    let silent: Vec<_> = (0..3)
+        .map(|_| TcpStream::connect(engine.address).unwrap())
+        .collect();
+    // Whoever comes after them is answered: they were taken in.
+    let asked = ("GET", "/healthz");
+    let answer = Dialler::new(None).ask(engine.address, asked, "", &Value::Null);
+    assert_eq!(answer.unwrap().status, 200);
+    let began = Instant::now();
+    engine.signal("TERM");
+    let (status, log) = engine.wait();
+    assert!(status.success() && !log.contains("cut off"), "{log}");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(silent);
 }
