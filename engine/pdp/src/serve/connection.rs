@@ -166,7 +166,13 @@ async fn until(connection: impl Future, over: impl Future<Output = Over>, own: G
         over = over => over,
     };
     if over == Over::Finished {
-        let finished = async { tokio::join!(own.shutdown(), connection) };
+        // `shutdown` by itself would wait until the connection is dropped, which is below.
+        let finished = async {
+            tokio::select! {
+                _ = connection => {}
+                () = own.shutdown() => {}
+            }
+        };
         let _ = timeout(FINISH_WITHIN, finished).await;
     }
 }
