@@ -165,7 +165,7 @@ pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
 
 /// Listens for gRPC. None: the address is taken, and nobody said that it must be this one.
 async fn listen_grpc(app: &Arc<App>, wanted: GrpcListen) -> io::Result<Option<Listener>> {
-    let router = http::certified(app, grpc::router(app));
+    let router = grpc::router(app);
     match Listener::bind(wanted.address, "grpc_listen", Protocol::Http2, router).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if wanted.is_set => Err(error),

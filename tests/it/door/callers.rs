@@ -6,7 +6,7 @@ use super::secure::{Dialler, file, site};
 use crate::harness::{Site, alice_reads, eventually, message, run};
 
 const EVALUATION: (&str, &str) = ("POST", "/access/v1/evaluation");
-const ORDERS: &str = "spiffe://example.org/ns/shop/sa/orders";
+pub(crate) const ORDERS: &str = "spiffe://example.org/ns/shop/sa/orders";
 
 fn believing(tls: &str, tokens: &str) -> Site {
     let (roots, revoked) = (file("root.pem"), file("crls.pem"));
@@ -17,7 +17,7 @@ fn believing(tls: &str, tokens: &str) -> Site {
 }
 
 /// Makes a key that a certificate stands for; its id.
-fn key_for(site: &Site, certificate: &str, role: &str) -> String {
+pub(crate) fn key_for(site: &Site, certificate: &str, role: &str) -> String {
     let mut command = site.command();
     command.args(["keys", "create", "--name", "by-certificate", "--role", role]);
     command.args(["--certificate", certificate, "--json"]);

@@ -1,11 +1,11 @@
 //! The engine's own door: who gets in, how often, at which listener, and how it is closed.
 
-mod callers;
+pub(crate) mod callers;
 mod flooded;
 mod listeners;
 mod overload;
 mod rates;
 mod renewed;
-mod secure;
+pub(crate) mod secure;
 mod stopping;
 mod tls;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::harness::{Response, Site, message, read_response, root};
 
 /// A file of the tests' certificates.
-pub(super) fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     root().join("tests/certificates").join(name)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn install(folder: &Path, name: &str) {
 }
 
 /// A site that shows `https.pem`; with more settings of `[tls]`, and more sections after it.
-pub(super) fn site(tls: &str, more: &str) -> Site {
+pub(crate) fn site(tls: &str, more: &str) -> Site {
     let site = Site::with("");
     let folder = site.folder.path();
     install(folder, "https");
@@ -50,13 +50,13 @@ pub(super) fn site(tls: &str, more: &str) -> Site {
 
 /// How somebody connects.
 #[derive(Clone, Debug)]
-pub(super) struct Dialler {
-    config: ClientConfig,
+pub(crate) struct Dialler {
+    pub(crate) config: ClientConfig,
 }
 
 impl Dialler {
     /// With the certificate of this name, or none.
-    pub(super) fn new(certificate: Option<&str>) -> Self {
+    pub(crate) fn new(certificate: Option<&str>) -> Self {
         Self::speaking(certificate, rustls::ALL_VERSIONS)
     }
 
@@ -84,7 +84,7 @@ impl Dialler {
         Self { config }
     }
 
-    pub(super) fn offering(mut self, protocols: &[&str]) -> Self {
+    pub(crate) fn offering(mut self, protocols: &[&str]) -> Self {
         let names = protocols.iter().map(|name| name.as_bytes().to_vec());
         self.config.alpn_protocols = names.collect();
         self

@@ -1,8 +1,13 @@
 //! A client of the engine's gRPC port, as Envoy is one, over a real socket.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use axum::http::Uri;
 use envoy_types::pb::envoy::config::core::v3::address::Address as Kind;
 use envoy_types::pb::envoy::config::core::v3::{
     Address, HeaderMap, HeaderValue, HeaderValueOption, SocketAddress,
@@ -12,9 +17,18 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_client::Authorizati
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 use envoy_types::pb::google::protobuf::value::Kind as Json;
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::Status;
+use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::door::secure::Dialler;
 
 /// A connection, and the key that is sent over it.
 #[derive(Debug)]
@@ -26,17 +40,30 @@ pub(super) struct Grpc {
 
 impl Grpc {
     pub(super) fn new(address: SocketAddr, key: Option<&str>) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
         let channel = runtime.block_on(endpoint.connect()).unwrap();
         Self {
             runtime,
             channel,
             key: key.map(str::to_owned),
+        }
+    }
+
+    /// Over TLS, as somebody who shows this certificate.
+    pub(super) fn certified(address: SocketAddr, certificate: &str) -> Self {
+        let runtime = runtime();
+        let dialler = Dialler::new(Some(certificate)).offering(&["h2"]);
+        let secret = Secret {
+            address,
+            config: Arc::new(dialler.config),
+        };
+        let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
+        let channel = runtime.block_on(endpoint.connect_with_connector(secret));
+        Self {
+            runtime,
+            channel: channel.unwrap(),
+            key: None,
         }
     }
 
@@ -51,6 +78,11 @@ impl Grpc {
             let bearer = format!("Bearer {key}").parse().unwrap();
             request.metadata_mut().insert("authorization", bearer);
         }
+        self.send(request)
+    }
+
+    /// The same with metadata as they are.
+    pub(super) fn send(&self, request: tonic::Request<CheckRequest>) -> Result<Checked, Status> {
         let mut client = AuthorizationClient::new(self.channel.clone());
         let response = self.runtime.block_on(client.check(request))?;
         Ok(Checked::of(response.into_inner()))
@@ -58,6 +90,41 @@ impl Grpc {
 
     pub(super) fn check(&self, request: CheckRequest) -> Checked {
         self.check_with(self.key.as_deref(), request).unwrap()
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Connects over TLS.
+struct Secret {
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<TlsStream<TcpStream>>>> + Send>>;
+
+impl Service<Uri> for Secret {
+    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Error = io::Error;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Connecting {
+        let (address, connector) = (self.address, TlsConnector::from(Arc::clone(&self.config)));
+        Box::pin(async move {
+            let name = ServerName::try_from("localhost").unwrap();
+            let stream = TcpStream::connect(address).await?;
+            Ok(TokioIo::new(connector.connect(name, stream).await?))
+        })
     }
 }
 

@@ -1,18 +1,41 @@
 //! Whoever is not known, or not trusted with what it says.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
+use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
+use crate::door::{callers, secure};
 
 /// Far more than an answer takes, and less than a call may.
 const SOON: Duration = Duration::from_secs(15);
+
+/// Somebody who speaks HTTP/2.
+async fn shake(address: SocketAddr) -> SendRequest<Body> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (send, connection) = shaken.await.unwrap();
+    tokio::spawn(connection);
+    send
+}
+
+/// A call with the beginning of a long message whose end never comes.
+fn begun(path: &str) -> axum::http::Request<Body> {
+    let begun = Bytes::from_static(&[0, 0, 6, 0, 0, 1, 2, 3]);
+    let begun = stream::iter([Ok::<_, axum::Error>(begun)]).chain(stream::pending());
+    axum::http::Request::post(format!("http://engine{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::from_stream(begun))
+        .unwrap()
+}
 
 #[test]
 fn what_strangers_send_is_not_waited_for() {
@@ -20,20 +43,8 @@ fn what_strangers_send_is_not_waited_for() {
     let engine = site.start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let stream = TcpStream::connect(engine.grpc.unwrap()).await.unwrap();
-        let shaken =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (mut send, connection) = shaken.await.unwrap();
-        tokio::spawn(connection);
-        // The beginning of a long message whose end never comes.
-        let begun = Bytes::from_static(&[0, 0, 6, 0, 0, 1, 2, 3]);
-        let begun = stream::iter([Ok::<_, axum::Error>(begun)]).chain(stream::pending());
-        let request =
-            axum::http::Request::post("http://engine/envoy.service.auth.v3.Authorization/Check")
-                .header("content-type", "application/grpc")
-                .header("te", "trailers")
-                .body(Body::from_stream(begun))
-                .unwrap();
+        let mut send = shake(engine.grpc.unwrap()).await;
+        let request = begun("/envoy.service.auth.v3.Authorization/Check");
         let answer = timeout(SOON, send.send_request(request))
             .await
             .unwrap()
@@ -68,4 +79,65 @@ fn certificates_and_requests_are_taken_from_those_alone_who_are_trusted_with_the
     let checked = connect(&engine, &key).check(request("GET", "/documents/handbook", &[]));
     assert_eq!(checked.status, 403, "{checked:?}");
     assert!(checked.body.contains("no gateway here"), "{checked:?}");
+}
+
+#[test]
+fn x22_a_certificate_that_is_believed_no_more_is_a_denial_and_no_error() {
+    let listen = "grpc_listen = \"127.0.0.1:0\"\n";
+    let more = format!(
+        "[tokens]\nspiffe_trust_domains = [\"example.org\"]\n{}",
+        ROUTES.replace(listen, "")
+    );
+    let site = secure::site("", &more);
+    let roots = site.folder.path().join("roots.pem");
+    std::fs::copy(secure::file("root.pem"), &roots).unwrap();
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    let text = text.replace("[tls]", &format!("[tls]\nclient_roots = {roots:?}"));
+    std::fs::write(site.config(), format!("{listen}{text}")).unwrap();
+    callers::key_for(&site, callers::ORDERS, "gateway");
+    let engine = site.start();
+    let grpc = Grpc::certified(engine.grpc.unwrap(), "orders");
+    let ask = || grpc.check(request("GET", "/documents/handbook", &[]));
+    assert_eq!(ask().status, 401, "the gateway is known, its client is not");
+    std::fs::copy(secure::file("stranger.pem"), &roots).unwrap();
+    let refused = eventually("the authority is gone", || {
+        Some(ask()).filter(|checked| checked.status == 403)
+    });
+    assert!(refused.body.contains("no gateway here"), "{refused:?}");
+    let log = engine.stop();
+    assert!(log.contains("a certificate that is not believed"), "{log}");
+}
+
+#[test]
+fn a_check_that_cannot_be_read_is_denied_and_no_error() {
+    let site = site();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let grpc = connect(&engine, &key);
+    let ask = |headers: &[(&'static str, &'static str)], message| {
+        let mut request = tonic::Request::new(message);
+        for (name, value) in headers {
+            request.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        let bearer = format!("Bearer {key}").parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        grpc.send(request).unwrap()
+    };
+    let mut large = request("GET", "/documents/handbook", &[]);
+    http(&mut large).body = "x".repeat(8 << 20);
+    let small = request("GET", "/documents/handbook", &[]);
+    for (headers, message) in [
+        (&[][..], large),
+        (&[("grpc-encoding", "gzip")], small.clone()),
+    ] {
+        let refused = ask(headers, message);
+        assert_eq!(refused.status, 400, "{headers:?}: {refused:?}");
+        problem(&refused);
+    }
+    assert_eq!(ask(&[], small).status, 401, "others are looked at");
+    let log = engine.stop();
+    assert!(
+        log.contains("what a gateway asks over gRPC cannot be read"),
+        "{log}"
+    );
 }

@@ -29,10 +29,14 @@ pub(crate) enum Complaint {
     Audience,
     /// Whether its key is valid cannot be told.
     KeyUnknown,
+    /// The certificate that it connected with is not believed.
+    NotBelieved,
+    /// Its question is in no form that can be read.
+    NotRead,
 }
 
 impl Complaint {
-    const ALL: usize = 9;
+    const ALL: usize = 11;
 
     const fn text(self) -> &'static str {
         match self {
@@ -68,6 +72,15 @@ impl Complaint {
             Self::KeyUnknown => {
                 "whether a gateway's key is valid could not be told, so it was answered 503: too \
                  many made-up keys came, or the store does not answer"
+            }
+            Self::NotBelieved => {
+                "a gateway asks with a certificate that is not believed (any more), so its \
+                 requests were refused; `why` says what is wrong with it"
+            }
+            Self::NotRead => {
+                "what a gateway asks over gRPC cannot be read, so it was refused; `why` says what \
+                 to put right: a message that is too large needs a larger `limits.body_bytes`, or \
+                 a gateway that sends less"
             }
         }
     }

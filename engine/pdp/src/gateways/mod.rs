@@ -103,8 +103,13 @@ pub(crate) fn door<'a>(app: &'a App, caller: &Caller) -> &'a Door {
 /// What is answered to whoever is no gateway here, whatever they sent: the client cannot mend it,
 /// so it is never a 401. Where it cannot be told whether they are one, it is a 503.
 pub(crate) fn not_a_gateway(app: &App, complaint: Complaint) -> Reply {
+    not_a_gateway_since(app, complaint, None)
+}
+
+/// The same, with what operators are told of it.
+pub(crate) fn not_a_gateway_since(app: &App, complaint: Complaint, why: Option<&str>) -> Reply {
     app.gateway_complaints
-        .note(complaint, app.inputs.clock.now());
+        .note_why(complaint, app.inputs.clock.now(), why);
     let door = app.settings.gateway.door(None);
     if complaint == Complaint::KeyUnknown {
         let verdict = Verdict::Unavailable("who asks cannot be told at the moment; try again");

@@ -8,7 +8,7 @@ use tokio::sync::SemaphorePermit;
 use crate::access::Caller;
 use crate::app::App;
 use crate::gateways::Complaint;
-use crate::http::authn;
+use crate::http::{NotBelieved, authn};
 
 /// Under which checks are asked.
 pub(super) const CHECKS: &str = "/envoy.service.auth.v3.Authorization/";
@@ -18,7 +18,7 @@ pub(super) const CHECKS: &str = "/envoy.service.auth.v3.Authorization/";
 pub(super) struct Admitted(pub(super) Result<Caller, NotAdmitted>);
 
 /// Why a check is not looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotAdmitted {
     /// Too much is under way.
     TooMuch,
@@ -26,6 +26,12 @@ pub(super) enum NotAdmitted {
     TooManyRefused,
     /// Whoever asks is no gateway, or it cannot be told whether they are.
     NoGateway(Complaint),
+    /// The certificate that it came with is not believed: why.
+    NotBelieved(String),
+    /// Its message cannot be read: why.
+    NotRead(String),
+    /// Its message did not come in time.
+    TooSlow,
 }
 
 /// Admits a check, and gives it a place at work. It counts as under way from where the flow
@@ -50,6 +56,9 @@ pub(super) async fn admit<'a>(
 }
 
 async fn recognise(app: &App, parts: &Parts) -> Result<Caller, NotAdmitted> {
+    if let Some(NotBelieved(why)) = parts.extensions.get() {
+        return Err(NotAdmitted::NotBelieved(why.item().1.to_owned()));
+    }
     let refused = match authn::gateway(parts, app).await {
         Ok(caller) => return Ok(caller),
         Err(problem) => StatusCode::from_u16(problem.item().0),

@@ -19,7 +19,7 @@ use super::admitted::{Admitted, NotAdmitted};
 use super::answer;
 use super::asked::{self, NotTold, Told};
 use crate::app::App;
-use crate::gateways::{self, Asked, Checked};
+use crate::gateways::{self, Asked, Checked, Complaint};
 use crate::http::fresh_id;
 use crate::serve;
 
@@ -76,6 +76,22 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
         Some(Admitted(Err(NotAdmitted::NoGateway(complaint)))) => {
             let reply = gateways::not_a_gateway(app, complaint);
             return (Checked { reply, told: None }, Vec::new());
+        }
+        Some(Admitted(Err(NotAdmitted::NotBelieved(why)))) => {
+            let reply = gateways::not_a_gateway_since(app, Complaint::NotBelieved, Some(&why));
+            return (Checked { reply, told: None }, Vec::new());
+        }
+        Some(Admitted(Err(NotAdmitted::NotRead(why)))) => {
+            let now = app.inputs.clock.now();
+            let complaints = &app.gateway_complaints;
+            complaints.note_why(Complaint::NotRead, now, Some(&why));
+            let verdict =
+                Verdict::Malformed("what the gateway tells of the request cannot be read");
+            return refused(anybodys, &verdict);
+        }
+        Some(Admitted(Err(NotAdmitted::TooSlow))) => {
+            let verdict = Verdict::Unavailable("the question took too long to come; try again");
+            return refused(anybodys, &verdict);
         }
     };
     let Some(&serve::Peer(gateway)) = extensions.get::<serve::Peer>() else {

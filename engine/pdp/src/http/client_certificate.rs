@@ -86,43 +86,63 @@ fn connect(app: &App, request: &mut Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Verifies the certificate of the connection and what a proxy passed on, and takes the headers away: nobody below reads them.
+/// Verifies the certificate of the connection and what a proxy passed on, and takes the headers
+/// away: nobody below reads them.
 pub(super) async fn pass(
     State(app): State<Arc<App>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(why) = connect(&app, &mut request) {
-        return why.into_response();
+    match take_up(&app, &mut request) {
+        Ok(()) => next.run(request).await,
+        Err(why) => why.into_response(),
     }
-    // There it is the client's of the gateway, and what is wrong with it is told as all else is.
-    let is_of_gateway = request.uri().path().starts_with(gateway::PREFIX);
-    if request.headers().contains_key(CLIENT_CERT) && !is_of_gateway {
-        let peer = request.extensions().get::<Peer>().copied();
-        let roots = app.client_roots.load();
-        let settings = &app.settings.certificates;
-        let now = app.inputs.clock.now();
-        let certificate = match peer {
-            Some(Peer(peer)) => shown(
-                request.headers(),
-                peer.ip(),
-                settings,
-                roots.as_deref(),
-                now,
-            ),
-            None => Ok(None),
-        };
-        match certificate {
-            Ok(Some(certificate)) => {
-                request
-                    .extensions_mut()
-                    .insert(Shown(Arc::new(certificate)));
-            }
-            Ok(None) => {}
-            Err(why) => return Problem::malformed(why.to_string()).into_response(),
-        }
-        request.headers_mut().remove(CLIENT_CERT);
-        request.headers_mut().remove(CLIENT_CERT_CHAIN);
+}
+
+/// Why no certificate was taken up: an extension of a request that is refused for it below.
+#[derive(Clone, Debug)]
+pub(crate) struct NotBelieved(pub(crate) Problem);
+
+/// The same where refusals have a form of their own, as in gRPC: they are left to what comes next.
+pub(crate) async fn pass_or_tell(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Err(why) = take_up(&app, &mut request) {
+        request.extensions_mut().insert(NotBelieved(why));
     }
     next.run(request).await
+}
+
+fn take_up(app: &App, request: &mut Request) -> Result<(), Problem> {
+    connect(app, request)?;
+    // There it is the client's of the gateway, and what is wrong with it is told as all else is.
+    let is_of_gateway = request.uri().path().starts_with(gateway::PREFIX);
+    if !request.headers().contains_key(CLIENT_CERT) || is_of_gateway {
+        return Ok(());
+    }
+    let peer = request.extensions().get::<Peer>().copied();
+    let roots = app.client_roots.load();
+    let settings = &app.settings.certificates;
+    let now = app.inputs.clock.now();
+    let certificate = match peer {
+        Some(Peer(peer)) => shown(
+            request.headers(),
+            peer.ip(),
+            settings,
+            roots.as_deref(),
+            now,
+        ),
+        None => Ok(None),
+    };
+    let certificate = certificate.map_err(|why| Problem::malformed(why.to_string()))?;
+    if let Some(certificate) = certificate {
+        request
+            .extensions_mut()
+            .insert(Shown(Arc::new(certificate)));
+    }
+    request.headers_mut().remove(CLIENT_CERT);
+    request.headers_mut().remove(CLIENT_CERT_CHAIN);
+    Ok(())
 }

@@ -39,6 +39,7 @@ use axum::routing::{any, delete, get, post};
 use crate::app::App;
 
 pub use authn::UnderWay;
+pub(crate) use client_certificate::{NotBelieved, pass_or_tell};
 pub(crate) use guard::{fresh_id, is_request_id};
 pub(crate) use operations::is_ready;
 pub use problem::Problem;
@@ -184,18 +185,15 @@ fn probes() -> Router<Arc<App>> {
         .route("/readyz", get(operations::readyz))
 }
 
-/// The same with the certificate of the connection taken up, for routers with limits of their own.
-pub(crate) fn certified(app: &Arc<App>, router: Router) -> Router {
-    router.layer(from_fn_with_state(
-        Arc::clone(app),
-        client_certificate::pass,
-    ))
-}
-
-/// The same behind what every request passes, whatever is spoken: its limits, its id, its count,
-/// and whose certificate came with it.
-pub(crate) fn guarded(app: &Arc<App>, router: Router) -> Router {
-    certified(app, router).layer(from_fn_with_state(Arc::clone(app), guard::pass))
+/// The same behind what every request passes: its limits, its id, its count, and whose certificate
+/// came with it.
+fn guarded(app: &Arc<App>, router: Router) -> Router {
+    router
+        .layer(from_fn_with_state(
+            Arc::clone(app),
+            client_certificate::pass,
+        ))
+        .layer(from_fn_with_state(Arc::clone(app), guard::pass))
 }
 
 /// What gateways ask, by whatever method their clients use.
