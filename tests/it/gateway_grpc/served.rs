@@ -184,7 +184,7 @@ fn what_was_asked_before_the_stop_is_answered() {
     assert!(status.success() && !log.contains("cut off"), "{log}");
     // What was refused was not decided either: whoever asks again is not counted twice.
     let records = journal(&site);
-    let about = |record: &&serde_json::Value| record["resource"]["id"] == "handbook";
+    let about = |record: &&serde_json::Value| record["request"]["resource"]["id"] == "handbook";
     assert_eq!(records.iter().filter(about).count(), answered + 1);
 }
 
