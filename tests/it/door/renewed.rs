@@ -77,3 +77,32 @@ fn a_certificate_is_renewed_under_traffic_and_a_broken_one_changes_nothing() {
     });
     assert!(answered.load(Ordering::Relaxed) > 20);
 }
+
+#[test]
+fn what_could_not_be_read_is_tried_again() {
+    let site = site("", "");
+    let folder = site.folder.path();
+    let engine = site.start();
+    let dialler = Dialler::new(None);
+    let status = || {
+        let asked = dialler.ask(engine.address, ("GET", "/readyz"), "", &Value::Null);
+        asked.unwrap().status
+    };
+    let key = folder.join("door.key");
+    let good = std::fs::read(&key).unwrap();
+    std::fs::write(&key, vec![b' '; good.len()]).unwrap();
+    eventually("it is said", || (status() == 503).then_some(()));
+    // It can be read again, and the file looks as it did.
+    let before = std::fs::metadata(&key).unwrap();
+    std::fs::write(&key, &good).unwrap();
+    let opened = std::fs::File::options().write(true).open(&key).unwrap();
+    opened.set_modified(before.modified().unwrap()).unwrap();
+    let after = std::fs::metadata(&key).unwrap();
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    assert_eq!(before.len(), after.len());
+    eventually("it is taken up", || (status() == 200).then_some(()));
+    // What is wrong is said once, however often it was tried.
+    let log = engine.stop();
+    let said = log.matches("what was there before goes on").count();
+    assert_eq!(said, 1, "{log}");
+}

@@ -14,10 +14,12 @@ use crate::settings::TlsSettings;
 /// of a pair is not.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A file as it lies there; none of it where it is gone.
-type Stamp = Option<(Option<SystemTime>, u64, u64)>;
+/// A file as it lies there: when it was written, how long it is, which one it is, and when any of
+/// that, or whose it is, last changed. None of it where it is gone.
+type Stamp = Option<(Option<SystemTime>, u64, u64, (i64, i64))>;
 
-/// Takes up the files whenever they have changed and come to rest.
+/// Takes up the files whenever they have changed and come to rest. What could not be taken up is
+/// tried again each time: why it could not be is not always in the files, and is said once.
 pub(crate) async fn watch(app: Arc<App>) {
     let Some(settings) = app.settings.tls.clone() else {
         return std::future::pending().await;
@@ -32,26 +34,26 @@ pub(crate) async fn watch(app: Arc<App>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = None;
-    let mut taken = None;
+    let mut tried = None;
     loop {
         ticks.tick().await;
         let Ok(seen) = look().await else { continue };
         let rests = last.as_ref() == Some(&seen);
         // What the start has read may have changed before the first look; to read it once more
         // costs nothing.
-        if rests && taken.as_ref() != Some(&seen) {
+        let is_new = tried.as_ref() != Some(&seen);
+        if rests && (is_new || app.tls.fault().is_some()) {
             match app.renew_tls().await {
-                Ok(()) => {
-                    if taken.is_some() {
-                        tracing::info!("the files of `[tls]` have changed and were taken up");
-                    }
+                Ok(()) if tried.is_some() => {
+                    tracing::info!("the files of `[tls]` have changed and were taken up");
                 }
-                Err(why) => {
+                Err(why) if is_new => {
                     app.metrics.reload_failed();
                     tracing::error!("{why}; what was there before goes on");
                 }
+                Ok(()) | Err(_) => {}
             }
-            taken = Some(seen.clone());
+            tried = Some(seen.clone());
         }
         last = Some(seen);
     }
@@ -71,5 +73,6 @@ fn files(settings: &TlsSettings) -> Vec<PathBuf> {
 fn stamp(file: &Path) -> Stamp {
     use std::os::unix::fs::MetadataExt as _;
     let about = std::fs::metadata(file).ok()?;
-    Some((about.modified().ok(), about.len(), about.ino()))
+    let changed = (about.ctime(), about.ctime_nsec());
+    Some((about.modified().ok(), about.len(), about.ino(), changed))
 }
