@@ -56,6 +56,41 @@ fn strangers_give_way_and_administration_has_places_of_its_own() {
     }
 }
 
+#[test]
+fn clients_share_the_places_that_strangers_cannot_take() {
+    let site = Site::with("[limits]\nconnections = 16");
+    let (service, gateway) = (site.key("service"), site.key("gateway"));
+    let engine = site.start();
+    // One has all that clients may have.
+    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    let greedy: Vec<_> = (0..14)
+        .map(|_| {
+            let mut client = engine.client(&service);
+            let asked = client.send("POST", "/oauth2/introspect", &kind, b"token=x");
+            assert_eq!(asked.status, 200);
+            client
+        })
+        .collect();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = engine.client(&gateway);
+        client.ask(&alice_reads());
+        clients.push(client);
+    }
+    let strangers: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stranger = engine.client("");
+            assert_eq!(stranger.get("/healthz").status, 200);
+            stranger
+        })
+        .collect();
+    for client in &mut clients {
+        assert!(client.is_connected());
+        client.ask(&alice_reads());
+    }
+    drop((greedy, strangers));
+}
+
 /// Begins a body that says who asks, and never ends it. Returns when the engine reads it.
 fn begin_a_form(engine: &Engine) -> TcpStream {
     let mut stream = dial(engine.address);

@@ -1,13 +1,14 @@
 //! Whoever is not known, or not trusted with what it says.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -54,6 +55,38 @@ fn what_strangers_send_is_not_waited_for() {
         let text = String::from_utf8_lossy(&data);
         assert!(text.contains("no gateway here"), "{text}");
     });
+}
+
+#[test]
+fn strangers_keep_no_engine_from_stopping() {
+    let mut engine = site().start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let address = engine.grpc.unwrap();
+    let strangers = runtime.block_on(async {
+        // One hears nothing of what it is told, and so does not say that it did.
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        deaf.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .await
+            .unwrap();
+        deaf.read_exact(&mut [0; 9]).await.unwrap();
+        // Another asks, and never ends.
+        let mut slow = shake(address).await;
+        let asked = slow.send_request(begun("/grpc.health.v1.Health/Check"));
+        let asked = tokio::spawn(asked);
+        let mut open = slow.clone();
+        open.ready().await.unwrap();
+        (deaf, slow, asked)
+    });
+    let began = Instant::now();
+    engine.signal("TERM");
+    let (status, log) = engine.wait();
+    assert!(status.success() && !log.contains("cut off"), "{log}");
+    assert!(
+        began.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(strangers);
 }
 
 #[test]

@@ -103,9 +103,9 @@ impl Asker {
 }
 
 /// Notes that a client is at the other end of the connection that a request came over.
-pub(super) fn note_known(parts: &Parts) {
+pub(super) fn note_known(parts: &Parts, caller: &Caller) {
     if let Some(place) = parts.extensions.get::<Arc<Place>>() {
-        place.know();
+        place.know(&caller.client_id);
     }
 }
 
@@ -120,8 +120,8 @@ async fn present(
     app: &App,
 ) -> Result<Presented, Problem> {
     let presented = looked_at(parts, connected, app).await?;
-    if let Presented::Client(_) = presented {
-        note_known(parts);
+    if let Presented::Client(caller) = &presented {
+        note_known(parts, caller);
     }
     Ok(presented)
 }

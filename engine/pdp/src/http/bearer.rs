@@ -55,7 +55,7 @@ pub(super) struct Came<'r> {
     pub(super) shown: Option<&'r Shown>,
     /// Where it comes from.
     pub(super) peer: Option<IpAddr>,
-    /// The place of its connection, where nobody is known there yet.
+    /// The place of its connection.
     pub(super) place: Option<&'r Arc<Place>>,
 }
 

@@ -98,7 +98,7 @@ async fn answer(
         Ok(caller) => caller,
         Err(complaint) => return written(gateways::not_a_gateway(app, complaint)),
     };
-    note_known(&parts);
+    note_known(&parts, &caller);
     let door = gateways::door(app, &caller);
     // Every request comes over a connection.
     let Some(peer) = peer else {

@@ -1,9 +1,12 @@
 //! One connection: what is spoken on it, who is at its other end, and how long it may say nothing.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,7 +29,7 @@ use crate::tls::{Door, PeerCertificate};
 /// Time until the headers of the next request are whole; a client that takes longer is cut off.
 /// Longer than gateways keep a connection idle (nginx: 60 s), so that they close it and not the
 /// engine, just when a question is on its way.
-const HEADERS_WITHIN: Duration = Duration::from_secs(75);
+pub(super) const HEADERS_WITHIN: Duration = Duration::from_secs(75);
 /// The same for the first request of a connection: nobody opens one to say nothing.
 const FIRST_HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// How often the other end of an HTTP/2 connection is asked whether it is still there, and how
@@ -39,6 +42,8 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// it as well.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
+/// How long an HTTP/2 connection over which nothing is under way may take to finish.
+const LINGER_FOR: Duration = Duration::from_secs(1);
 /// Requests that one HTTP/2 connection may have under way.
 const STREAMS_MAX: u32 = 256;
 
@@ -102,10 +107,10 @@ where
         since,
         ..
     } = accepted;
-    let asked = Arc::new(AtomicU64::new(0));
+    let asking = Arc::new(Asking::default());
     let service = Asked {
         service: TowerToHyperService::new(router),
-        asked: Arc::clone(&asked),
+        asking: Arc::clone(&asking),
         peer,
         place: Arc::clone(&place),
         certificate,
@@ -114,8 +119,8 @@ where
     let over = async {
         tokio::select! {
             () = place.left() => Over::AtOnce,
-            () = silent(&asked, sleep_until(since + FIRST_HEADERS_WITHIN)) => Over::AtOnce,
-            () = idle(&asked, || sleep(HEADERS_WITHIN)), if protocol == Protocol::Http2 => {
+            () = silent(&asking.asked, sleep_until(since + FIRST_HEADERS_WITHIN)) => Over::AtOnce,
+            () = idle(&asking.asked, || sleep(HEADERS_WITHIN)), if protocol == Protocol::Http2 => {
                 Over::Finished
             }
             () = stopped(&mut closing) => Over::Finished,
@@ -130,7 +135,7 @@ where
                 .max_buf_size(HEAD_MAX)
                 .serve_connection(stream, service);
             let connection = own.watch(connection);
-            until(connection, over, own).await;
+            until(connection, over, pending(), own).await;
         }
         Protocol::Http2 => {
             let connection = http2::Builder::new(TokioExecutor::new())
@@ -143,7 +148,25 @@ where
                 .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
                 .serve_connection(stream, service);
             let connection = own.watch(connection);
-            until(connection, over, own).await;
+            let lingered = lingered(&asking, || place.is_known(), || sleep(LINGER_FOR));
+            until(connection, over, lingered, own).await;
+        }
+    }
+}
+
+/// Ends when an HTTP/2 connection that was told to finish has had its time: its other end need not
+/// say that it has heard so, and to wait for that is to wait for anybody. Nor is anything worth
+/// waiting for that strangers can ask there.
+async fn lingered<W: Future<Output = ()>>(
+    asking: &Asking,
+    is_known: impl Fn() -> bool,
+    mut wait: impl FnMut() -> W,
+) {
+    loop {
+        let before = asking.nothing_since();
+        wait().await;
+        if !is_known() || (before.is_some() && asking.nothing_since() == before) {
+            return;
         }
     }
 }
@@ -157,8 +180,13 @@ enum Over {
     Finished,
 }
 
-/// Goes on with a connection until it ends, or is over.
-async fn until(connection: impl Future, over: impl Future<Output = Over>, own: GracefulShutdown) {
+/// Goes on with a connection until it ends, or is over, and then until it has finished or lingered.
+async fn until(
+    connection: impl Future,
+    over: impl Future<Output = Over>,
+    lingered: impl Future<Output = ()>,
+    own: GracefulShutdown,
+) {
     tokio::pin!(connection);
     let over = tokio::select! {
         biased;
@@ -171,6 +199,7 @@ async fn until(connection: impl Future, over: impl Future<Output = Over>, own: G
             tokio::select! {
                 _ = connection => {}
                 () = own.shutdown() => {}
+                () = lingered => {}
             }
         };
         let _ = timeout(FINISH_WITHIN, finished).await;
@@ -186,7 +215,7 @@ async fn stopped(closing: &mut watch::Receiver<bool>) {
 async fn silent(asked: &AtomicU64, patience: impl Future<Output = ()>) {
     patience.await;
     if asked.load(Ordering::Relaxed) > 0 {
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     }
 }
 
@@ -203,38 +232,82 @@ async fn idle<W: Future<Output = ()>>(asked: &AtomicU64, mut wait: impl FnMut() 
     }
 }
 
+/// What is asked over a connection.
+#[derive(Debug, Default)]
+struct Asking {
+    /// How often, until now.
+    asked: AtomicU64,
+    /// What has no answer yet.
+    under_way: AtomicUsize,
+}
+
+impl Asking {
+    /// How often was asked, if nothing is under way.
+    fn nothing_since(&self) -> Option<u64> {
+        let is_idle = self.under_way.load(Ordering::Relaxed) == 0;
+        is_idle.then(|| self.asked.load(Ordering::Relaxed))
+    }
+}
+
 /// A service that counts what it is asked, and tells who asks.
 #[derive(Debug)]
 struct Asked<S> {
     service: S,
-    asked: Arc<AtomicU64>,
+    asking: Arc<Asking>,
     peer: Peer,
     place: Arc<Place>,
     certificate: Option<Arc<PeerCertificate>>,
 }
 
-impl<B, S: Service<Request<B>>> Service<Request<B>> for Asked<S> {
+impl<B, S> Service<Request<B>> for Asked<S>
+where
+    S: Service<Request<B>>,
+    S::Future: Unpin,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = UnderWay<S::Future>;
 
-    fn call(&self, mut request: Request<B>) -> S::Future {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+    fn call(&self, mut request: Request<B>) -> Self::Future {
+        self.asking.asked.fetch_add(1, Ordering::Relaxed);
+        self.asking.under_way.fetch_add(1, Ordering::Relaxed);
         let extensions = request.extensions_mut();
         extensions.insert(self.peer);
-        if !self.place.is_known() {
-            extensions.insert(Arc::clone(&self.place));
-        }
+        extensions.insert(Arc::clone(&self.place));
         if let Some(certificate) = &self.certificate {
             extensions.insert(Arc::clone(certificate));
         }
-        self.service.call(request)
+        UnderWay {
+            answer: self.service.call(request),
+            asking: Arc::clone(&self.asking),
+        }
+    }
+}
+
+/// The answer to come; it counts as under way until this is dropped.
+#[derive(Debug)]
+struct UnderWay<F> {
+    answer: F,
+    asking: Arc<Asking>,
+}
+
+impl<F: Future + Unpin> Future for UnderWay<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.get_mut().answer).poll(context)
+    }
+}
+
+impl<F> Drop for UnderWay<F> {
+    fn drop(&mut self) {
+        self.asking.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::{pending, ready};
+    use std::future::ready;
 
     use futures_util::FutureExt as _;
 
@@ -268,5 +341,29 @@ mod tests {
         assert_eq!(idle(&asked, wait).now_or_never(), Some(()));
         assert_eq!(waited, 4);
         assert_eq!(idle(&asked, pending::<()>).now_or_never(), None);
+    }
+
+    #[test]
+    fn only_what_clients_have_under_way_is_waited_for() {
+        // How often is waited, when this is under way for so long.
+        let waits = |is_known: bool, under_way: usize, answered_after: usize| {
+            let asking = Asking::default();
+            asking.under_way.store(under_way, Ordering::Relaxed);
+            let mut waited = 0;
+            let wait = || {
+                waited += 1;
+                if waited == answered_after {
+                    asking.under_way.store(0, Ordering::Relaxed);
+                }
+                ready(())
+            };
+            let ended = lingered(&asking, || is_known, wait).now_or_never();
+            assert_eq!(ended, Some(()));
+            waited
+        };
+        assert_eq!(waits(true, 0, 0), 1);
+        // What was answered last has its time to leave.
+        assert_eq!(waits(true, 1, 3), 4);
+        assert_eq!(waits(false, 1, 3), 1);
     }
 }

@@ -130,7 +130,7 @@ fn token(headers: &HeaderMap) -> Option<(Scheme, &str)> {
 
 fn enter(app: &Arc<App>, came: Came<'_>, caller: Caller) -> Result<Authenticated, OAuthError> {
     if let Some(place) = came.place {
-        place.know();
+        place.know(&caller.client_id);
     }
     Authenticated::enter(app, caller)
         .map_err(|why| OAuthError::too_many(why.item().1).after(why.retry_after()))
