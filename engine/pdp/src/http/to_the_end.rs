@@ -1,8 +1,15 @@
 //! Work that is done to its end, whether or not the client waits.
 //!
 //! A request whose client hangs up is dropped where it stands. What has been made durable by then
-//! and is not yet in memory would have no effect until the next start; so whatever writes runs in
-//! a task of its own.
+//! and is not yet in memory would have no effect until the next start; so whatever writes goes on
+//! in a task of its own then.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt as _;
+use tokio::runtime::Handle;
 
 use super::Problem;
 use super::oauth::error::OAuthError;
@@ -33,10 +40,43 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     what: &'static str,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, BrokeOff> {
-    tokio::spawn(work).await.map_err(|error| {
-        tracing::error!(%error, what, "work broke off");
+    let work = AssertUnwindSafe(work).catch_unwind();
+    let done = ToTheEnd(Some(Box::pin(work))).await;
+    done.map_err(|_| {
+        // What it panicked with is in the log already.
+        tracing::error!(what, "work broke off");
         BrokeOff
     })
+}
+
+/// Work that goes on in a task of its own once nobody waits for it here. Nearly always somebody
+/// does, and then it costs no task: decisions in sessions are made in this way.
+struct ToTheEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = &mut self.0 else {
+            // Nobody polls what is done.
+            return Poll::Pending;
+        };
+        let done = work.as_mut().poll(context);
+        if done.is_ready() {
+            self.0 = None;
+        }
+        done
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+    fn drop(&mut self) {
+        if let Some(rest) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(rest);
+        }
+    }
 }
 
 #[cfg(test)]
