@@ -51,14 +51,16 @@ impl Drain {
         })
     }
 
-    /// Drains everything that is durable now. What is damaged is passed over, and told once.
+    /// Drains everything that is durable when it is called; what comes meanwhile is for the next
+    /// call, since many records at once cost the store little more than one. What is damaged is
+    /// passed over, and told once.
     ///
     /// # Errors
     /// When the journal cannot be read or the store cannot be written. What was drained before
     /// counts; the rest is tried again with the next call.
     pub async fn run(&mut self) -> Result<(), DrainError> {
+        let durable = *self.app.journal.durable().borrow();
         loop {
-            let durable = *self.app.journal.durable().borrow();
             let drained = self.position.as_ref().map_or(0, |position| position.seq);
             self.app
                 .metrics
