@@ -10,7 +10,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{AccessRequest, Signal, Timestamp};
-use risk::behaviour::{ACTS_LEAST, Act, Activity, Analysis, Answer, Baseline, Pattern, analyse};
+use risk::behaviour::{
+    ACTS_LEAST, Act, Activity, Analysis, Answer, Baseline, Pattern, analyse, analyse_again,
+};
 use risk::{Key, Profile};
 
 use crate::access::Caller;
@@ -109,7 +111,7 @@ impl Behaviour {
         }
         // What was found with the last access stands, unless time may have taken it back.
         if window.last != now {
-            window.found = analyse(&window.activity, baseline, now);
+            window.found = analyse_again(&window.found, &window.activity, baseline, now);
         }
         Some(window.found.clone())
     }

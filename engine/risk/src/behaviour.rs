@@ -154,7 +154,31 @@ pub fn analyse_by(
     now: Timestamp,
 ) -> Analysis {
     let features = activity.features(now);
-    let anomaly_score = activity.anomaly(now);
+    conclude(thresholds, features, activity.anomaly(now), baseline)
+}
+
+/// The same as [`analyse`], `before` being what was found when the activity was as it is now: while
+/// nothing has left the window its numbers stand, and only what is usual may be another.
+#[must_use]
+pub fn analyse_again(
+    before: &Analysis,
+    activity: &Activity,
+    baseline: Baseline<'_>,
+    now: Timestamp,
+) -> Analysis {
+    if activity.count(now) != before.features.accesses {
+        return analyse(activity, baseline, now);
+    }
+    let thresholds = &Thresholds::CALIBRATED;
+    conclude(thresholds, before.features, before.anomaly_score, baseline)
+}
+
+fn conclude(
+    thresholds: &Thresholds,
+    features: Features,
+    anomaly_score: Option<u8>,
+    baseline: Baseline<'_>,
+) -> Analysis {
     let usual = Usual::of(baseline.profile);
     let suspicious_patterns = if features.accesses < ACTS_LEAST {
         Vec::new()

@@ -147,6 +147,11 @@ impl Activity {
         self.acts.iter().filter(move |act| act.at > begin)
     }
 
+    /// Accesses in the window.
+    pub(super) fn count(&self, now: Timestamp) -> usize {
+        self.within(now).count()
+    }
+
     /// Mean of the forest's parts, rounded.
     pub(super) fn anomaly(&self, now: Timestamp) -> Option<u8> {
         let (count, sum) = self.within(now).fold((0_u64, 0_u64), |(count, sum), act| {

@@ -339,6 +339,23 @@ fn any_act() -> impl Strategy<Value = Act> {
 
 proptest! {
     #[test]
+    fn what_was_found_before_is_found_again(
+        acts in prop::collection::vec(any_act(), 0..40),
+        moments in (-400_i64..400, -400_i64..400),
+    ) {
+        let mut activity = Activity::default();
+        for act in acts {
+            activity.add(act);
+        }
+        let (unseen, reader) = (Profile::default(), reader());
+        let of = |profile| Baseline { profile, interactive: true, levels: [30, 60, 80] };
+        let (first, then) = (NOW.plus_seconds(moments.0), NOW.plus_seconds(moments.1));
+        let before = analyse(&activity, of(&unseen), first);
+        let again = analyse_again(&before, &activity, of(&reader), then);
+        prop_assert_eq!(again, analyse(&activity, of(&reader), then));
+    }
+
+    #[test]
     fn numbers_of_a_window_hang_together(acts in prop::collection::vec(any_act(), 0..200)) {
         let mut acts = acts;
         acts.sort_by_key(|act| act.at);
