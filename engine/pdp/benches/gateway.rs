@@ -1,11 +1,12 @@
 //! What the engine costs behind real gateways: nginx, Envoy over HTTP and Envoy over gRPC, each
 //! with the engine and with a stub that says yes to everything, by turns. Both answer at the end of
 //! the same configuration (`tests/gateways`), with the same app behind it; the difference is the
-//! engine. Its journal is on and synced.
+//! engine. Its journal is on and synced. The last column is the processor time of all the engine's
+//! threads for each request.
 //!
 //! `cargo bench -p pdp --bench gateway -- --seconds 10 --rounds 3 --connections 16`, with nginx,
 //! wrk and Envoy where they can be found (Envoy also in `target/gateways`, where
-//! `tests/gateways/run` puts it).
+//! `tests/gateways/run` puts it). `--only gRPC` leaves out what has another name.
 
 #![allow(
     clippy::expect_used,
@@ -46,6 +47,8 @@ use tonic::service::Routes;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The threads of stub and app.
+const STUB: &str = "stub";
 /// Customers of the shop, each in a session of their own.
 const CUSTOMERS: usize = 64;
 
@@ -62,6 +65,8 @@ fn main() {
     };
     let (seconds, rounds) = (number("--seconds", 10), number("--rounds", 3));
     let connections = number("--connections", 16);
+    let mut args = std::env::args().skip_while(|arg| arg != "--only");
+    let only = args.nth(1).unwrap_or_default();
     std::env::set_current_dir(root()).unwrap();
     let Some([nginx, envoy, wrk]) = programs(["nginx", "envoy", "wrk"]) else {
         return;
@@ -70,8 +75,9 @@ fn main() {
     let world = World::new(folder.path());
     println!(
         "{connections} connections, {rounds} rounds of {seconds} s, {CUSTOMERS} customers\n\n\
-         | gateway | stub, requests/s | p50, p99 ms | engine, requests/s | p50, p99 ms | ratio |\n\
-         |---|---|---|---|---|---|"
+         | gateway | stub, requests/s | p50, p99 ms | engine, requests/s | p50, p99 ms | ratio \
+         | of the engine, µs |\n\
+         |---|---|---|---|---|---|---|"
     );
     for (name, folder, program, arguments) in [
         (
@@ -104,7 +110,10 @@ fn main() {
                 "grpc.yaml",
             ],
         ),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(name, ..)| name.contains(&only))
+    {
         let sides = [&world.stub, &world.engine].map(|side| {
             let gateway = Gateway::start(&world, side, folder, program, arguments);
             gateway.load(&wrk, &world.script, connections, 3);
@@ -118,14 +127,15 @@ fn main() {
         }
         let [stub, engine] = seen.map(middle);
         println!(
-            "| {name} | {:.0} | {:.2}, {:.2} | {:.0} | {:.2}, {:.2} | {:.2} |",
+            "| {name} | {:.0} | {:.2}, {:.2} | {:.0} | {:.2}, {:.2} | {:.2} | {:.0} |",
             stub.rate,
             stub.p50,
             stub.p99,
             engine.rate,
             engine.p50,
             engine.p99,
-            engine.rate / stub.rate
+            engine.rate / stub.rate,
+            engine.spent,
         );
     }
 }
@@ -169,7 +179,11 @@ struct World {
 
 impl World {
     fn new(folder: &Path) -> Self {
-        let stubs = Runtime::new().unwrap();
+        let stubs = tokio::runtime::Builder::new_multi_thread()
+            .thread_name(STUB)
+            .enable_all()
+            .build()
+            .unwrap();
         let (stub, app) = stubs.block_on(async {
             let yes = Router::new().fallback(async || ());
             let checks = Routes::new(AuthorizationServer::new(Yes)).into_axum_router();
@@ -381,6 +395,7 @@ impl Gateway {
 
     /// Everything that wrk can send in so many seconds.
     fn load(&self, wrk: &Path, script: &Path, connections: u64, seconds: u64) -> Seen {
+        let before = spent();
         let output = Command::new(wrk)
             .args(["--latency", "-t1"])
             .arg(format!("-c{connections}"))
@@ -397,8 +412,11 @@ impl Gateway {
             let line = text.lines().find_map(|line| line.trim().strip_prefix(word));
             line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
         };
+        let rate = of("Requests/sec:").parse().unwrap();
+        let spent = spent().saturating_sub(before);
         Seen {
-            rate: of("Requests/sec:").parse().unwrap(),
+            rate,
+            spent: spent as f64 / 1e3 / (rate * seconds as f64),
             p50: milliseconds(&of("50%")),
             p99: milliseconds(&of("99%")),
         }
@@ -419,6 +437,21 @@ struct Seen {
     rate: f64,
     p50: f64,
     p99: f64,
+    /// What the engine's threads took for each request, µs.
+    spent: f64,
+}
+
+/// The processor time that the engine's threads have taken so far, ns.
+fn spent() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
+    let of_engine = tasks.filter_map(|task| {
+        let name = fs::read_to_string(task.join("comm")).ok()?;
+        let spent = fs::read_to_string(task.join("schedstat")).ok()?;
+        let spent = spent.split(' ').next()?.parse::<u64>().ok()?;
+        (name.trim_end() != STUB).then_some(spent)
+    });
+    of_engine.sum()
 }
 
 fn milliseconds(text: &str) -> f64 {
