@@ -161,6 +161,7 @@ pub(crate) async fn answer_admitted(
 ) -> Result<Answered, Unanswered> {
     let deciding = app.load.begin(&caller.client_id, in_batch);
     let _deciding = deciding.inspect_err(|_| app.metrics.door.shed())?;
+    let coming = app.journal.announce();
     let snapshot = Arc::clone(&app.live.current());
     let permits = |permission| app.keys.permits(caller, permission);
     let may_assert = permits(Permission::AssertAssurance);
@@ -266,7 +267,7 @@ pub(crate) async fn answer_admitted(
             shadow.look(&request, &outcome, &snapshot, &decision_id);
         }
     };
-    let (written, ()) = join(app.journal.append(line), compared).await;
+    let (written, ()) = join(coming.append(line), compared).await;
     written?;
 
     let mut session = None;

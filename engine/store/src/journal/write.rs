@@ -4,13 +4,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::line::{self, Position};
+use super::queue::{Announced, Queue, Waiting};
 use super::segment::{Draft, Folder, Segment};
+
+/// Those who are on their way are waited for no longer than this, however slow the disk.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
 /// How the journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,32 +68,13 @@ pub struct Recovery {
 /// The open journal. Cheap to share; one thread of its own writes.
 #[derive(Debug)]
 pub struct Journal {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     durable: watch::Receiver<u64>,
     end: watch::Receiver<Position>,
     writer: Mutex<Option<JoinHandle<()>>>,
     folder: PathBuf,
     /// Held as long as the journal is open: two writers would tear the chain.
     _lock: File,
-}
-
-#[derive(Debug)]
-struct Shared {
-    queue: Mutex<Queue>,
-    wake: Condvar,
-    queue_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    closed: bool,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    record: Vec<u8>,
-    done: oneshot::Sender<bool>,
 }
 
 /// A group that is settled: those who wait for it, and whether it is durable.
@@ -127,11 +113,7 @@ impl Journal {
         })?;
         let opened = Folder::open(folder)?;
         let (segment, recovery) = Segment::recover(&opened, drained)?;
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            queue_max: settings.queue_max,
-        });
+        let queue = Queue::new(settings.queue_max);
         let (told, durable) = watch::channel(segment.seq);
         let (ends, end) = watch::channel(segment.end());
         let (settle, settled) = mpsc::unbounded_channel();
@@ -145,13 +127,14 @@ impl Journal {
             settle,
             between_segments: false,
             trouble: Trouble::default(),
+            flush_takes: Duration::ZERO,
         };
-        let queue = Arc::clone(&shared);
+        let written = Arc::clone(&queue);
         let writer = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer.run(&queue))?;
+            .spawn(move || writer.run(&written))?;
         let journal = Self {
-            shared,
+            queue,
             durable,
             end,
             writer: Mutex::new(Some(writer)),
@@ -161,39 +144,18 @@ impl Journal {
         Ok((journal, recovery))
     }
 
+    /// Says that a record will come soon, so that others are flushed together with it.
+    #[must_use]
+    pub fn announce(&self) -> Announced {
+        self.queue.announce()
+    }
+
     /// Appends one record, a single line of text. Done when it is durable.
     ///
     /// # Errors
     /// When it is not, and will not be.
     pub async fn append(&self, record: Vec<u8>) -> Result<(), AppendError> {
-        self.submit(record)?
-            .await
-            .map_err(|_| AppendError::Closed)
-            .and_then(|written| {
-                if written {
-                    Ok(())
-                } else {
-                    Err(AppendError::NotWritten)
-                }
-            })
-    }
-
-    fn submit(&self, record: Vec<u8>) -> Result<oneshot::Receiver<bool>, AppendError> {
-        let (done, receiver) = oneshot::channel();
-        let mut queue = lock(&self.shared.queue);
-        if queue.closed {
-            return Err(AppendError::Closed);
-        }
-        if queue.waiting.len() >= self.shared.queue_max {
-            return Err(AppendError::QueueFull);
-        }
-        queue.waiting.push(Waiting { record, done });
-        let was_empty = queue.waiting.len() == 1;
-        drop(queue);
-        if was_empty {
-            self.shared.wake.notify_one();
-        }
-        Ok(receiver)
+        self.announce().append(record).await
     }
 
     /// The sequence number of the last durable record, as it grows.
@@ -217,9 +179,9 @@ impl Journal {
 
     /// Writes what waits and stops. Later appends are refused.
     pub fn close(&self) {
-        lock(&self.shared.queue).closed = true;
-        self.shared.wake.notify_one();
-        let writer = lock(&self.writer).take();
+        self.queue.close();
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.take();
         if let Some(writer) = writer {
             // A writer that panicked has nothing more to say.
             let _ = writer.join();
@@ -231,11 +193,6 @@ impl Drop for Journal {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// The lock guards plain data that every holder leaves whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes those who wait, from a thread of the runtime: to wake each of them from the writer's
@@ -259,6 +216,8 @@ struct Writer {
     /// The next segment may have its name already, so nothing more may go into this one.
     between_segments: bool,
     trouble: Trouble,
+    /// How long a flush takes, about; nothing where there is none.
+    flush_takes: Duration,
 }
 
 /// What goes wrong, told once and not for every group.
@@ -282,22 +241,18 @@ impl Trouble {
 }
 
 impl Writer {
-    fn run(&mut self, shared: &Shared) {
+    fn run(&mut self, queue: &Queue) {
         let mut group = Vec::new();
         let mut text = Vec::new();
         loop {
-            let mut queue = lock(&shared.queue);
-            while queue.waiting.is_empty() && !queue.closed {
-                queue = shared
-                    .wake
-                    .wait(queue)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
-            if queue.waiting.is_empty() {
+            queue.take(&mut group, self.flush_takes.min(PATIENCE_MAX));
+            if group.is_empty() {
+                if let Err(error) = self.segment.finish() {
+                    self.trouble
+                        .is("room was left behind the last record", &error);
+                }
                 return;
             }
-            std::mem::swap(&mut group, &mut queue.waiting);
-            drop(queue);
             let written = match self.write_group(&group, &mut text) {
                 Ok(()) => {
                     self.ends.send_replace(self.segment.end());
@@ -326,7 +281,11 @@ impl Writer {
             chain = chain.after(first, seq, &waiting.record);
             line::write(text, first, seq, chain, &waiting.record);
         }
+        let began = Instant::now();
         self.segment.write(text, self.settings.sync)?;
+        if self.settings.sync {
+            self.flush_takes = (self.flush_takes * 7 + began.elapsed()) / 8;
+        }
         self.segment.seq = seq;
         self.segment.chain = chain;
         if rotated {
@@ -342,7 +301,7 @@ impl Writer {
         if self.segment.offset < self.settings.segment_bytes {
             return Ok(true);
         }
-        self.segment.tidy()?;
+        self.segment.finish()?;
         match Draft::make(&self.folder, self.segment.seq, self.segment.chain) {
             Ok(draft) => {
                 self.between_segments = true;
