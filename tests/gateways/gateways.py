@@ -4,6 +4,7 @@ Prints gateways × cases. Exit status 1 when a cell is not as it should be."""
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -86,37 +87,42 @@ class Run:
         if "made-up" in step:
             await self.made_up(step)
             return
-        for line in step.get("each") or [step["send"]]:
-            method, target = line.split(" ", 1)
-            case_id = uuid.uuid4().hex
-            body = step.get("body", "")
-            body = b"w" * body if isinstance(body, int) else body.encode()
-            host = step.get("host", HOST)
-            raw = message(method, target, host, self.lines(step, case_id), body)
+        lines = step.get("each") or [step["send"]]
+        hosts = step.get("hosts") or [step.get("host", HOST)]
+        for line, host in itertools.product(lines, hosts):
             try:
-                if "load" in step:
-                    await self.load(step, raw)
-                elif "during" in step:
-                    await self.during(step, raw)
-                else:
-                    if step.get("http2"):
-                        lines = self.lines(step, case_id)
-                        answer = await once_http2(self.gateway.port, method, target, host, lines, body)
-                    else:
-                        seconds = step.get("seconds", 20)
-                        tls = None
-                        if self.gateway.is_secure:
-                            chain = [ROOT / "tests/certificates" / name for name in step.get("shows", [])]
-                            tls = showing(chain)
-                        answer = await once(self.gateway.port, raw, method, seconds, tls)
-                    seen = await asyncio.to_thread(self.world.times_seen, case_id)
-                    check(step, answer, seen)
-                    if "never" in step and self.world.times_seen(step["never"]):
-                        raise Failed(f"the app saw {step['never']}")
-                    if "keeps" in step:
-                        self.world.keep(step["keeps"], answer.header("set-cookie"))
+                await self.request(step, *line.split(" ", 1), host)
             except Failed as why:
-                raise Failed(f"{line}: {why}") from None
+                raise Failed(f"{line} at {host}: {why}") from None
+
+    async def request(self, step, method, target, host):
+        """Sends one, or what the step has of its kind."""
+        case_id = uuid.uuid4().hex
+        body = step.get("body", "")
+        body = b"w" * body if isinstance(body, int) else body.encode()
+        raw = message(method, target, host, self.lines(step, case_id), body)
+        if "load" in step:
+            await self.load(step, raw)
+            return
+        if "during" in step:
+            await self.during(step, raw)
+            return
+        if step.get("http2"):
+            lines = self.lines(step, case_id)
+            answer = await once_http2(self.gateway.port, method, target, host, lines, body)
+        else:
+            seconds = step.get("seconds", 20)
+            tls = None
+            if self.gateway.is_secure:
+                chain = [ROOT / "tests/certificates" / name for name in step.get("shows", [])]
+                tls = showing(chain)
+            answer = await once(self.gateway.port, raw, method, seconds, tls)
+        seen = await asyncio.to_thread(self.world.times_seen, case_id)
+        check(step, answer, seen)
+        if "never" in step and self.world.times_seen(step["never"]):
+            raise Failed(f"the app saw {step['never']}")
+        if "keeps" in step:
+            self.world.keep(step["keeps"], answer.header("set-cookie"))
 
     async def logged(self, pattern):
         """What was decided is in the gateway's own log."""
