@@ -165,6 +165,18 @@ fn b23_f22_what_a_client_adds_is_refused_or_taken_off() {
         assert!(said.contains(why), "{what}: {said}");
     }
 
+    // What does not fit into what Envoy is told is not let through without it.
+    let long = format!("Ssl-Client-{}", "a".repeat(8_200));
+    let fitting = format!("Ssl-Client-{}", "a".repeat(8_185 - 11));
+    for name in [long, fitting] {
+        let refused = ask(
+            "GET",
+            "/handbook",
+            &[(&name, "x"), ("X-Webauth-User", "root")],
+        );
+        assert_eq!(refused.status, 431, "{refused:?}");
+    }
+
     // An app on another origin can read what it has to do.
     let origin = ("Origin", "https://app.example");
     let refused = ask(

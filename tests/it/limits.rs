@@ -110,6 +110,13 @@ fn g4_a_header_past_the_limit_is_431() {
                 .client(&key)
                 .send("POST", "/access/v1/evaluation", &headers, body.as_bytes());
         assert_eq!(response.status, wanted, "{length}");
+        // As a name is what its value is: both are read, kept and passed on.
+        let headers = [("Content-Type", "application/json"), (&long, "x")];
+        let path = "/access/v1/evaluation";
+        let response = engine
+            .client(&key)
+            .send("POST", path, &headers, body.as_bytes());
+        assert_eq!(response.status, wanted, "a name of {length}");
     }
     let many = "X-A: b\r\n".repeat(5000);
     let message = format!("GET /healthz HTTP/1.1\r\nHost: e\r\n{many}\r\n");

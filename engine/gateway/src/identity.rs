@@ -32,8 +32,8 @@ pub const SESSION: HeaderName = HeaderName::from_static("x-portreeve-session");
 /// `allow`, `challenge`, `mfa` or `deny`; on every answer.
 pub const OUTCOME: HeaderName = HeaderName::from_static("x-portreeve-outcome");
 
-/// The most bytes of names in [`TO_REMOVE`].
-const TO_REMOVE_MAX: usize = 8_192;
+/// The most bytes of names that a client can bring into [`TO_REMOVE`], with their commas.
+const SENT_MAX: usize = 8_192;
 /// In which Envoy's HTTP mode is told what to take off the app's request (the comment of
 /// `OkHttpResponse.headers_to_remove` in its `external_auth.proto`).
 pub const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
@@ -154,29 +154,27 @@ impl Identity {
             .collect()
     }
 
-    /// The value of [`TO_REMOVE`]: what was sent, as [`Self::to_strip`], and what is known by name,
-    /// since Envoy's HTTP mode shows only some of the client's headers.
+    /// The value of [`TO_REMOVE`]: what was sent, as [`Self::to_strip`], what is known by name,
+    /// since Envoy's HTTP mode shows only some of the client's headers, and `more`. None: the
+    /// client sent more than fits.
+    // INVARIANT: whole, or not at all. What the list leaves out, the app gets as the client wrote it.
     #[must_use]
-    pub fn to_remove(&self, headers: &HeaderMap) -> HeaderValue {
+    pub fn to_remove(&self, headers: &HeaderMap, more: &[HeaderName]) -> Option<HeaderValue> {
         let set: Vec<HeaderName> = self.names().collect();
         let sent = self.to_strip(headers);
+        let bytes: usize = sent.iter().map(|name| name.as_str().len() + 1).sum();
+        if bytes > SENT_MAX {
+            return None;
+        }
         let known = WELL_KNOWN.iter().copied();
         let stripped = self.stripped.iter().map(String::as_str);
         let known = known
             .chain(stripped)
             .filter(|name| self.is_reserved(name) && !set.iter().any(|own| own == name));
-        let names: BTreeSet<&str> = known.chain(sent.iter().map(HeaderName::as_str)).collect();
-        let mut list = String::new();
-        for name in names {
-            if list.len() + name.len() > TO_REMOVE_MAX {
-                break;
-            }
-            if !list.is_empty() {
-                list.push(',');
-            }
-            list.push_str(name);
-        }
-        HeaderValue::from_str(&list).unwrap_or(HeaderValue::from_static(""))
+        let named = sent.iter().chain(more).map(HeaderName::as_str);
+        let names: BTreeSet<&str> = known.chain(named).collect();
+        let list: Vec<&str> = names.into_iter().collect();
+        HeaderValue::from_str(&list.join(",")).ok()
     }
 
     /// Every header that an allow sets, for gateway configurations that copy headers by name.

@@ -231,7 +231,7 @@ pub struct Limits {
     pub entities: usize,
     /// Largest batch (413).
     pub batch: BatchLimits,
-    /// Longest header value, bytes (431, G4).
+    /// Longest name and longest value of a header, bytes (431, G4).
     pub header_bytes: usize,
     /// Requests at work at once (503).
     pub concurrency: usize,

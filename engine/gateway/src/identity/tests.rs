@@ -101,9 +101,11 @@ fn envoy_is_told_what_to_remove() {
     for name in ["x-user-roles", "x-user-boss", "accept", "x-device"] {
         headers.insert(name, HeaderValue::from_static("x"));
     }
-    let list = identity().to_remove(&headers);
+    let more = [HeaderName::from_static("cookie")];
+    let list = identity().to_remove(&headers, &more).unwrap();
     let list: Vec<&str> = list.to_str().unwrap().split(',').collect();
     for (name, wanted) in [
+        ("cookie", true),
         ("x-user-boss", true),
         ("x-department", true),
         ("remote-user", true),
@@ -117,6 +119,39 @@ fn envoy_is_told_what_to_remove() {
         ("accept", false),
     ] {
         assert_eq!(list.contains(&name), wanted, "{name}");
+    }
+}
+
+/// A long name, or many of them, once ended the list before what came behind them.
+#[test]
+fn what_does_not_fit_is_left_out_of_no_list() {
+    let long = format!("ssl-client-{}", "a".repeat(SENT_MAX));
+    let many = (0..40).map(|number| format!("ssl-client-{number}{}", "a".repeat(200)));
+    for (names, fits) in [
+        (vec![long], false),
+        (many.clone().collect(), false),
+        (many.take(30).collect::<Vec<_>>(), true),
+    ] {
+        let mut headers = HeaderMap::new();
+        for name in names {
+            let name: HeaderName = name.parse().unwrap();
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        headers.insert("x-webauth-user", HeaderValue::from_static("root"));
+        let more = [HeaderName::from_static("cookie")];
+        let list = identity().to_remove(&headers, &more);
+        assert_eq!(list.is_some(), fits, "{} names", headers.len());
+        let Some(list) = list else { continue };
+        let list: BTreeSet<&str> = list.to_str().unwrap().split(',').collect();
+        let sent = headers.keys().map(HeaderName::as_str);
+        for name in sent.chain([
+            "x-webauth-user",
+            "x-department",
+            "x-ms-client-principal",
+            "cookie",
+        ]) {
+            assert!(list.contains(name), "{name}");
+        }
     }
 }
 

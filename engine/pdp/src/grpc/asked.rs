@@ -57,7 +57,7 @@ pub(super) enum NotTold {
     HeaderTooLong,
 }
 
-/// Takes a check apart. `header_max` is the longest value of a header, bytes.
+/// Takes a check apart. `header_max` is the longest name or value of a header, bytes.
 pub(super) fn told(
     attributes: Option<AttributeContext>,
     reading: Reading,
@@ -110,13 +110,13 @@ fn original(
 
 /// The headers of the client: each as it came where the gateway sends them so
 /// (`encode_raw_headers`), otherwise those of one name joined.
-fn headers(request: &HttpRequest, value_max: usize) -> Result<HeaderMap, NotTold> {
+fn headers(request: &HttpRequest, header_max: usize) -> Result<HeaderMap, NotTold> {
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, value: &[u8]| {
         if let Some(known) = name.strip_prefix(':') {
             return is_as_told(request, known, value);
         }
-        if value.len() > value_max {
+        if name.len().max(value.len()) > header_max {
             return Err(NotTold::HeaderTooLong);
         }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NotTold::Header)?;

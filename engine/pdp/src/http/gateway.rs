@@ -105,6 +105,11 @@ async fn answer(
         let verdict = Verdict::Unavailable("nobody is there");
         return written(gateways::refused(app, door, &verdict).reply);
     };
+    // Before anything is decided: what cannot be taken off must not be let through.
+    let changes = removes.then(|| changes(door, &parts.headers));
+    if changes.as_ref().is_some_and(Option::is_none) {
+        return written(gateways::refused(app, door, &Verdict::HeaderTooLong).reply);
+    }
     let request_id = parts.extensions.get::<RequestId>().map(RequestId::to_text);
     let from = From {
         peer,
@@ -131,16 +136,10 @@ async fn answer(
         request_id: request_id.as_deref().unwrap_or_default(),
     };
     let mut checked = gateways::check(app, asked).await;
-    if removes && checked.reply.status == StatusCode::OK {
-        let mut names = door.identity.to_remove(&parts.headers);
-        match gateways::cookies_of_app(door, &parts.headers) {
-            Some(none) if none.is_empty() => names = with(&names, &COOKIE),
-            Some(others) => {
-                checked.reply.headers.insert(COOKIE, others);
-            }
-            None => {}
+    if checked.reply.status == StatusCode::OK {
+        for (name, value) in changes.flatten().into_iter().flatten() {
+            checked.reply.headers.insert(name, value);
         }
-        checked.reply.headers.insert(TO_REMOVE, names);
     }
     if let Some(told) = &checked.told {
         let outcome = told.outcome.as_str();
@@ -153,11 +152,16 @@ async fn answer(
     written(checked.reply)
 }
 
-/// A list of headers with one more.
-fn with(names: &HeaderValue, name: &HeaderName) -> HeaderValue {
-    let list = [names.as_bytes(), name.as_str().as_bytes()];
-    let list = list.join(if names.is_empty() { &b""[..] } else { b"," });
-    HeaderValue::from_bytes(&list).unwrap_or_else(|_| names.clone())
+/// What an allow changes of the client's own headers, beside identity. None: more has to be taken
+/// off than can be named.
+fn changes(door: &::gateway::Door, headers: &HeaderMap) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let cookies = gateways::cookies_of_app(door, headers);
+    let no_other = cookies.as_ref().is_some_and(HeaderValue::is_empty);
+    let whole = [COOKIE];
+    let more = if no_other { &whole[..] } else { &[] };
+    let names = door.identity.to_remove(headers, more)?;
+    let others = cookies.filter(|_| !no_other).map(|others| (COOKIE, others));
+    Some(others.into_iter().chain([(TO_REMOVE, names)]).collect())
 }
 
 /// The gateway, by its key, or else by the certificate that it connected with; the two must not

@@ -163,6 +163,7 @@ fn what_is_not_told_or_told_twice_is_refused() {
             raw(&[("a", long.as_bytes())]),
             NotTold::HeaderTooLong,
         ),
+        ("a long name", raw(&[(&long, b"x")]), NotTold::HeaderTooLong),
         (
             "a header of the map that is none",
             with(|http| {
