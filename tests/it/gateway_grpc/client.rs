@@ -181,6 +181,16 @@ pub(super) fn http(request: &mut CheckRequest) -> &mut HttpRequest {
     attributes.request.as_mut().unwrap().http.as_mut().unwrap()
 }
 
+/// One header more, of any bytes.
+pub(super) fn header(request: &mut CheckRequest, name: &str, value: &[u8]) {
+    let headers = &mut http(request).header_map.as_mut().unwrap().headers;
+    headers.push(HeaderValue {
+        key: name.to_owned(),
+        raw_value: value.to_vec(),
+        ..HeaderValue::default()
+    });
+}
+
 /// The client in a check, to be changed.
 pub(super) fn source(request: &mut CheckRequest) -> &mut Peer {
     request

@@ -8,7 +8,7 @@ mod strangers;
 use serde_json::{Value, json};
 
 use crate::harness::{Engine, Site, eventually, root};
-use client::{Checked, Grpc, http, request, source};
+use client::{Checked, Grpc, header, http, request, source};
 
 /// Documents for whoever may, an administrator's page, and a page for services.
 const ROUTES: &str = r#"
@@ -113,6 +113,34 @@ fn b23_an_allow_names_the_subject_and_takes_away_what_the_client_made_up() {
     assert_eq!(record["outcome"], "allow", "{record}");
     assert_eq!(record["request_id"], "of-envoy", "{record}");
     assert_eq!(record["request"]["context"]["ip"], "10.10.4.7", "{record}");
+}
+
+/// A cookie of any page in another script, as browsers send it and as Envoy passes it on: the app
+/// gets no session with it.
+#[test]
+fn the_session_stays_the_engines_whatever_bytes_come_beside_it() {
+    let site = site();
+    let key = site.key("gateway");
+    let engine = site.start();
+    let (_, cookie) = browser(&engine, &key, "alice");
+    let grpc = connect(&engine, &key);
+    for (theme, wanted) in [
+        ("theme=\u{e9}".as_bytes(), Some("theme=\u{e9}; a=1")),
+        (&b"theme=\xe9"[..], None),
+    ] {
+        let mut check = request("GET", "/documents/handbook", &[]);
+        let mut sent = theme.to_vec();
+        sent.extend_from_slice(b"; ");
+        sent.extend_from_slice(cookie.as_bytes());
+        header(&mut check, "cookie", &sent);
+        let checked = grpc.check(check);
+        assert_eq!(checked.status, 200, "{checked:?}");
+        assert_eq!(checked.headers["x-portreeve-subject"], "alice");
+        let others = checked.headers.get("cookie").map(String::as_str);
+        assert_eq!(others, wanted, "{checked:?}");
+        let is_removed = checked.removed.iter().any(|name| name == "cookie");
+        assert_eq!(is_removed, wanted.is_none(), "{checked:?}");
+    }
 }
 
 #[test]

@@ -74,7 +74,12 @@ fn passed(headers: &HeaderMap, strip: &[HeaderName]) -> OkHttpResponse {
                 .extend(added.into_iter().flatten());
         } else if name != CACHE_CONTROL {
             // That one is for whoever would keep this answer; it is not the client's to the app.
-            response.headers.extend(option(name, value, false));
+            match option(name, value, false) {
+                Some(option) => response.headers.push(option),
+                // INVARIANT: nothing of the client's stays where something else was to stand: with
+                // its own `Cookie` the app would get the session.
+                None => response.headers_to_remove.push(name.to_string()),
+            }
         }
     }
     response
@@ -96,8 +101,8 @@ fn denied(reply: Reply) -> DeniedHttpResponse {
     }
 }
 
-/// A header to be set, or to be added to what is there. None: it is not text, which no header of
-/// ours is.
+/// A header to be set, or to be added to what is there. None: it is not text, which Envoy takes
+/// alone. All are but `Cookie`, in which the client's bytes are.
 fn option(name: &HeaderName, value: &HeaderValue, append: bool) -> Option<HeaderValueOption> {
     #[expect(
         deprecated,
@@ -106,7 +111,7 @@ fn option(name: &HeaderName, value: &HeaderValue, append: bool) -> Option<Header
     let option = HeaderValueOption {
         header: Some(Header {
             key: name.to_string(),
-            value: value.to_str().ok()?.to_owned(),
+            value: std::str::from_utf8(value.as_bytes()).ok()?.to_owned(),
             raw_value: Vec::new(),
         }),
         append: Some(BoolValue { value: append }),

@@ -84,6 +84,30 @@ fn an_allow_sets_overwrites_and_removes() {
     );
 }
 
+/// The client's own bytes would stay, and in them the session.
+#[test]
+fn what_cannot_be_written_is_taken_off() {
+    let mut reply = reply(StatusCode::OK, &[("x-portreeve-subject", "alice")]);
+    let strip = [HeaderName::from_static("x_user_id")];
+    for (cookie, written_so) in [
+        ("theme=\u{e9}".as_bytes(), true),
+        (&b"theme=\xe9"[..], false),
+    ] {
+        let cookie = HeaderValue::from_bytes(cookie).unwrap();
+        reply.headers.insert("cookie", cookie);
+        let response = response(reply.clone(), None, &strip);
+        let Some(HttpResponse::OkResponse(ok)) = response.http_response else {
+            panic!("not let through");
+        };
+        let written = written(&ok.headers);
+        let is_there = written.iter().any(|(name, _, _)| name == "cookie");
+        assert_eq!(is_there, written_so);
+        let is_removed = ok.headers_to_remove.iter().any(|name| name == "cookie");
+        assert_eq!(is_removed, !written_so);
+        assert!(ok.headers_to_remove.contains(&"x_user_id".to_owned()));
+    }
+}
+
 #[test]
 fn a_denial_carries_status_headers_and_body() {
     let headers = [
