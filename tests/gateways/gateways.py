@@ -68,7 +68,12 @@ class Run:
     def lines(self, step, case_id):
         lines = [f"X-Case: {case_id}", *step.get("headers", [])]
         lines += [f"{name}: root" for name in reserved(step.get("reserved", []))]
+        lines += [f"{name}: root" for name in of_the_way(step.get("way", []))]
         lines += [f"X-More-{number}: more" for number in range(step.get("more", 0))]
+        if "long" in step:
+            lines.append(f"Ssl-Client-{'a' * step['long']}: x")
+        if "answers" in step:
+            lines.append(f"X-Answers: {step['answers']}")
         if "as" in step:
             lines.append(self.world.credential(step["as"]))
         if "proof" in step:
@@ -232,7 +237,7 @@ def check(step, answer, seen):
     told = f"{answer.status} {answer.body[:200].decode(errors='replace')}"
     if answer.status not in wanted:
         raise Failed(f"wanted {step['status']}, got {told}")
-    passes = answer.status in (101, 200)
+    passes = answer.status in (101, 200, step.get("answers"))
     if seen != passes:
         raise Failed(f"got {told}; the app saw it {seen} times")
     for name, pattern in step.get("says", {}).items():
@@ -241,9 +246,11 @@ def check(step, answer, seen):
         raise Failed(f"the app got another body: {told}")
     if step.get("text", "") not in answer.body.decode(errors="replace"):
         raise Failed(f"no {step['text']!r} in {told}")
-    if answer.status == 200 and ("app" in step or "reserved" in step):
+    if answer.status == 200 and ("app" in step or "reserved" in step or "way" in step):
         got = json.loads(answer.body)["headers"]
         nothing = {name: "" for name in reserved(step.get("reserved", []))}
+        # Of these the gateway may set some itself.
+        nothing |= {name: "(?!.*root).*" for name in of_the_way(step.get("way", []))}
         for name, pattern in {**nothing, **step.get("app", {})}.items():
             values = ", ".join(v for n, v in got if n.lower() == name.lower())
             matches(f"{name} at the app", values, pattern)
@@ -254,14 +261,25 @@ def reserved(examples):
     the examples at least."""
     if not examples:
         return []
-    source = (ROOT / "engine/gateway/src/identity/names.rs").read_text()
-    lists = {}
-    for name in ("PREFIXES", "WELL_KNOWN"):
-        lists[name] = re.findall('"(.+?)"', re.search(rf"{name}: .*?= \[(.*?)\]", source, re.S)[1])
-    for prefix in lists["PREFIXES"]:
+    prefixes = known("PREFIXES")
+    for prefix in prefixes:
         if not any(name.lower().startswith(prefix) for name in examples):
             raise Failed(f"the table has no example of {prefix}")
-    return [*examples, *lists["WELL_KNOWN"]]
+    return [*examples, *known("WELL_KNOWN")]
+
+
+def of_the_way(examples):
+    """What the engine knows for the way of a request, from its source, and these examples of what
+    begins with `X-Original-`. `Host` is the request's own, and `Via` no proxy's alone."""
+    if not examples:
+        return []
+    return [*examples, *(name for name in known("OF_THE_WAY") if name not in ("host", "via"))]
+
+
+def known(name):
+    """A list of names in the engine's source."""
+    source = (ROOT / "engine/gateway/src/identity/names.rs").read_text()
+    return re.findall('"(.+?)"', re.search(rf"{name}: .*?= \[(.*?)\]", source, re.S)[1])
 
 
 def has_one_reading(target):

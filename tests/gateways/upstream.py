@@ -1,6 +1,6 @@
 """The app behind the gateways: answers with what it was sent, as JSON. `upstream.py PORT`.
 
-`GET /-/seen/ID` tells whether a request with `X-Case: ID` has come, and how often: what a gateway
+`X-Answers: 404` is another status for it. `GET /-/seen/ID` tells whether a request with `X-Case: ID` has come, and how often: what a gateway
 refused must not have been sent on as well.
 """
 
@@ -78,7 +78,8 @@ class Upstream(asyncio.Protocol):
             self.transport.write(head.encode())
             return used
         answer = json.dumps(told).encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-App: shop\r\nCache-Control: public, max-age=60\r\nContent-Length: {len(answer)}\r\n\r\n"
+        status = named.get("x-answers", "200")
+        head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nX-App: shop\r\nCache-Control: public, max-age=60\r\nContent-Length: {len(answer)}\r\n\r\n"
         self.transport.write(head.encode() + (b"" if method == "HEAD" else answer))
         return used
 

@@ -27,7 +27,7 @@ SHOP = "https://shop.example"
 INVOICES = "https://invoices.shop.example"
 IDP = "https://idp.example"
 # Whose session that is. Nobody has more than five at a time, so the one that gets old is carol's.
-SUBJECTS = {"alice": "alice", "early": "carol", "mallory": "mallory"}
+SUBJECTS = {"alice": "alice", "early": "carol", "early-too": "carol", "mallory": "mallory"}
 
 
 class World:
@@ -226,7 +226,10 @@ class World:
 
     def credential(self, who):
         """The header with which somebody comes. What is tried there is in the table."""
-        if who in ("alice", "early"):
+        if who in ("alice in Latin-1", "alice in UTF-8"):
+            theme = "\u00e9".encode(who.rpartition(" ")[2]).decode("latin-1")
+            return f"Cookie: theme={theme}; __Host-portreeve={self.session('alice')['handle']}"
+        if who in ("alice", "early", "early-too"):
             return f"Cookie: theme=dark; __Host-portreeve={self.session(who)['handle']}"
         if who == "early before":
             return f"Cookie: __Host-portreeve={self.opened['early']['before']}"
