@@ -16,7 +16,7 @@ use crate::reply::Statuses;
 use crate::reply::cookie::CookieName;
 use crate::reply::login::{Login, ReturnHost};
 use crate::routes::raw::{RawGateway, RawLogin};
-use crate::routes::{Route, Routes, StepUp, check, reach};
+use crate::routes::{Route, Routes, StepUp, check, doubts, reach};
 use settings::{Settings, Shared};
 
 /// Headers that make a request what it is: no text of ours has a place there.
@@ -157,6 +157,10 @@ impl RawGateway {
         let read = |raw: &[_], place: &str, settings: &Shared, said: &mut check::Said<'_>| {
             let routes = check::routes(raw, place, &settings.identity, settings.case, said);
             redirects(&routes, login.is_some(), said.faults);
+            if !settings.reading.ignore_method_override {
+                let doubt = doubts::by_form(&routes, settings.case, place);
+                said.warnings.extend(doubt);
+            }
             routes
         };
         let routes = read(&self.routes, "gateway.routes", &shared, &mut said);

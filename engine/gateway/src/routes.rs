@@ -8,6 +8,7 @@
 //! claim.
 
 pub(crate) mod check;
+pub(crate) mod doubts;
 mod evaluation;
 mod index;
 mod path;
@@ -325,6 +326,20 @@ impl<'r> Walk<'r> {
             return Err(MapFault::OtherCase);
         }
         Ok(Ok(fit.captures))
+    }
+}
+
+impl ActionRule {
+    /// The action of a method: `HEAD` is `GET`, unless it is named.
+    fn of(&self, method: &Method) -> Option<&Name> {
+        match self {
+            Self::One(name) => Some(name),
+            Self::ByMethod(all) => {
+                let named = |wanted: &Method| all.iter().find(|(known, _)| known == wanted);
+                let as_get = || named(&Method::GET).filter(|_| method == Method::HEAD);
+                named(method).or_else(as_get).map(|(_, name)| name)
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderName, Method};
 
 use super::evaluation::DEVICE_WORDS;
 use super::raw::{RawAction, RawRoute, RawScalar, RawWanted};
-use super::{ActionRule, Case, PathTemplate, Route, StepUp, Wanted, reach};
+use super::{ActionRule, Case, PathTemplate, Route, StepUp, Wanted, doubts, reach};
 use crate::host::HostPattern;
 use crate::identity::{self, Identity};
 use crate::template::{Source, Template, unknown_captures};
@@ -102,6 +102,7 @@ pub(crate) fn routes(
     if faults.len() == before {
         faults.append(&mut reach::unreachable(&found, case));
         said.warnings.append(&mut reach::shadowed(&found, case));
+        said.warnings.append(&mut doubts::by_format(&found, case));
     }
     found
 }

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use domain::request::{AccessRequest, Action, DeviceClaim, Party, RequestContext, TokenWish};
 use domain::value::Attributes;
 use domain::{EntityRef, Name, Value};
-use http::Method;
 use http::header::USER_AGENT;
 
-use super::{ActionRule, Matched, SubjectRule};
+use super::{Matched, SubjectRule};
 use crate::identity::scalar;
 use crate::template::{MapFault, Question, Template, claim};
 
@@ -35,15 +34,7 @@ impl Matched<'_> {
     ) -> Result<AccessRequest, MapFault> {
         let route = self.route;
         let subject = self.subject(question)?;
-        let action = match &route.action {
-            ActionRule::One(name) => Some(name),
-            ActionRule::ByMethod(all) => {
-                let of = |wanted: &Method| all.iter().find(|(method, _)| method == wanted);
-                let method = &question.original.method;
-                let as_get = || of(&Method::GET).filter(|_| method == Method::HEAD);
-                of(method).or_else(as_get).map(|(_, name)| name)
-            }
-        };
+        let action = route.action.of(&question.original.method);
         // A route by methods matches its methods alone.
         let action = action.cloned().ok_or_else(|| MapFault::Name {
             what: "the action",

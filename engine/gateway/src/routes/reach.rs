@@ -91,25 +91,27 @@ pub(crate) fn across(
         let Some(taker) = routes.get(taker) else {
             continue;
         };
-        let named: Vec<String> = names
-            .iter()
-            .take(NAMED_MAX)
-            .map(|name| format!("`{name}`"))
-            .collect();
-        let more = match names.len().saturating_sub(NAMED_MAX) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         warnings.push(format!(
-            "`{place}`: its `{}` takes all requests of {}{more} in `gateway.routes`; set \
+            "`{place}`: its `{}` takes all requests of {} in `gateway.routes`; set \
              `only_own_routes = true` where that is meant",
             taker.name,
-            named.join(", ")
+            listed(&names)
         ));
     }
 }
 
-fn hosts(route: &Route) -> impl Iterator<Item = Option<&HostPattern>> {
+/// The names of routes; of many, how many more.
+pub(super) fn listed(names: &[&str]) -> String {
+    let named = names.iter().take(NAMED_MAX);
+    let named: Vec<String> = named.map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    named.join(", ") + &more
+}
+
+pub(super) fn hosts(route: &Route) -> impl Iterator<Item = Option<&HostPattern>> {
     let any = route.hosts.is_empty().then_some(None);
     any.into_iter().chain(route.hosts.iter().map(Some))
 }
