@@ -28,7 +28,8 @@ use crate::families::{RefreshKey, key_file};
 use crate::feedback::Words;
 use crate::gateways::Complaints;
 use crate::hearing::Hearing;
-use crate::http::{Strangers, UnderWay};
+use crate::http::UnderWay;
+use crate::http::body::Receiving;
 use crate::inputs::Inputs;
 use crate::issuers::Issuers;
 use crate::load::Load;
@@ -171,9 +172,9 @@ pub struct App {
     /// What searches share.
     pub(crate) searches: Searches,
     /// Requests at work at once, whichever listener they came to.
-    pub(crate) at_work: Semaphore,
-    /// What those have under way of whom nothing is known yet.
-    pub(crate) strangers: Strangers,
+    pub(crate) at_work: Arc<Semaphore>,
+    /// What is held of bodies that are not whole.
+    pub(crate) receiving: Receiving,
     /// What is decided at once, and how much may be.
     pub(crate) load: Load,
     /// Whether the engine stops: what it has accepted is finished, and nobody should send more.
@@ -337,8 +338,8 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         words: Cache::new(WORDS_REMEMBERED),
         agents: Cache::new(AGENTS_REMEMBERED),
         searches: Searches::new(&settings.limits, &*inputs.randomness),
-        at_work: Semaphore::new(settings.limits.concurrency),
-        strangers: Strangers::new(settings.limits.body_bytes),
+        at_work: Arc::new(Semaphore::new(settings.limits.concurrency)),
+        receiving: Receiving::new(&settings.limits),
         load: Load::new(settings.limits.shed_after, settings.limits.concurrency),
         stopping: AtomicBool::new(false),
         asked_since: AtomicUsize::new(0),

@@ -36,6 +36,7 @@ pub mod observer;
 pub mod outbound;
 pub mod pip;
 pub mod policy_tests;
+pub(crate) mod pool;
 pub(crate) mod presented;
 pub mod publishing;
 pub mod rates;

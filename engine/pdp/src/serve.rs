@@ -140,7 +140,7 @@ pub async fn listen(app: &Arc<App>) -> io::Result<Listeners> {
     let address = first.address;
     let mut all = vec![first];
     if let Some(wanted) = settings.admin_listen {
-        let router = http::router(app, Surface::Everything);
+        let router = http::router(app, Surface::Administration);
         let admin = Listener::bind(wanted, "admin_listen", Protocol::Http1, router).await?;
         all.push(Listener {
             is_for_administration: true,

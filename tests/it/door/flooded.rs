@@ -4,6 +4,8 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::harness::{
     Client, Engine, Response, Site, alice_reads, eventually, message, read_response,
 };
@@ -62,7 +64,7 @@ fn clients_share_the_places_that_strangers_cannot_take() {
     let (service, gateway) = (site.key("service"), site.key("gateway"));
     let engine = site.start();
     // One has all that clients may have.
-    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    let kind = [("Content-Type", FORM)];
     let greedy: Vec<_> = (0..14)
         .map(|_| {
             let mut client = engine.client(&service);
@@ -91,20 +93,33 @@ fn clients_share_the_places_that_strangers_cannot_take() {
     drop((greedy, strangers));
 }
 
-/// Begins a body that says who asks, and never ends it. Returns when the engine reads it.
-fn begin_a_form(engine: &Engine) -> TcpStream {
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Begins a body of so many bytes. Returns when the engine reads it.
+fn begin(engine: &Engine, key: &str, path: &str, kind: &str, length: usize) -> TcpStream {
     let mut stream = dial(engine.address);
+    let length = length.to_string();
     let headers = [
-        ("Content-Type", "application/x-www-form-urlencoded"),
-        ("Content-Length", "500"),
+        ("Content-Type", kind),
+        ("Content-Length", &length),
         ("Expect", "100-continue"),
     ];
-    let message = message("", "POST", "/oauth2/token", &headers, b"");
+    let message = message(key, "POST", path, &headers, b"");
     stream.write_all(&message).unwrap();
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream
+}
+
+/// Begins a body that says who asks, and never ends it.
+fn begin_a_form(engine: &Engine) -> TcpStream {
+    begin(engine, "", "/oauth2/token", FORM, 500)
+}
+
+/// Begins to poll, and never says for what.
+fn begin_a_poll(engine: &Engine, key: &str) -> TcpStream {
+    begin(engine, key, "/ssf/poll/x", "application/json", 9)
 }
 
 #[test]
@@ -118,12 +133,93 @@ fn slow_bodies_of_strangers_keep_no_decision_waiting() {
         client.ask(&alice_reads());
     }
     // Others who say who they are get their answers meanwhile.
-    let kind = [("Content-Type", "application/x-www-form-urlencoded")];
+    let kind = [("Content-Type", FORM)];
     let form = b"grant_type=client_credentials";
     let asked = engine
         .client(&key)
         .send("POST", "/oauth2/token", &kind, form);
     assert_ne!(asked.status, 503, "{}", asked.json());
+}
+
+#[test]
+fn slow_bodies_of_clients_keep_no_decision_waiting_and_nobody_waits_long_for_them() {
+    let site = Site::with(
+        "[limits]\nconcurrency = 4\nconcurrency_per_caller = 6\nrequest_timeout = \"10s\"",
+    );
+    let (key, receiver) = (site.key("gateway"), site.key("receiver"));
+    let engine = site.start();
+    let _slow: Vec<_> = (0..6).map(|_| begin_a_poll(&engine, &receiver)).collect();
+    let mut client = engine.client(&key);
+    for _ in 0..8 {
+        client.ask(&alice_reads());
+    }
+    // Each holds but what is its own.
+    let more = engine.client(&receiver).post("/ssf/poll/x", &json!({}));
+    assert_eq!(more.status, 429, "{}", more.json());
+    drop(engine);
+
+    let site = Site::with("[limits]\nrequest_timeout = \"1s\"");
+    let receiver = site.key("receiver");
+    let engine = site.start();
+    let mut slow = BufReader::new(begin_a_poll(&engine, &receiver));
+    // Though a poll may wait for news far longer than anybody here would.
+    let response = read_response(&mut slow).unwrap();
+    assert_eq!(response.status, 503, "{}", response.json());
+}
+
+#[test]
+fn what_strangers_send_takes_no_room_of_what_clients_do() {
+    let site = Site::with("[limits]\nrequest_timeout = \"60s\"");
+    let key = site.key("gateway");
+    let engine = site.start();
+    let mut client = engine.client(&key);
+    client.ask(&alice_reads());
+    let form = format!("grant_type=client_credentials&more={}", "x".repeat(200_000));
+    let asked = |client: &mut Client| {
+        let kind = [("Content-Type", FORM)];
+        let response = client.send("POST", "/oauth2/token", &kind, form.as_bytes());
+        response.status
+    };
+    // All but the end of each, until there is no room for one more.
+    let mut slow = Vec::new();
+    eventually("strangers have all that they may", || {
+        let mut stream = begin(&engine, "", "/oauth2/token", FORM, form.len());
+        let _ = stream.write_all(&form.as_bytes()[1..]);
+        slow.push(stream);
+        (asked(&mut engine.client("")) == 503).then_some(())
+    });
+    assert_eq!(asked(&mut client), 400, "the parameter is too long");
+}
+
+#[test]
+fn administration_is_answered_while_everything_is_at_work() {
+    let site = Site::with("admin_listen = \"127.0.0.1:0\"\n[limits]\nconcurrency = 3");
+    let (key, receiver, admin) = (site.key("gateway"), site.key("receiver"), site.key("admin"));
+    let engine = site.start();
+    let mut admin = Client::of(engine.admin(), &admin);
+    let wish = json!({"delivery": {"method": "urn:ietf:rfc:8936"}});
+    let made = engine.client(&receiver).post("/ssf/streams", &wish);
+    assert_eq!(made.status, 201, "{}", made.json());
+    let stream = made.json()["stream_id"].as_str().unwrap().to_owned();
+    // Each waits for something to tell.
+    let kind = [("Content-Type", "application/json")];
+    let path = format!("/ssf/poll/{stream}");
+    let poll = message(&receiver, "POST", &path, &kind, b"{}");
+    let mut waiting = Vec::new();
+    eventually("all places are taken", || {
+        let mut stream = dial(engine.address);
+        stream.write_all(&poll).unwrap();
+        waiting.push(stream);
+        let asked = engine
+            .client(&key)
+            .post("/access/v1/evaluation", &alice_reads());
+        let is_told = asked.header("retry-after") == Some("1");
+        (asked.status == 503 && is_told).then_some(())
+    });
+    for path in ["/v1/keys", "/metrics"] {
+        let response = admin.get(path);
+        assert_eq!(response.status, 200, "{path}: {response:?}");
+    }
 }
 
 /// Sends a head, the body after the answer, and then another request.

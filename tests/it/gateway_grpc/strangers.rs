@@ -1,16 +1,21 @@
-//! Whoever is not known, or not trusted with what it says.
+//! Whoever is not known, or not trusted with what it says, and what anybody may take.
 
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
+use axum::http::{Request, Response};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt as _;
-use hyper::client::conn::http2::SendRequest;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::*;
 use crate::door::{callers, secure};
@@ -18,43 +23,147 @@ use crate::door::{callers, secure};
 /// Far more than an answer takes, and less than a call may.
 const SOON: Duration = Duration::from_secs(15);
 
-/// Somebody who speaks HTTP/2.
-async fn shake(address: SocketAddr) -> SendRequest<Body> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let shaken = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
+const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+
+/// A connection of somebody who takes so many bytes of each answer beyond its head.
+async fn dial(engine: &Engine, window: u32) -> SendRequest<Body> {
+    let stream = TcpStream::connect(engine.grpc.unwrap()).await.unwrap();
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(window);
+    let shaken = builder.handshake(TokioIo::new(stream));
     let (send, connection) = shaken.await.unwrap();
     tokio::spawn(connection);
     send
 }
 
-/// A call with the beginning of a long message whose end never comes.
-fn begun(path: &str) -> axum::http::Request<Body> {
-    let begun = Bytes::from_static(&[0, 0, 6, 0, 0, 1, 2, 3]);
-    let begun = stream::iter([Ok::<_, axum::Error>(begun)]).chain(stream::pending());
-    axum::http::Request::post(format!("http://engine{path}"))
+type Answer = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+fn call(send: &mut SendRequest<Body>, path: &str, key: Option<&str>, body: Body) -> Answer {
+    let mut request = Request::post(format!("http://engine{path}"))
         .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(Body::from_stream(begun))
-        .unwrap()
+        .header("te", "trailers");
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    Box::pin(send.send_request(request.body(body).unwrap()))
+}
+
+/// The beginning of a long message whose end never comes.
+fn endless() -> Body {
+    let begun = Bytes::from_static(&[0, 0, 6, 0, 0, 1, 2, 3]);
+    Body::from_stream(stream::iter([Ok::<_, axum::Error>(begun)]).chain(stream::pending()))
+}
+
+/// What was answered so soon.
+async fn soon(
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> Response<Incoming> {
+    timeout(SOON, answer).await.unwrap().unwrap()
+}
+
+/// Whether a call was refused: its answer is a head alone, which says why.
+fn is_refused(answer: &Response<Incoming>) -> bool {
+    let status = answer.headers().get("grpc-status");
+    status.inspect(|status| assert_eq!(*status, "8")).is_some()
+}
+
+/// What a check was answered, as far as it is text.
+async fn text(answer: Response<Incoming>) -> String {
+    let data = answer.into_body().frame().await.unwrap().unwrap();
+    String::from_utf8_lossy(&data.into_data().unwrap()).into_owned()
 }
 
 #[test]
 fn what_strangers_send_is_not_waited_for() {
     let site = Site::with(&format!("{ROUTES}\n[limits]\nrequest_timeout = \"60s\""));
+    // Known, and no gateway.
+    let author = site.key("author");
     let engine = site.start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let mut send = shake(engine.grpc.unwrap()).await;
-        let request = begun("/envoy.service.auth.v3.Authorization/Check");
-        let answer = timeout(SOON, send.send_request(request))
-            .await
-            .unwrap()
-            .unwrap();
-        let data = answer.into_body().frame().await.unwrap().unwrap();
-        let data = data.into_data().unwrap();
-        let text = String::from_utf8_lossy(&data);
-        assert!(text.contains("no gateway here"), "{text}");
+        let mut send = dial(&engine, 1 << 16).await;
+        for key in [None, Some(&*author)] {
+            let answer = soon(call(&mut send, CHECK, key, endless())).await;
+            let text = text(answer).await;
+            assert!(text.contains("no gateway here"), "{text}");
+        }
     });
+}
+
+#[test]
+fn what_a_gateway_sends_slowly_takes_no_place_of_others() {
+    let limits = "concurrency = 2\nconcurrency_per_caller = 3\nrequest_timeout = \"60s\"";
+    let site = Site::with(&format!("{ROUTES}\n[limits]\n{limits}"));
+    let (slow, other) = (site.key("gateway"), site.key("gateway"));
+    let engine = site.start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut send = dial(&engine, 0).await;
+        let begun = (0..4).map(|_| call(&mut send, CHECK, Some(&slow), endless()));
+        let mut begun: FuturesUnordered<_> = begun.collect();
+        // One is too many, and the rest is waited for.
+        let first = timeout(SOON, begun.next()).await.unwrap();
+        first.unwrap().unwrap();
+        assert_eq!(begun.len(), 3);
+        let grpc = engine.grpc.unwrap();
+        tokio::task::spawn_blocking(move || {
+            let asked = request("GET", "/documents/handbook", &[]);
+            let checked = Grpc::new(grpc, Some(&other)).check(asked);
+            assert_eq!(checked.status, 401, "it is looked at: {checked:?}");
+        })
+        .await
+        .unwrap();
+        let next = timeout(Duration::from_millis(1), begun.next()).await;
+        assert!(next.is_err(), "{next:?}");
+    });
+}
+
+#[test]
+fn what_needs_no_key_is_bounded_though_nobody_takes_it() {
+    let site = site();
+    let engine = site.start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        // What is to be listed is what is served.
+        let (watch, list) = (&[0; 5][..], &[0, 0, 0, 0, 2, 0x3a, 0][..]);
+        // A quarter is what one address may have.
+        for (path, message, most) in [(WATCH, watch, 1000 / 4), (REFLECT, list, 64 / 4)] {
+            let ask =
+                |send: &mut SendRequest<Body>| soon(call(send, path, None, Body::from(message)));
+            let mut send = dial(&engine, 0).await;
+            let mut held = Vec::new();
+            for _ in 0..most {
+                let answer = ask(&mut send).await;
+                assert!(!is_refused(&answer), "{path}: {}", held.len());
+                held.push(answer);
+            }
+            let refused = ask(&mut send).await;
+            assert!(is_refused(&refused), "{path}: {refused:?}");
+            drop((send, held));
+            let others = async { while is_refused(&ask(&mut dial(&engine, 0).await).await) {} };
+            timeout(SOON, others).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn more_headers_than_over_http_1_are_refused_before_anything_is_waited_for() {
+    let site = site();
+    let engine = site.start();
+    let grpc = Grpc::new(engine.grpc.unwrap(), None);
+    let ask = |many: usize| {
+        let mut client = HealthClient::new(grpc.channel.clone());
+        let mut request = tonic::Request::new(HealthCheckRequest::default());
+        for _ in 0..many {
+            request.metadata_mut().append("z", "v".parse().unwrap());
+        }
+        let answer = grpc.runtime.block_on(client.check(request));
+        answer.map(|_| ()).map_err(|status| status.code())
+    };
+    assert_eq!(ask(90), Ok(()));
+    assert_eq!(ask(101), Err(tonic::Code::ResourceExhausted));
 }
 
 #[test]
@@ -70,8 +179,8 @@ fn strangers_keep_no_engine_from_stopping() {
             .unwrap();
         deaf.read_exact(&mut [0; 9]).await.unwrap();
         // Another asks, and never ends.
-        let mut slow = shake(address).await;
-        let asked = slow.send_request(begun("/grpc.health.v1.Health/Check"));
+        let mut slow = dial(&engine, 1 << 16).await;
+        let asked = call(&mut slow, "/grpc.health.v1.Health/Check", None, endless());
         let asked = tokio::spawn(asked);
         let mut open = slow.clone();
         open.ready().await.unwrap();

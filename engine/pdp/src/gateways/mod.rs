@@ -132,29 +132,36 @@ pub(crate) fn cookies_of_app(door: &Door, headers: &HeaderMap) -> Option<HeaderV
     is_there.then(|| door.cookie.others(headers))
 }
 
-/// Answers a gateway. Every trouble is a reply.
-pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
-    let Asked { caller, door, .. } = asked;
-    let refuse = |verdict: &Verdict<'_>| answer::refuse(app, door, None, verdict);
+/// Counts a question of a caller as under way, if it may ask here and there is room for it. Needs
+/// nothing of the question.
+///
+/// # Errors
+/// What is answered instead.
+pub(crate) fn enter(app: &Arc<App>, door: &Door, caller: &Caller) -> Result<Entered, Checked> {
     if !NEEDED.iter().all(|one| app.keys.permits(caller, *one)) {
-        return Checked {
+        return Err(Checked {
             reply: not_a_gateway(app, Complaint::Role),
             told: None,
-        };
+        });
     }
     if !app.load.has_room_for(&caller.client_id) {
         app.metrics.door.shed();
-        return refuse(&Verdict::Unavailable(&Overloaded.to_string()));
+        let verdict = Verdict::Unavailable(&Overloaded.to_string());
+        return Err(refused(app, door, &verdict));
     }
-    let _under_way = match Entered::client(app, &caller.client_id) {
-        Ok(under_way) => under_way,
-        Err(why) => {
-            let retry_after_seconds = why.retry_after().unwrap_or(1).into();
-            return refuse(&Verdict::TooMany {
-                retry_after_seconds,
-            });
-        }
-    };
+    Entered::client(app, &caller.client_id).map_err(|why| {
+        let retry_after_seconds = why.retry_after().unwrap_or(1).into();
+        let verdict = Verdict::TooMany {
+            retry_after_seconds,
+        };
+        refused(app, door, &verdict)
+    })
+}
+
+/// Answers a gateway whose question counts as under way: [`enter`]. Every trouble is a reply.
+pub(crate) async fn check(app: &Arc<App>, asked: Asked<'_>) -> Checked {
+    let door = asked.door;
+    let refuse = |verdict: &Verdict<'_>| answer::refuse(app, door, None, verdict);
     let now = app.inputs.clock.now();
     let original = match &asked.original {
         Ok(original) => original,

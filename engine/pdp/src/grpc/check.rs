@@ -77,6 +77,7 @@ async fn answer(app: &Arc<App>, request: Request<CheckRequest>) -> (Checked, Vec
             let reply = gateways::not_a_gateway(app, complaint);
             return (Checked { reply, told: None }, Vec::new());
         }
+        Some(Admitted(Err(NotAdmitted::NotEntered(why)))) => return (*why, Vec::new()),
         Some(Admitted(Err(NotAdmitted::NotBelieved(why)))) => {
             let reply = gateways::not_a_gateway_since(app, Complaint::NotBelieved, Some(&why));
             return (Checked { reply, told: None }, Vec::new());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server;
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
@@ -19,9 +19,6 @@ use crate::http::is_ready;
 /// How often readiness is looked at for those who watch it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How many may watch at once: it needs no key.
-const WATCHERS_MAX: usize = 1_000;
-
 /// What health is told of: the whole, and what Envoy asks.
 const SERVICES: [&str; 2] = ["", authorization_server::SERVICE_NAME];
 
@@ -29,14 +26,12 @@ const SERVICES: [&str; 2] = ["", authorization_server::SERVICE_NAME];
 #[derive(Debug)]
 pub(super) struct Readiness {
     app: Arc<App>,
-    watchers: Arc<Semaphore>,
 }
 
 impl Readiness {
     pub(super) fn new(app: &Arc<App>) -> Self {
         Self {
             app: Arc::clone(app),
-            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         }
     }
 }
@@ -75,10 +70,7 @@ impl Health for Readiness {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let watcher = Arc::clone(&self.watchers).try_acquire_owned();
-        let watcher = watcher.map_err(|_| Status::resource_exhausted("too many watch"))?;
         let watched = Watched {
-            _watcher: watcher,
             app: Arc::clone(&self.app),
             stopping: self.app.telling.stopping.subscribe(),
             service: request.into_inner().service,
@@ -90,7 +82,6 @@ impl Health for Readiness {
 
 /// What somebody who watches was told.
 struct Watched {
-    _watcher: OwnedSemaphorePermit,
     app: Arc<App>,
     stopping: watch::Receiver<bool>,
     service: String,

@@ -2,7 +2,7 @@
 //! health and reflection.
 //!
 //! ```text
-//! metadata     ─▶ admitted  who asks, before anything else is read
+//! metadata     ─▶ admitted  who asks, before anything else is read; then the message
 //! CheckRequest ─▶ asked     the client's request, as the gateway tells it
 //!              ─▶ check     the one flow of gateways
 //!              ─▶ answer    reply ─▶ CheckResponse: headers, removals, metadata, denials
@@ -16,21 +16,20 @@ mod answer;
 mod asked;
 mod check;
 mod health;
+mod open;
 mod reflection;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
-use futures_util::StreamExt as _;
-use http_body_util::{BodyStream, StreamBody};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tonic::codegen::Service as _;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -38,34 +37,43 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
 use crate::http::{NotBelieved, pass_or_tell};
-use crate::serve::{HEAD_MAX, Peer};
-use admitted::{Admitted, CHECKS, NotAdmitted, admit};
+use crate::serve::HEAD_MAX;
+use admitted::{Admitted, NotAdmitted, admit};
+use open::Open;
 
-/// Where reflection is asked.
-const REFLECTION: &str = "/grpc.reflection.";
+/// Where checks are asked.
+const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
 /// Longest message to what needs no key, bytes.
 const OPEN_MESSAGE_MAX: usize = 4 << 10;
 /// A message of which nothing is said, as gRPC frames it.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
-/// Says how a message is compressed.
-const ENCODING: &str = "grpc-encoding";
-/// How long one stream of it may last: it is for people, and needs no key.
-const REFLECT_WITHIN: Duration = Duration::from_secs(60);
+/// Most headers of a request, as over HTTP/1.1: each takes far more room than it takes to send.
+const HEADERS_MAX: usize = 100;
+/// How a message is compressed.
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+
+/// What every call passes.
+#[derive(Clone, Debug)]
+struct Passed {
+    app: Arc<App>,
+    open: Arc<Open>,
+}
 
 /// Every method that the engine answers.
 pub(crate) fn router(app: &Arc<App>) -> Router {
-    // A client's headers, its certificates, and a body where the gateway sends one though nobody
-    // reads it here.
-    let largest = 3 * HEAD_MAX + app.settings.limits.body_bytes;
-    let check = AuthorizationServer::new(check::Check::new(app)).max_decoding_message_size(largest);
+    let check =
+        AuthorizationServer::new(check::Check::new(app)).max_decoding_message_size(largest(app));
     let denying = check.clone();
     let health =
         HealthServer::new(health::Readiness::new(app)).max_decoding_message_size(OPEN_MESSAGE_MAX);
     let routes = Routes::new(check).add_service(health);
+    let passed = Passed {
+        app: Arc::clone(app),
+        open: Arc::default(),
+    };
     reflection::add(routes)
         .into_axum_router()
-        .layer(from_fn_with_state(Arc::clone(app), known_first))
-        .layer(from_fn_with_state(Arc::clone(app), in_time))
+        .layer(from_fn_with_state(passed, pass))
         .layer(from_fn_with_state(Arc::clone(app), pass_or_tell))
         .layer(from_fn_with_state(denying, denied_at_least))
 }
@@ -77,14 +85,13 @@ async fn denied_at_least(
     request: Request,
     next: Next,
 ) -> Response {
-    let is_check = request.uri().path().starts_with(CHECKS);
-    let path = request.uri().clone();
+    let is_check = request.uri().path() == CHECK;
     let response = next.run(request).await;
     let Some(why) = not_answered(&response).filter(|_| is_check) else {
         return response;
     };
     let mut again = Request::new(Body::from(EMPTY_MESSAGE));
-    *again.uri_mut() = path;
+    *again.uri_mut() = Uri::from_static(CHECK);
     again.extensions_mut().insert(Admitted(Err(why)));
     let denied = denying.call(again).await;
     denied.map_or(response, Response::into_response)
@@ -105,49 +112,66 @@ fn not_answered(response: &Response) -> Option<NotAdmitted> {
     }
 }
 
-/// Finds out who asks before the message is read: strangers must neither hold memory nor a place
-/// at work. What they send to [`CHECKS`] is not read at all, and to the rest is little.
-async fn known_first(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(CHECKS) {
-        if let Some(NotBelieved(why)) = request.extensions_mut().remove() {
-            return why.into_response();
-        }
-        let peer = request.extensions().get::<Peer>();
-        let holding = peer.and_then(|Peer(peer)| app.strangers.hold(peer.ip()));
-        let Some(_holding) = holding else {
-            return Status::resource_exhausted("too much is asked by clients that are not known")
-                .into_http::<Body>()
-                .into_response();
-        };
-        return next.run(request).await;
-    }
-    let (mut parts, body) = request.into_parts();
-    let (admitted, _at_work) = admit(&app, &parts).await;
-    // The check then says why not, as every check is answered.
-    let body = if admitted.0.is_ok() {
-        body
-    } else {
-        parts.headers.remove(ENCODING);
-        Body::from(EMPTY_MESSAGE)
-    };
-    parts.extensions.insert(admitted);
-    next.run(Request::from_parts(parts, body)).await
+/// The longest check, bytes: a client's headers, its certificates, and a body where the gateway
+/// sends one though nobody reads it here.
+fn largest(app: &App) -> usize {
+    3 * HEAD_MAX + app.settings.limits.body_bytes
 }
 
-/// No call is taken in for longer than this, so that nobody holds one open by sending it slowly;
-/// and whoever has reflection told for longer than [`REFLECT_WITHIN`] asks again. A check that is
-/// taken in has a limit of its own, and says so in a response.
-async fn in_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let is_reflection = request.uri().path().starts_with(REFLECTION);
-    let patience = app.settings.limits.request_timeout.saturating_mul(2);
-    match timeout(patience, next.run(request)).await {
-        Ok(response) if is_reflection => response.map(|body| {
-            let frames = BodyStream::new(body).take_until(sleep(REFLECT_WITHIN));
-            Body::new(StreamBody::new(frames))
-        }),
-        Ok(response) => response,
-        Err(_) => Status::deadline_exceeded("the call took too long")
-            .into_http::<Body>()
-            .into_response(),
+/// Finds out who asks before the message is read: strangers must neither hold memory nor a place
+/// at work. What they send to [`CHECK`] is not read at all, and to the rest is little.
+async fn pass(State(passed): State<Passed>, mut request: Request, next: Next) -> Response {
+    let Passed { app, open } = &passed;
+    if request.headers().len() > HEADERS_MAX {
+        return failed(Status::resource_exhausted("there are too many headers"));
     }
+    if request.uri().path() == CHECK {
+        return in_time(app, checked(app, request, next)).await;
+    }
+    if let Some(NotBelieved(why)) = request.extensions_mut().remove() {
+        return why.into_response();
+    }
+    match open::find(request.uri().path()) {
+        Some(method) => open.answer(method, request, next).await,
+        // It is said at once that there is no such method.
+        None => next.run(request).await,
+    }
+}
+
+async fn checked(app: &Arc<App>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let (admitted, message, _held) = admit(app, &parts, body).await;
+    let mut request = Request::from_parts(parts, message);
+    let_go(&mut request, CHECK);
+    if admitted.0.is_err() {
+        request.headers_mut().remove(GRPC_ENCODING);
+    }
+    request.extensions_mut().insert(admitted);
+    next.run(request).await
+}
+
+/// No check is taken in for longer than this, so that nobody holds one open by sending it slowly.
+/// One that is taken in has a limit of its own, and says so in a response.
+async fn in_time(app: &App, answer: impl Future<Output = Response>) -> Response {
+    let patience = app.settings.limits.request_timeout.saturating_mul(2);
+    let answer = timeout(patience, answer).await;
+    answer.unwrap_or_else(|_| failed(Status::deadline_exceeded("the call took too long")))
+}
+
+/// Lets go of what came before the message and is not looked at any more: it may be much, and what
+/// is left of it would hold all.
+fn let_go(request: &mut Request, method: &'static str) {
+    let encoding = request.headers().get(GRPC_ENCODING);
+    let encoding = encoding.and_then(|name| HeaderValue::from_bytes(name.as_bytes()).ok());
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    if let Some(encoding) = encoding.filter(|name| name.len() <= 16) {
+        headers.insert(GRPC_ENCODING, encoding);
+    }
+    *request.headers_mut() = headers;
+    *request.uri_mut() = Uri::from_static(method);
+}
+
+fn failed(status: Status) -> Response {
+    status.into_http::<Body>().into_response()
 }

@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 
 use super::Problem;
 use super::bearer::{Came, Holder, Presented, Scheme, is_like_a_token, recognise};
+use super::body::Sender;
 use super::client_certificate::Connected;
 use crate::access::{Caller, Credential, NotAdmitted, Permission};
 use crate::app::App;
@@ -200,12 +201,16 @@ impl FromRequestParts<Arc<App>> for Asker {
                     app.metrics.door.shed();
                     return Err(Problem::unavailable(Overloaded.to_string()));
                 }
-                Ok(Self::Client(Authenticated::enter(app, caller)?))
+                let entered = Authenticated::enter(app, caller)?;
+                let sender = Sender(entered.caller.client_id.clone());
+                parts.extensions.insert(sender);
+                Ok(Self::Client(entered))
             }
             Presented::Holder(holder) => {
                 let counted = app.rates.subject(&holder.subject, None);
                 counted.map_err(Problem::too_often)?;
                 let _under_way = Entered::new(app, holder.claims.sub.clone())?;
+                parts.extensions.insert(Sender(holder.claims.sub.clone()));
                 Ok(Self::Holder { holder, _under_way })
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +13,7 @@ use wire::{AnswerView, Batch, Incoming, Malformed, Semantic};
 
 use super::Problem;
 use super::authn::Authenticated;
+use super::body;
 use super::client_certificate::Shown;
 use super::guard::RequestId;
 use super::oauth::proof;
@@ -279,16 +280,9 @@ pub(super) async fn read_body_up_to(
     if announced.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    to_bytes(request.into_body(), most).await.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            if error.is::<http_body_util::LengthLimitError>() {
-                return too_large();
-            }
-            cause = error.source();
-        }
-        Problem::malformed("the body could not be read to its end")
-    })
+    let (parts, body) = request.into_parts();
+    let read = body::read(&parts, body, most).await?;
+    read.ok_or_else(too_large)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -111,6 +111,10 @@ async fn answer(
         return written(gateways::refused(app, door, &Verdict::HeaderTooLong).reply);
     }
     let request_id = parts.extensions.get::<RequestId>().map(RequestId::to_text);
+    let _under_way = match gateways::enter(app, door, &caller) {
+        Ok(under_way) => under_way,
+        Err(why) => return written(why.reply),
+    };
     let from = From {
         peer,
         parts: &parts,

@@ -1,7 +1,7 @@
 //! What every request passes: limits on headers, on work at once and on time; its id; its count.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
@@ -9,13 +9,14 @@ use axum::http::header::{CONNECTION, HeaderName, HeaderValue};
 use axum::http::{Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::Problem;
+use super::body::{AtWork, too_much_at_work, too_slow};
 use super::gateway;
+use super::rest;
 use super::ssf::poll;
-use super::{rest, strangers};
 use crate::app::App;
 use crate::serve::HEAD_MAX;
 
@@ -39,8 +40,18 @@ impl RequestId {
     }
 }
 
-pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Where a request came in.
+#[derive(Clone, Debug)]
+pub(super) struct At {
+    pub(super) app: Arc<App>,
+    /// Whether it takes no place at work: those who run the engine must get in when it is full. The
+    /// connections of their listener are few, with one request each.
+    pub(super) has_own_places: bool,
+}
+
+pub(super) async fn pass(State(at): State<At>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let At { app, .. } = &at;
     let limits = &app.settings.limits;
     // What gateways pass on may be their client's word.
     let is_clients = request.uri().path().starts_with(gateway::PREFIX);
@@ -48,7 +59,7 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
         let can_be = !is_clients || is_request_id(id.as_bytes());
         can_be && id.len() <= REQUEST_ID_MAX
     });
-    let id = id.cloned().unwrap_or_else(|| fresh_id(&app));
+    let id = id.cloned().unwrap_or_else(|| fresh_id(app));
     let too_long = head_is_too_long(&request, limits.header_bytes);
     let is_http1 = request.version() <= Version::HTTP_11;
     let is_too_long = rest::is_too_long(&request);
@@ -58,17 +69,10 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
         request
     };
     request.extensions_mut().insert(RequestId(id.clone()));
-    let request = if too_long {
-        Err(Problem::headers_too_large())
-    } else if strangers::is_from_one(&request) {
-        let read = timeout(limits.request_timeout, strangers::read(&app, request)).await;
-        read.unwrap_or_else(|_| Err(too_slow()))
+    let mut response = if too_long {
+        Problem::headers_too_large().into_response()
     } else {
-        Ok(request)
-    };
-    let mut response = match request {
-        Ok(request) => answered(&app, request, next).await,
-        Err(why) => why.into_response(),
+        answered(&at, request, next).await
     };
     if is_too_long && is_http1 && !response.status().is_success() {
         // So much is not waited for.
@@ -94,31 +98,31 @@ pub(super) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
 }
 
 /// The answer, if there is a place for the request.
-async fn answered(app: &App, request: Request, next: Next) -> Response {
+async fn answered(at: &At, mut request: Request, next: Next) -> Response {
+    let At { app, .. } = at;
     let limits = &app.settings.limits;
     let class = class_of(request.uri().path());
-    if let Some(_at_work) = enter(app, class) {
-        let patience = if is_upload(&request) {
-            limits.request_timeout.max(UPLOAD_WITHIN)
-        } else if request.uri().path().starts_with(poll::PATH) {
-            // It may wait for something to tell.
-            limits.request_timeout.max(poll::WITHIN)
-        } else {
-            limits.request_timeout
-        };
-        match timeout(patience, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => too_slow().into_response(),
-        }
+    let Some(permit) = enter(at, class) else {
+        return too_much_at_work(app).into_response();
+    };
+    let body_within = if is_upload(&request) {
+        limits.request_timeout.max(UPLOAD_WITHIN)
     } else {
-        // At once: to queue is to let everybody wait.
-        app.metrics.door.shed();
-        Problem::unavailable("too many requests are at work; ask again").into_response()
+        limits.request_timeout
+    };
+    let patience = if request.uri().path().starts_with(poll::PATH) {
+        // It may wait for something to tell.
+        body_within.max(poll::WITHIN)
+    } else {
+        body_within
+    };
+    let permit = Arc::new(Mutex::new(permit));
+    let at_work = AtWork::new(app, &permit, body_within);
+    request.extensions_mut().insert(at_work);
+    match timeout(patience, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => too_slow().into_response(),
     }
-}
-
-fn too_slow() -> Problem {
-    Problem::unavailable("the answer took too long; ask again")
 }
 
 /// What a request is for. When there is too much, decisions go first.
@@ -134,13 +138,16 @@ enum Class {
 
 /// A place for a request; probes need none, since who asks them must learn that the engine lives.
 /// Whether a caller's decision has room is looked at once it is known whose it is.
-fn enter(app: &App, class: Class) -> Option<Option<SemaphorePermit<'_>>> {
+fn enter(at: &At, class: Class) -> Option<Option<OwnedSemaphorePermit>> {
+    let At { app, .. } = at;
     match class {
+        _ if at.has_own_places => return Some(None),
         Class::Probe => return Some(None),
         Class::Administration if !app.load.has_room() => return None,
         Class::Administration | Class::Decision => {}
     }
-    app.at_work.try_acquire().ok().map(Some)
+    let permit = Arc::clone(&app.at_work).try_acquire_owned();
+    permit.ok().map(Some)
 }
 
 fn class_of(path: &str) -> Class {

@@ -3,6 +3,7 @@
 pub(crate) mod authn;
 mod authzen;
 mod bearer;
+pub(crate) mod body;
 mod client_certificate;
 mod decisions;
 mod devices;
@@ -27,7 +28,6 @@ mod revocations;
 mod search;
 mod sessions;
 mod ssf;
-mod strangers;
 pub(crate) mod to_the_end;
 
 use std::sync::Arc;
@@ -44,7 +44,6 @@ pub(crate) use guard::{fresh_id, is_request_id};
 pub(crate) use operations::is_ready;
 pub use problem::Problem;
 pub(crate) use sessions::stored_view as session_view;
-pub(crate) use strangers::Strangers;
 
 /// What a listener answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +52,32 @@ pub(crate) enum Surface {
     Everything,
     /// What gateways, apps and those who sign in need, and no administration.
     Decisions,
+    /// Every path, for those who run the engine: they have places of their own.
+    Administration,
 }
 
 /// The paths of a listener. What is not built, or not answered there, is 404.
 pub(crate) fn router(app: &Arc<App>, surface: Surface) -> Router {
     let mut router = decisions().merge(gateways()).merge(probes());
-    if surface == Surface::Everything {
+    if surface != Surface::Decisions {
         router = router.merge(administration());
     }
     let router = router
         .fallback(async || Problem::not_found("there is nothing at this path"))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .with_state(Arc::clone(app));
-    guarded(app, router)
+    // Behind what every request passes, whatever is asked: its limits, its id, its count, and whose
+    // certificate came with it.
+    let at = guard::At {
+        app: Arc::clone(app),
+        has_own_places: surface == Surface::Administration,
+    };
+    router
+        .layer(from_fn_with_state(
+            Arc::clone(app),
+            client_certificate::pass,
+        ))
+        .layer(from_fn_with_state(at, guard::pass))
 }
 
 /// What gateways, apps, receivers and holders of sessions ask.
@@ -183,17 +195,6 @@ fn probes() -> Router<Arc<App>> {
     Router::new()
         .route("/healthz", get(operations::healthz))
         .route("/readyz", get(operations::readyz))
-}
-
-/// The same behind what every request passes: its limits, its id, its count, and whose certificate
-/// came with it.
-fn guarded(app: &Arc<App>, router: Router) -> Router {
-    router
-        .layer(from_fn_with_state(
-            Arc::clone(app),
-            client_certificate::pass,
-        ))
-        .layer(from_fn_with_state(Arc::clone(app), guard::pass))
 }
 
 /// What gateways ask, by whatever method their clients use.

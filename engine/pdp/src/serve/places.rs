@@ -298,7 +298,7 @@ impl Place {
     }
 
     /// Whether a client is at the other end.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.seat.is_known.load(Ordering::Relaxed)
     }
 

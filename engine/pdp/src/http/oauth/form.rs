@@ -134,6 +134,7 @@ fn unread(app: &App) -> impl FnOnce(Problem) -> OAuthError {
     let most = app.settings.limits.body_bytes;
     move |problem| match problem.item() {
         (413, _) => OAuthError::too_large(most),
+        (503, why) => OAuthError::unavailable(why),
         (_, why) => OAuthError::invalid_request(why),
     }
 }

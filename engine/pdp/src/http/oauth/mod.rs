@@ -18,6 +18,3 @@ mod refresh;
 pub(crate) mod revoke;
 pub(crate) mod status_list;
 pub(super) mod token;
-
-/// Paths where the body may say which client asks.
-pub(super) const NAME_CLIENTS: [&str; 3] = [token::PATH, introspect::PATH, revoke::PATH];

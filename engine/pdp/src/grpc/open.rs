@@ -1,0 +1,119 @@
+//! What is asked over gRPC without a key: whether the engine is fit to decide, and what it serves.
+//!
+//! Anybody may ask, so each of these has room of its own, by where they come from, and what is asked
+//! of one is nothing that another lacks. A call holds its room until its answer is taken or its
+//! connection is gone: who opens no window for answers holds no more than that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use tokio::time::{sleep, timeout};
+use tonic::Status;
+
+use super::{failed, let_go};
+use crate::pool::Pool;
+use crate::serve::{Peer, neighbourhood};
+
+/// How many may ask for the health at once.
+const ASKING_MAX: usize = 4096;
+/// How many may watch it.
+const WATCHING_MAX: usize = 1_000;
+/// How many may have reflection told. It is for people.
+const REFLECTING_MAX: usize = 64;
+/// How long a message may take that is so short, with the beginning of its answer.
+const WITHIN: Duration = Duration::from_secs(2);
+/// How long one stream of reflection may last, where it is taken.
+const REFLECT_WITHIN: Duration = Duration::from_secs(60);
+
+/// A method that needs no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// The health, once.
+    Ask,
+    /// The health, whenever it changes.
+    Watch,
+    /// What is served.
+    Reflect,
+}
+
+const METHODS: [(&str, Method); 4] = [
+    ("/grpc.health.v1.Health/Check", Method::Ask),
+    ("/grpc.health.v1.Health/Watch", Method::Watch),
+    (
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        Method::Reflect,
+    ),
+    (
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        Method::Reflect,
+    ),
+];
+
+/// The method of a path, and the path.
+pub(super) fn find(path: &str) -> Option<(&'static str, Method)> {
+    METHODS.into_iter().find(|(name, _)| *name == path)
+}
+
+/// The room that there is, in calls.
+#[derive(Debug)]
+pub(super) struct Open {
+    asking: Arc<Pool>,
+    watching: Arc<Pool>,
+    reflecting: Arc<Pool>,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            asking: Pool::new(ASKING_MAX),
+            watching: Pool::new(WATCHING_MAX),
+            reflecting: Pool::new(REFLECTING_MAX),
+        }
+    }
+}
+
+impl Open {
+    /// Answers a call, if there is room for it.
+    pub(super) async fn answer(
+        &self,
+        (path, method): (&'static str, Method),
+        mut request: Request,
+        next: Next,
+    ) -> Response {
+        let pool = match method {
+            Method::Ask => &self.asking,
+            Method::Watch => &self.watching,
+            Method::Reflect => &self.reflecting,
+        };
+        let peer = request.extensions().get::<Peer>();
+        let from = peer.map(|Peer(peer)| neighbourhood(peer.ip()).to_string());
+        let Some(holding) = from.and_then(|from| pool.hold(from, 1)) else {
+            let why = "too much is asked by clients that are not known";
+            return failed(Status::resource_exhausted(why));
+        };
+        let_go(&mut request, path);
+        let Ok(response) = timeout(WITHIN, next.run(request)).await else {
+            return failed(Status::deadline_exceeded("the call took too long"));
+        };
+        let response = if method == Method::Reflect {
+            response.map(|body| {
+                let frames = BodyStream::new(body).take_until(sleep(REFLECT_WITHIN));
+                Body::new(StreamBody::new(frames))
+            })
+        } else {
+            response
+        };
+        response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _held = &holding;
+                frame
+            }))
+        })
+    }
+}
