@@ -157,13 +157,16 @@ impl RawGateway {
         let read = |raw: &[_], place: &str, settings: &Shared, said: &mut check::Said<'_>| {
             let routes = check::routes(raw, place, &settings.identity, settings.case, said);
             redirects(&routes, login.is_some(), said.faults);
-            if !settings.reading.ignore_method_override {
-                let doubt = doubts::by_form(&routes, settings.case, place);
-                said.warnings.extend(doubt);
-            }
             routes
         };
-        let routes = read(&self.routes, "gateway.routes", &shared, &mut said);
+        let place = "gateway.routes";
+        let routes = read(&self.routes, place, &shared, &mut said);
+        // Whoever says how methods are read has thought of it.
+        let says_methods = self.method_override.is_some();
+        if !says_methods {
+            let doubt = doubts::by_form(&routes, shared.case, place);
+            said.warnings.extend(doubt);
+        }
 
         let mut own = Vec::new();
         for (name, raw) in &self.callers {
@@ -171,6 +174,10 @@ impl RawGateway {
             let settings = Settings::of(raw).check(&place, &shared, said.faults);
             let own_place = format!("{place}.routes");
             let own_routes = read(&raw.routes, &own_place, &settings, &mut said);
+            if !says_methods && raw.method_override.is_none() {
+                let doubt = doubts::by_form(&own_routes, settings.case, &own_place);
+                said.warnings.extend(doubt);
+            }
             let others: &[_] = if raw.only_own_routes { &[] } else { &routes };
             if raw.headers_set.is_some() {
                 check::vouched(others, &settings.identity, &place, said.faults);

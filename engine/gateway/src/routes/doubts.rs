@@ -37,8 +37,8 @@ pub(crate) fn by_form(routes: &[Arc<Route>], case: Case, place: &str) -> Option<
         format!(
             "`{place}`: PUT, PATCH or DELETE of {} is another question than POST, and an app that \
              reads `_method` from a form (Rails and Laravel do) takes a POST for it: the engine \
-             sees no bodies; turn it off in the app, and set `method_override = \"ignore\"` where \
-             the app reads no other method from anywhere",
+             sees no bodies; turn it off in the app, then set `gateway.method_override` to say \
+             that this is known",
             listed(&names)
         )
     })
