@@ -137,24 +137,24 @@ pub(crate) fn cookies_of_app(door: &Door, headers: &HeaderMap) -> Option<HeaderV
 ///
 /// # Errors
 /// What is answered instead.
-pub(crate) fn enter(app: &Arc<App>, door: &Door, caller: &Caller) -> Result<Entered, Checked> {
+pub(crate) fn enter(app: &Arc<App>, door: &Door, caller: &Caller) -> Result<Entered, Box<Checked>> {
     if !NEEDED.iter().all(|one| app.keys.permits(caller, *one)) {
-        return Err(Checked {
+        return Err(Box::new(Checked {
             reply: not_a_gateway(app, Complaint::Role),
             told: None,
-        });
+        }));
     }
     if !app.load.has_room_for(&caller.client_id) {
         app.metrics.door.shed();
         let verdict = Verdict::Unavailable(&Overloaded.to_string());
-        return Err(refused(app, door, &verdict));
+        return Err(Box::new(refused(app, door, &verdict)));
     }
     Entered::client(app, &caller.client_id).map_err(|why| {
         let retry_after_seconds = why.retry_after().unwrap_or(1).into();
         let verdict = Verdict::TooMany {
             retry_after_seconds,
         };
-        refused(app, door, &verdict)
+        Box::new(refused(app, door, &verdict))
     })
 }
 

@@ -96,7 +96,7 @@ async fn take_in(
 ) -> Result<(Body, Held), NotAdmitted> {
     let door = gateways::door(app, caller);
     let under_way = gateways::enter(app, door, caller);
-    let under_way = under_way.map_err(|why| NotAdmitted::NotEntered(Box::new(why)))?;
+    let under_way = under_way.map_err(NotAdmitted::NotEntered)?;
     let busy = || {
         // At once: to queue is to let everybody wait.
         app.metrics.door.shed();
