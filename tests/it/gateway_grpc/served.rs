@@ -18,7 +18,7 @@ use crate::reload::own_policies;
 
 const ENVOYS: &str = "envoy.service.auth.v3.Authorization";
 
-fn health(grpc: &Grpc, service: &str) -> Result<ServingStatus, tonic::Code> {
+pub(super) fn health(grpc: &Grpc, service: &str) -> Result<ServingStatus, tonic::Code> {
     let mut client = HealthClient::new(grpc.channel.clone());
     let request = HealthCheckRequest {
         service: service.to_owned(),

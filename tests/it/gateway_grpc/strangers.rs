@@ -237,6 +237,7 @@ fn x22_a_certificate_that_is_believed_no_more_is_a_denial_and_no_error() {
     let text = text.replace("[tls]", &format!("[tls]\nclient_roots = {roots:?}"));
     std::fs::write(site.config(), format!("{listen}{text}")).unwrap();
     callers::key_for(&site, callers::ORDERS, "gateway");
+    let key = site.key("gateway");
     let engine = site.start();
     let grpc = Grpc::certified(engine.grpc.unwrap(), "orders");
     let ask = || grpc.check(request("GET", "/documents/handbook", &[]));
@@ -246,6 +247,13 @@ fn x22_a_certificate_that_is_believed_no_more_is_a_denial_and_no_error() {
         Some(ask()).filter(|checked| checked.status == 403)
     });
     assert!(refused.body.contains("no gateway here"), "{refused:?}");
+    // Over a new connection too, and nothing else is answered there.
+    let grpc = Grpc::certified(engine.grpc.unwrap(), "orders");
+    let refused = grpc.check(request("GET", "/documents/handbook", &[]));
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let keyed = grpc.check_with(Some(&key), request("GET", "/documents/handbook", &[]));
+    assert_eq!(keyed.unwrap().status, 403, "a key does not mend it");
+    assert!(served::health(&grpc, "").is_err());
     let log = engine.stop();
     assert!(log.contains("a certificate that is not believed"), "{log}");
 }

@@ -171,18 +171,21 @@ fn load(
     let roots = roots.transpose()?.map(Arc::new);
 
     let required = clients.as_ref().is_some_and(|clients| clients.required);
-    let believed = roots.as_ref().map(|roots| {
-        Arc::new(Believed::new(
-            Arc::clone(roots),
-            required,
-            Arc::clone(clock),
-        ))
-    });
-    let builder = builder(believed).map_err(|error| fault(&error))?;
-    let mut http1 = builder
-        .with_single_cert(chain, private)
-        .map_err(|error| LoadTlsError::new("key", key, &error))?;
-    let mut http2 = http1.clone();
+    // Sessions of one are none of the other's.
+    let config = |is_told| {
+        let believed = roots.as_ref().map(|roots| {
+            let (roots, clock) = (Arc::clone(roots), Arc::clone(clock));
+            Arc::new(Believed::new(roots, required, is_told, clock))
+        });
+        let builder = builder(believed).map_err(|error| fault(&error))?;
+        builder
+            .with_single_cert(chain.clone(), private.clone_key())
+            .map_err(|error| LoadTlsError::new("key", key, &error))
+    };
+    let mut http1 = config(false)?;
+    // To Envoy a handshake that fails is no answer, and may be let through. Where nobody needs a
+    // certificate, one that is not believed is told so in an answer, at no more risk.
+    let mut http2 = config(!required)?;
     http1.alpn_protocols = vec![b"http/1.1".to_vec()];
     http2.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Door {
