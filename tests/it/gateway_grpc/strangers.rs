@@ -129,19 +129,28 @@ fn what_needs_no_key_is_bounded_though_nobody_takes_it() {
         // What is to be listed is what is served.
         let (watch, list) = (&[0; 5][..], &[0, 0, 0, 0, 2, 0x3a, 0][..]);
         // A quarter is what one address may have.
-        for (path, message, most) in [(WATCH, watch, 1000 / 4), (REFLECT, list, 64 / 4)] {
+        for (path, message, most) in [
+            (WATCH, watch, 1000 / 4),
+            (REFLECT, list, 64 / 4),
+            (CHECK, watch, 4096 / 4),
+        ] {
             let ask =
                 |send: &mut SendRequest<Body>| soon(call(send, path, None, Body::from(message)));
+            let (mut connections, mut held) = (Vec::new(), Vec::new());
             let mut send = dial(&engine, 0).await;
-            let mut held = Vec::new();
             for _ in 0..most {
+                // No connection may have more than 256 under way.
+                if held.len() % 200 == 199 {
+                    connections.push(send);
+                    send = dial(&engine, 0).await;
+                }
                 let answer = ask(&mut send).await;
                 assert!(!is_refused(&answer), "{path}: {}", held.len());
                 held.push(answer);
             }
             let refused = ask(&mut send).await;
             assert!(is_refused(&refused), "{path}: {refused:?}");
-            drop((send, held));
+            drop((connections, send, held));
             let others = async { while is_refused(&ask(&mut dial(&engine, 0).await).await) {} };
             timeout(SOON, others).await.unwrap();
         }

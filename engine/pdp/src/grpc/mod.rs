@@ -67,15 +67,17 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let health =
         HealthServer::new(health::Readiness::new(app)).max_decoding_message_size(OPEN_MESSAGE_MAX);
     let routes = Routes::new(check).add_service(health);
+    let open: Arc<Open> = Arc::default();
     let passed = Passed {
         app: Arc::clone(app),
-        open: Arc::default(),
+        open: Arc::clone(&open),
     };
     reflection::add(routes)
         .into_axum_router()
         .layer(from_fn_with_state(passed, pass))
         .layer(from_fn_with_state(Arc::clone(app), pass_or_tell))
         .layer(from_fn_with_state(denying, denied_at_least))
+        .layer(from_fn_with_state(open, Open::pass))
 }
 
 /// Denies a check that was answered with anything but a check's response: its message is too large,

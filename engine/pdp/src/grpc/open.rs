@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use hyper::body::Body as _;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
 use super::{failed, let_go};
-use crate::pool::Pool;
-use crate::serve::{Peer, neighbourhood};
+use crate::pool::{Holding, Pool};
+use crate::serve::{Peer, Place, neighbourhood};
 
 /// How many may ask for the health at once.
 const ASKING_MAX: usize = 4096;
@@ -26,6 +27,8 @@ const ASKING_MAX: usize = 4096;
 const WATCHING_MAX: usize = 1_000;
 /// How many may have reflection told. It is for people.
 const REFLECTING_MAX: usize = 64;
+/// How many answers may be left lying by those who are not known.
+const LEFT_MAX: usize = 4096;
 /// How long a message may take that is so short, with the beginning of its answer.
 const WITHIN: Duration = Duration::from_secs(2);
 /// How long one stream of reflection may last, where it is taken.
@@ -66,6 +69,7 @@ pub(super) struct Open {
     asking: Arc<Pool>,
     watching: Arc<Pool>,
     reflecting: Arc<Pool>,
+    left: Arc<Pool>,
 }
 
 impl Default for Open {
@@ -74,6 +78,7 @@ impl Default for Open {
             asking: Pool::new(ASKING_MAX),
             watching: Pool::new(WATCHING_MAX),
             reflecting: Pool::new(REFLECTING_MAX),
+            left: Pool::new(LEFT_MAX),
         }
     }
 }
@@ -91,11 +96,8 @@ impl Open {
             Method::Watch => &self.watching,
             Method::Reflect => &self.reflecting,
         };
-        let peer = request.extensions().get::<Peer>();
-        let from = peer.map(|Peer(peer)| neighbourhood(peer.ip()).to_string());
-        let Some(holding) = from.and_then(|from| pool.hold(from, 1)) else {
-            let why = "too much is asked by clients that are not known";
-            return failed(Status::resource_exhausted(why));
+        let Some(holding) = one_of(pool, peer_of(&request)) else {
+            return too_much();
         };
         let_go(&mut request, path);
         let Ok(response) = timeout(WITHIN, next.run(request)).await else {
@@ -109,11 +111,53 @@ impl Open {
         } else {
             response
         };
-        response.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                let _held = &holding;
-                frame
-            }))
-        })
+        holds(response, holding)
     }
+
+    /// What every call passes, for what is answered to those who are not known. A denial is little,
+    /// and many that nobody takes are much: who leaves so many lying gets an error.
+    pub(super) async fn pass(
+        State(open): State<Arc<Self>>,
+        request: Request,
+        next: Next,
+    ) -> Response {
+        if find(request.uri().path()).is_some() {
+            return next.run(request).await;
+        }
+        let peer = peer_of(&request);
+        let place = request.extensions().get::<Arc<Place>>().cloned();
+        let response = next.run(request).await;
+        if response.body().is_end_stream() || place.is_none_or(|place| place.is_known()) {
+            return response;
+        }
+        match one_of(&open.left, peer) {
+            Some(holding) => holds(response, holding),
+            None => too_much(),
+        }
+    }
+}
+
+/// Room for one more of whoever asks.
+fn one_of(pool: &Arc<Pool>, peer: Option<Peer>) -> Option<Holding> {
+    let Peer(peer) = peer?;
+    pool.hold(neighbourhood(peer.ip()).to_string(), 1)
+}
+
+fn peer_of(request: &Request) -> Option<Peer> {
+    request.extensions().get().copied()
+}
+
+/// An answer that holds room until it is taken.
+fn holds(response: Response, holding: Holding) -> Response {
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &holding;
+            frame
+        }))
+    })
+}
+
+fn too_much() -> Response {
+    let why = "too much is asked by clients that are not known";
+    failed(Status::resource_exhausted(why))
 }
