@@ -14,33 +14,22 @@
     reason = "a bench that cannot go on must stop"
 )]
 
-use std::io::{BufRead as _, BufReader};
+mod real;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use real::{BINARY, Engine};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_portreeve");
 /// Gateways, each with a key and a share of the connections.
 const GATEWAYS: usize = 4;
 /// As many connections as the engine needs to be busy, and what is too many.
 const CONNECTIONS: [usize; 4] = [64, 256, 512, 1024];
 const SHED_AFTER: [&str; 3] = ["0s", "200ms", "50ms"];
 const WARM: Duration = Duration::from_secs(3);
-
-struct Engine {
-    process: Child,
-    address: String,
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 fn portreeve(folder: &Path, shed_after: &str) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -64,24 +53,6 @@ fn key(folder: &Path, name: &str) -> String {
         .unwrap();
     let made: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
     made["key"].as_str().unwrap().to_owned()
-}
-
-fn start(folder: &Path, shed_after: &str) -> Engine {
-    let mut process = portreeve(folder, shed_after)
-        .arg("serve")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stderr.take().unwrap());
-    let address = loop {
-        let mut line = String::new();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "it does not start");
-        if let Some(address) = line.trim().strip_prefix("listening on http://") {
-            break address.to_owned();
-        }
-    };
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    Engine { process, address }
 }
 
 /// What was seen in some seconds.
@@ -178,7 +149,7 @@ fn main() {
         let keys: Vec<String> = (0..GATEWAYS)
             .map(|number| key(&folder, &format!("gateway-{number}")))
             .collect();
-        let engine = start(&folder, shed_after);
+        let engine = Engine::start(portreeve(&folder, shed_after));
         for connections in CONNECTIONS {
             let lasts = Duration::from_secs(seconds);
             let seen = runtime.block_on(flood(&engine, &keys, connections, lasts));

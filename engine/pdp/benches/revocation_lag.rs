@@ -18,53 +18,26 @@
 )]
 
 mod kept;
+mod real;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Instant;
 
 use kept::Client;
+use real::{BINARY, Engine};
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_portreeve");
 /// Revocations at work at once, each with a connection that revokes and two that use.
 const AT_ONCE: usize = 2;
 const USERS: usize = 2;
-
-struct Engine(Child, String);
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn portreeve(config: &Path) -> Command {
     let mut command = Command::new(BINARY);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     command.arg("--config").arg(config).current_dir(root);
     command
-}
-
-fn start(config: &Path) -> Engine {
-    let mut child = portreeve(config)
-        .arg("serve")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let address = loop {
-        let mut line = String::new();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "it does not start");
-        if let Some(address) = line.trim().strip_prefix("listening on http://") {
-            break address.to_owned();
-        }
-    };
-    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-    Engine(child, address)
 }
 
 /// The body of an answer that has to be 200.
@@ -236,11 +209,11 @@ fn main() {
     let made = portreeve(&config).args(arguments).output().unwrap();
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     let key = made["key"].as_str().unwrap().to_owned();
-    let engine = start(&config);
+    let engine = Engine::start(portreeve(&config));
     let each = revocations / AT_ONCE;
     let found: Vec<Found> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..AT_ONCE)
-            .map(|_| scope.spawn(|| revoke(&engine.1, &key, each)))
+            .map(|_| scope.spawn(|| revoke(&engine.address, &key, each)))
             .collect();
         running.into_iter().map(|run| run.join().unwrap()).collect()
     });
