@@ -70,8 +70,7 @@ fn in_store<F: Future<Output = ()>>(site: &Site, act: impl FnOnce(Store) -> F) {
 fn write_anew(site: &Site, change: impl Fn(u64, &str) -> Option<String>) {
     let path = segment(site);
     let text = fs::read_to_string(&path).unwrap();
-    // Where the engine was killed there is room behind the last line.
-    let mut lines = text.trim_end_matches(' ').lines();
+    let mut lines = text.lines();
     let header = lines.next().unwrap();
     let mut chain = Chain::GENESIS;
     let mut seq: u64 = header.split(' ').nth(2).unwrap().parse().unwrap();

@@ -84,9 +84,6 @@ pub struct Place {
 /// What is wrong with a file that begins otherwise.
 pub(super) const NO_HEADER: &str = "the segment's first line is no journal header";
 
-/// What stands behind the last line of the segment that is being written.
-pub(super) const ROOM: u8 = b' ';
-
 const MAGIC: &str = "portreeve-journal 2 ";
 
 const fn marker(first: bool) -> u8 {
@@ -171,11 +168,6 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 fn number(text: &[u8]) -> Option<u64> {
     let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     (number <= u64::MAX / 4).then_some(number)
-}
-
-/// How much of what follows the last line is room for the next.
-pub(super) fn room_at_end(rest: &[u8]) -> usize {
-    rest.iter().rev().take_while(|byte| **byte == ROOM).count()
 }
 
 /// Name of the segment that begins with this record; names sort in the order of the records.

@@ -13,9 +13,7 @@
 //! every one after it. `+` marks the first record of a group: a group is written and flushed as
 //! one, and the next one starts only when the last is durable. What is torn by a crash can
 //! therefore only be the last group, none of which was answered; damage before a later `+` is
-//! something else. Behind the last line of the segment that is being written stand spaces, room
-//! for what comes: a file that grows has its length to be flushed as well, which takes the disk
-//! half as long again.
+//! something else.
 //!
 //! The chain has no key: who can write here can work it out anew. Therefore the journal is held
 //! against what the store has taken over of it, number and chain of the last such record, at

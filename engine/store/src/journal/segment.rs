@@ -1,16 +1,13 @@
 //! The files of the journal: finding the end of the last one, beginning the next one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Recovery;
 use super::line::{self, Chain, Position};
 use super::verify::{Scan, Stop, scan};
-
-/// What is put behind the records to be written over by the next: no line, since it has no end.
-static ROOM: [u8; 256 << 10] = [line::ROOM; 256 << 10];
 
 /// Where a segment is made before it gets its name.
 const DRAFT: &str = "segment.new";
@@ -68,7 +65,6 @@ impl Draft {
             file,
             name: line::name_of(&name),
             offset: header.len() as u64,
-            filled: header.len() as u64,
             seq,
             chain,
             untidy: false,
@@ -104,8 +100,6 @@ pub(super) struct Segment {
     file: File,
     name: String,
     pub(super) offset: u64,
-    /// Bytes with the room behind the records.
-    filled: u64,
     pub(super) seq: u64,
     pub(super) chain: Chain,
     /// A write has failed: there may be more in the file than `offset` says.
@@ -155,8 +149,13 @@ impl Segment {
         let mut torn_bytes = 0;
         let segment = match whole {
             Some((path, end, torn)) => {
-                torn_bytes = torn;
-                Self::reopen(path, &end, torn > 0)?
+                let segment = Self::reopen(path, &end)?;
+                if torn > 0 {
+                    segment.file.set_len(end.offset)?;
+                    segment.file.sync_all()?;
+                    torn_bytes = torn;
+                }
+                segment
             }
             // What is damaged stays as evidence.
             None => Draft::make(folder, seq, chain)?.publish(folder)?,
@@ -169,20 +168,13 @@ impl Segment {
         Ok((segment, recovery))
     }
 
-    /// Nothing may stand behind what is written next but room for it.
-    fn reopen(path: &Path, end: &Position, is_torn: bool) -> io::Result<Self> {
-        let file = OpenOptions::new().write(true).open(path)?;
-        if file.metadata()?.len() > end.offset {
-            file.set_len(end.offset)?;
-        }
-        if is_torn {
-            file.sync_all()?;
-        }
+    fn reopen(path: &Path, end: &Position) -> io::Result<Self> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.seek(SeekFrom::Start(end.offset))?;
         Ok(Self {
             file,
             name: line::name_of(path),
             offset: end.offset,
-            filled: end.offset,
             seq: end.seq,
             chain: end.chain,
             untidy: false,
@@ -200,29 +192,13 @@ impl Segment {
     }
 
     /// Removes what a failed group left behind: it was never answered, and must be gone before
-    /// anything is written behind it.
-    fn tidy(&mut self) -> io::Result<()> {
+    /// anything is written behind it, here or in the next segment.
+    pub(super) fn tidy(&mut self) -> io::Result<()> {
         if self.untidy {
-            self.cut()?;
+            self.file.set_len(self.offset)?;
+            self.file.seek(SeekFrom::Start(self.offset))?;
             self.untidy = false;
         }
-        Ok(())
-    }
-
-    /// Nothing more is written here: takes off whatever is behind the records. Durable when it
-    /// returns.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        if self.untidy || self.filled > self.offset {
-            self.cut()?;
-            self.file.sync_all()?;
-            self.untidy = false;
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self) -> io::Result<()> {
-        self.file.set_len(self.offset)?;
-        self.filled = self.offset;
         Ok(())
     }
 
@@ -230,19 +206,12 @@ impl Segment {
     pub(super) fn write(&mut self, text: &[u8], sync: bool) -> io::Result<()> {
         self.tidy()?;
         self.untidy = true;
-        self.file.write_all_at(text, self.offset)?;
-        let end = self.offset + text.len() as u64;
+        self.file.write_all(text)?;
         if sync {
-            if end > self.filled {
-                // A file that grows has its length to be flushed with each group as well. Where
-                // there is no room for room, there may still be some for records.
-                let made = self.file.write_all_at(&ROOM, end);
-                self.filled = end + made.map_or(0, |()| ROOM.len() as u64);
-            }
             self.file.sync_data()?;
         }
         self.untidy = false;
-        self.offset = end;
+        self.offset += text.len() as u64;
         Ok(())
     }
 }

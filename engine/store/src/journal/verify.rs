@@ -182,7 +182,7 @@ pub(super) fn scan(
         text.clear();
         let length = reader.read_until(b'\n', &mut text)?;
         scan.line += 1;
-        if length == line::room_at_end(&text) {
+        if length == 0 {
             scan.stopped = cut_off(&name, seq, drained);
             return Ok(scan);
         }
@@ -201,12 +201,11 @@ pub(super) fn scan(
                 });
             }
             Err(what) => {
-                let rest = rest(&mut reader, text, chain)?;
-                scan.stopped = Some(if rest.was_durable {
+                scan.stopped = Some(if was_durable(&mut reader, text, chain)? {
                     Stop::Broken { what }
                 } else {
                     cut_off(&name, seq, drained).unwrap_or(Stop::Torn {
-                        bytes: size.saturating_sub(offset + rest.room),
+                        bytes: size - offset,
                     })
                 });
                 return Ok(scan);
@@ -267,21 +266,9 @@ fn check<'t>(
     Ok((wanted, found.record))
 }
 
-/// What follows a line that is wrong, that line with it.
-struct Rest {
-    /// It was durable once: the start of a group follows, or a line that its own chain says to be
-    /// one.
-    was_durable: bool,
-    /// Bytes at the end that are room for what comes.
-    room: u64,
-}
-
-/// Reads on after a line that is wrong; `before` it the chain.
-fn rest(reader: &mut BufReader<File>, mut text: Vec<u8>, before: Chain) -> io::Result<Rest> {
-    let mut rest = Rest {
-        was_durable: false,
-        room: 0,
-    };
+/// Whether a line that is wrong was durable once, `before` it the chain: the start of a group
+/// follows, or a line that its own chain says to be one.
+fn was_durable(reader: &mut BufReader<File>, mut text: Vec<u8>, before: Chain) -> io::Result<bool> {
     let mut before = Some(before);
     let mut follows = false;
     loop {
@@ -289,16 +276,14 @@ fn rest(reader: &mut BufReader<File>, mut text: Vec<u8>, before: Chain) -> io::R
         if let Some(line) = line {
             let as_start = |before: Chain| before.after(true, line.seq, line.record);
             if line.first && follows || before.map(as_start) == Some(line.chain) {
-                rest.was_durable = true;
-                return Ok(rest);
+                return Ok(true);
             }
         }
         before = line.map(|line| line.chain);
         follows = true;
-        rest.room = line::room_at_end(&text) as u64;
         text.clear();
         if reader.by_ref().read_until(b'\n', &mut text)? == 0 {
-            return Ok(rest);
+            return Ok(false);
         }
     }
 }

@@ -247,10 +247,6 @@ impl Writer {
         loop {
             queue.take(&mut group, self.flush_takes.min(PATIENCE_MAX));
             if group.is_empty() {
-                if let Err(error) = self.segment.finish() {
-                    self.trouble
-                        .is("room was left behind the last record", &error);
-                }
                 return;
             }
             let written = match self.write_group(&group, &mut text) {
@@ -301,7 +297,7 @@ impl Writer {
         if self.segment.offset < self.settings.segment_bytes {
             return Ok(true);
         }
-        self.segment.finish()?;
+        self.segment.tidy()?;
         match Draft::make(&self.folder, self.segment.seq, self.segment.chain) {
             Ok(draft) => {
                 self.between_segments = true;
