@@ -39,7 +39,7 @@ use crate::app::App;
 use crate::http::{NotBelieved, pass_or_tell};
 use crate::serve::HEAD_MAX;
 use admitted::{Admitted, NotAdmitted, admit};
-use open::Open;
+use open::{Decided, Open};
 
 /// Where checks are asked.
 const CHECK: &str = "/envoy.service.auth.v3.Authorization/Check";
@@ -130,13 +130,13 @@ async fn pass(State(passed): State<Passed>, mut request: Request, next: Next) ->
     if request.uri().path() == CHECK {
         return in_time(app, checked(app, request, next)).await;
     }
-    if let Some(NotBelieved(why)) = request.extensions_mut().remove() {
-        return why.into_response();
-    }
-    match open::find(request.uri().path()) {
-        Some(method) => open.answer(method, request, next).await,
+    let not_believed = request.extensions_mut().remove();
+    match (open::find(request.uri().path()), not_believed) {
+        (Some(found), None) => open.answer(found, request, next).await,
+        (Some(found), Some(_)) if found.1.is_of_health() => open.answer(found, request, next).await,
+        (_, Some(NotBelieved(why))) => why.into_response(),
         // It is said at once that there is no such method.
-        None => next.run(request).await,
+        (None, None) => next.run(request).await,
     }
 }
 
@@ -145,11 +145,16 @@ async fn checked(app: &Arc<App>, request: Request, next: Next) -> Response {
     let (admitted, message, _held) = admit(app, &parts, body).await;
     let mut request = Request::from_parts(parts, message);
     let_go(&mut request, CHECK);
-    if admitted.0.is_err() {
+    let is_admitted = admitted.0.is_ok();
+    if !is_admitted {
         request.headers_mut().remove(GRPC_ENCODING);
     }
     request.extensions_mut().insert(admitted);
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if is_admitted {
+        response.extensions_mut().insert(Decided);
+    }
+    response
 }
 
 /// No check is taken in for longer than this, so that nobody holds one open by sending it slowly.

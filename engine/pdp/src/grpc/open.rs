@@ -31,6 +31,8 @@ const REFLECTING_MAX: usize = 64;
 const LEFT_MAX: usize = 4096;
 /// How long a message may take that is so short, with the beginning of its answer.
 const WITHIN: Duration = Duration::from_secs(2);
+/// How long a short answer may lie untaken.
+const TAKEN_WITHIN: Duration = Duration::from_secs(3);
 /// How long one stream of reflection may last, where it is taken.
 const REFLECT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,18 @@ pub(super) enum Method {
     /// What is served.
     Reflect,
 }
+
+impl Method {
+    /// Whether it tells whether the engine is fit, which is for anybody, whatever certificate
+    /// they come with.
+    pub(super) const fn is_of_health(self) -> bool {
+        matches!(self, Self::Ask | Self::Watch)
+    }
+}
+
+/// The check of a gateway that showed who it is: an extension of its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Decided;
 
 const METHODS: [(&str, Method); 4] = [
     ("/grpc.health.v1.Health/Check", Method::Ask),
@@ -99,19 +113,22 @@ impl Open {
         let Some(holding) = one_of(pool, peer_of(&request)) else {
             return too_much();
         };
+        let place = request.extensions().get().cloned();
         let_go(&mut request, path);
         let Ok(response) = timeout(WITHIN, next.run(request)).await else {
             return failed(Status::deadline_exceeded("the call took too long"));
         };
-        let response = if method == Method::Reflect {
-            response.map(|body| {
-                let frames = BodyStream::new(body).take_until(sleep(REFLECT_WITHIN));
-                Body::new(StreamBody::new(frames))
-            })
-        } else {
-            response
-        };
-        holds(response, holding)
+        match method {
+            Method::Ask => is_taken_soon(response, holding, place),
+            Method::Watch => holds(response, holding),
+            Method::Reflect => {
+                let response = response.map(|body| {
+                    let frames = BodyStream::new(body).take_until(sleep(REFLECT_WITHIN));
+                    Body::new(StreamBody::new(frames))
+                });
+                holds(response, holding)
+            }
+        }
     }
 
     /// What every call passes, for what is answered to those who are not known. A denial is little,
@@ -127,11 +144,13 @@ impl Open {
         let peer = peer_of(&request);
         let place = request.extensions().get::<Arc<Place>>().cloned();
         let response = next.run(request).await;
-        if response.body().is_end_stream() || place.is_none_or(|place| place.is_known()) {
+        let is_decided = response.extensions().get::<Decided>().is_some();
+        let is_known = place.as_ref().is_none_or(|place| place.is_known());
+        if response.body().is_end_stream() || is_decided || is_known {
             return response;
         }
         match one_of(&open.left, peer) {
-            Some(holding) => holds(response, holding),
+            Some(holding) => is_taken_soon(response, holding, place),
             None => too_much(),
         }
     }
@@ -148,13 +167,29 @@ fn peer_of(request: &Request) -> Option<Peer> {
 }
 
 /// An answer that holds room until it is taken.
-fn holds(response: Response, holding: Holding) -> Response {
+fn holds<H: Send + 'static>(response: Response, holding: H) -> Response {
     response.map(|body| {
         Body::new(body.map_frame(move |frame| {
             let _held = &holding;
             frame
         }))
     })
+}
+
+/// The same for a short answer: a stranger that leaves it lying leaves itself, and its room to
+/// others.
+fn is_taken_soon(response: Response, holding: Holding, place: Option<Arc<Place>>) -> Response {
+    let holding = Arc::new(holding);
+    if let Some(place) = place {
+        let (lying, place) = (Arc::downgrade(&holding), Arc::downgrade(&place));
+        tokio::spawn(async move {
+            sleep(TAKEN_WITHIN).await;
+            if let Some(place) = place.upgrade().filter(|_| lying.strong_count() > 0) {
+                place.give_up();
+            }
+        });
+    }
+    holds(response, holding)
 }
 
 fn too_much() -> Response {

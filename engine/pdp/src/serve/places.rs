@@ -307,7 +307,14 @@ impl Place {
         self.seat.is_known.load(Ordering::Relaxed)
     }
 
-    /// Ends when somebody else needs the place.
+    /// Has a stranger's connection leave.
+    pub(crate) fn give_up(&self) {
+        if !self.is_known() {
+            self.seat.leave.notify_one();
+        }
+    }
+
+    /// Ends when the place has to be given up, since somebody else needs it.
     pub(super) async fn left(&self) {
         self.seat.leave.notified().await;
     }
