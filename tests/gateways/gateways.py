@@ -122,6 +122,10 @@ class Run:
                 chain = [ROOT / "tests/certificates" / name for name in step.get("shows", [])]
                 tls = showing(chain)
             answer = await once(self.gateway.port, raw, method, seconds, tls)
+            if not answer.status and step.get("again"):
+                case_id = uuid.uuid4().hex
+                raw = message(method, target, host, self.lines(step, case_id), body)
+                answer = await once(self.gateway.port, raw, method, seconds, tls)
         seen = await asyncio.to_thread(self.world.times_seen, case_id)
         check(step, answer, seen)
         if "never" in step and self.world.times_seen(step["never"]):
