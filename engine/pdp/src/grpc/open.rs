@@ -14,6 +14,7 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::Body as _;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
 
@@ -179,17 +180,17 @@ fn holds<H: Send + 'static>(response: Response, holding: H) -> Response {
 /// The same for a short answer: a stranger that leaves it lying leaves itself, and its room to
 /// others.
 fn is_taken_soon(response: Response, holding: Holding, place: Option<Arc<Place>>) -> Response {
-    let holding = Arc::new(holding);
-    if let Some(place) = place {
-        let (lying, place) = (Arc::downgrade(&holding), Arc::downgrade(&place));
-        tokio::spawn(async move {
+    // Ended with the answer, so that no more wait than there is room for.
+    let mut watching = JoinSet::new();
+    if let Some(place) = place.as_ref().map(Arc::downgrade) {
+        watching.spawn(async move {
             sleep(TAKEN_WITHIN).await;
-            if let Some(place) = place.upgrade().filter(|_| lying.strong_count() > 0) {
+            if let Some(place) = place.upgrade() {
                 place.give_up();
             }
         });
     }
-    holds(response, holding)
+    holds(response, (holding, watching))
 }
 
 fn too_much() -> Response {
