@@ -239,6 +239,15 @@ impl Engine {
         log
     }
 
+    /// The same, with nothing cut off, in less than so long.
+    pub(crate) fn stop_within(self, most: Duration) {
+        let began = Instant::now();
+        let log = self.stop();
+        assert!(!log.contains("cut off"), "{log}");
+        let took = began.elapsed();
+        assert!(took < most, "{took:?}");
+    }
+
     pub(crate) fn client(&self, key: &str) -> Client {
         Client {
             address: self.address,

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -101,24 +101,16 @@ fn what_was_accepted_is_answered_although_the_engine_stops() {
 #[test]
 fn a_connection_that_is_kept_open_ends_with_the_engine() {
     let site = Site::new();
-    let mut engine = site.start();
+    let engine = site.start();
     let mut kept = engine.client("");
     assert_eq!(kept.get("/healthz").status, 200);
-    let began = Instant::now();
-    engine.signal("TERM");
-    let (status, log) = engine.wait();
-    assert!(status.success() && !log.contains("cut off"), "{log}");
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
+    engine.stop_within(Duration::from_secs(5));
     drop(kept);
 }
 
 #[test]
 fn who_never_shakes_hands_keeps_no_engine_from_stopping() {
-    let mut engine = super::secure::site("", "").start();
+    let engine = super::secure::site("", "").start();
     let silent: Vec<_> = (0..3)
         .map(|_| TcpStream::connect(engine.address).unwrap())
         .collect();
@@ -126,14 +118,6 @@ fn who_never_shakes_hands_keeps_no_engine_from_stopping() {
     let asked = ("GET", "/healthz");
     let answer = Dialler::new(None).ask(engine.address, asked, "", &Value::Null);
     assert_eq!(answer.unwrap().status, 200);
-    let began = Instant::now();
-    engine.signal("TERM");
-    let (status, log) = engine.wait();
-    assert!(status.success() && !log.contains("cut off"), "{log}");
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
+    engine.stop_within(Duration::from_secs(5));
     drop(silent);
 }
