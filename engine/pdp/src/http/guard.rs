@@ -163,8 +163,8 @@ fn class_of(path: &str) -> Class {
     }
 }
 
-/// Whether a header's name or value is longer than one may be, or all of the head together longer than it may be:
-/// hyper's own limit is on what it reads at once.
+/// Whether a header's name or value is longer than one may be, or all of the head together longer
+/// than it may be: hyper's own limit is on what it reads at once.
 fn head_is_too_long(request: &Request, header_max: usize) -> bool {
     let mut total = request.uri().path().len() + request.uri().query().map_or(0, str::len);
     for (name, value) in request.headers() {
