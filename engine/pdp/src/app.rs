@@ -255,6 +255,13 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         .chain(signed.last().map(|last| &last.end))
         .max_by_key(|seen| seen.seq);
     let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal, seen)?;
+    if recovery.restored > 0 {
+        notes.push(format!(
+            "journal: {} bytes at its end were put back from the write-ahead file, where a power \
+             cut or a crash had left them",
+            recovery.restored
+        ));
+    }
     if recovery.torn_bytes > 0 {
         notes.push(format!(
             "journal: {} bytes of a group that was never answered were cut off after a crash",

@@ -2,12 +2,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 use super::Recovery;
+use super::ahead::{self, Ahead};
 use super::line::{self, Chain, Position};
-use super::verify::{Scan, Stop, scan};
+use super::verify::{Stop, scan, scan_last};
+
+#[cfg(test)]
+mod tests;
 
 /// Where a segment is made before it gets its name.
 const DRAFT: &str = "segment.new";
@@ -16,8 +22,8 @@ const DRAFT: &str = "segment.new";
 /// descriptor is left to open it with.
 #[derive(Debug)]
 pub(super) struct Folder {
-    path: PathBuf,
-    handle: File,
+    pub(super) path: PathBuf,
+    pub(super) handle: File,
 }
 
 impl Folder {
@@ -61,14 +67,13 @@ impl Draft {
             .open(&at)?;
         file.write_all(header.as_bytes())?;
         file.sync_all()?;
-        let segment = Segment {
-            file,
-            name: line::name_of(&name),
+        let begin = Position {
+            segment: line::name_of(&name),
             offset: header.len() as u64,
             seq,
             chain,
-            untidy: false,
         };
+        let segment = Segment::at(file, begin);
         Ok(Self { segment, at, name })
     }
 
@@ -97,16 +102,42 @@ fn is_free(name: &Path, header: &[u8]) -> io::Result<bool> {
 /// The segment that is being written.
 #[derive(Debug)]
 pub(super) struct Segment {
-    file: File,
-    name: String,
-    pub(super) offset: u64,
-    pub(super) seq: u64,
-    pub(super) chain: Chain,
-    /// A write has failed: there may be more in the file than `offset` says.
+    file: Arc<File>,
+    /// After its last record.
+    pub(super) end: Position,
+    /// Where groups are durable before they are here. None: each is flushed here.
+    pub(super) ahead: Option<Ahead>,
+    /// How far it is durable by itself.
+    settled: Position,
+    /// How far it will be soon.
+    settling: Option<Settling>,
+    /// A group was refused: there may be more in the file than `end` says, and ahead of it.
     untidy: bool,
+    /// A flush has failed: the system may have dropped what it was to write, and not try again.
+    doubtful: bool,
+}
+
+/// A flush of a segment that goes on while it is written.
+#[derive(Debug)]
+struct Settling {
+    thread: JoinHandle<io::Result<()>>,
+    end: Position,
 }
 
 impl Segment {
+    /// One that is durable as far as it goes.
+    fn at(file: File, end: Position) -> Self {
+        Self {
+            file: Arc::new(file),
+            settled: end.clone(),
+            end,
+            ahead: None,
+            settling: None,
+            untidy: false,
+            doubtful: false,
+        }
+    }
+
     /// Finds the end of the journal and makes it ready to be written on.
     pub(super) fn recover(
         folder: &Folder,
@@ -117,18 +148,30 @@ impl Segment {
         // The last segment, where it may be written on, and what a crash has torn of it.
         let mut whole = None;
         let mut damage = None;
+        let mut restored = 0;
         if let Some(path) = paths.last() {
-            let Scan { end, stopped, .. } = scan(path, None, drained, &[], &mut |_, _| {})?;
-            let Some(end) = end else {
+            let scanned = scan_last(path, None, drained, &[], &mut |_, _| {})?;
+            let Some(end) = scanned.end else {
                 return Err(damaged(
                     path,
                     "no first line; move it away, and keep it to look into",
                 ));
             };
+            let file = OpenOptions::new().read(true).write(true).open(path)?;
+            if ahead::is_left(folder)? {
+                write_end_again(&file)?;
+            }
+            if scanned.stopped.is_none() && !scanned.ahead.is_empty() {
+                restored = scanned.ahead.len() as u64;
+                file.write_all_at(&scanned.ahead, end.offset - restored)?;
+                file.set_len(end.offset)?;
+            }
+            // The write-ahead file begins anew, and may be all that has the end of it.
+            file.sync_all()?;
             (seq, chain) = (end.seq, end.chain);
-            match stopped {
-                None => whole = Some((path, end, 0)),
-                Some(Stop::Torn { bytes }) => whole = Some((path, end, bytes)),
+            match scanned.stopped {
+                None => whole = Some((file, end, 0)),
+                Some(Stop::Torn { bytes }) => whole = Some((file, end, bytes)),
                 Some(Stop::Broken { what }) => {
                     (seq, chain) = last_in(path, &end)?;
                     damage = Some(format!("{}: {what}", path.display()));
@@ -148,72 +191,149 @@ impl Segment {
         }
         let mut torn_bytes = 0;
         let segment = match whole {
-            Some((path, end, torn)) => {
-                let segment = Self::reopen(path, &end)?;
+            Some((file, end, torn)) => {
                 if torn > 0 {
-                    segment.file.set_len(end.offset)?;
-                    segment.file.sync_all()?;
+                    file.set_len(end.offset)?;
+                    file.sync_all()?;
                     torn_bytes = torn;
                 }
-                segment
+                Self::at(file, end)
             }
             // What is damaged stays as evidence.
-            None => Draft::make(folder, seq, chain)?.publish(folder)?,
+            None => {
+                ahead::put_aside(folder)?;
+                Draft::make(folder, seq, chain)?.publish(folder)?
+            }
         };
         let recovery = Recovery {
             last_seq: seq,
+            restored,
             torn_bytes,
             damaged: damage,
         };
         Ok((segment, recovery))
     }
 
-    fn reopen(path: &Path, end: &Position) -> io::Result<Self> {
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        file.seek(SeekFrom::Start(end.offset))?;
-        Ok(Self {
-            file,
-            name: line::name_of(path),
-            offset: end.offset,
-            seq: end.seq,
-            chain: end.chain,
-            untidy: false,
-        })
-    }
-
-    /// Where it ends now.
-    pub(super) fn end(&self) -> Position {
-        Position {
-            segment: self.name.clone(),
-            offset: self.offset,
-            seq: self.seq,
-            chain: self.chain,
+    /// Writes a group, up to its last record and the chain after that. Durable when it returns, if
+    /// `sync`.
+    pub(super) fn write(
+        &mut self,
+        text: &mut Vec<u8>,
+        (seq, chain): (u64, Chain),
+        sync: bool,
+    ) -> io::Result<()> {
+        self.tidy()?;
+        self.untidy = true;
+        let is_ahead = self.write_ahead(text)?;
+        self.file.write_all_at(text, self.end.offset)?;
+        if sync && !is_ahead {
+            self.file.sync_data()?;
         }
+        self.untidy = false;
+        self.end.offset += text.len() as u64;
+        (self.end.seq, self.end.chain) = (seq, chain);
+        match &mut self.ahead {
+            Some(ahead) if is_ahead => ahead.keep(text),
+            _ => self.settled.clone_from(&self.end),
+        }
+        Ok(())
     }
 
-    /// Removes what a failed group left behind: it was never answered, and must be gone before
-    /// anything is written behind it, here or in the next segment.
+    /// Writes a group into the write-ahead file; false where there is none, or the group is longer
+    /// than a half of it.
+    fn write_ahead(&mut self, text: &mut Vec<u8>) -> io::Result<bool> {
+        let Some(ahead) = &self.ahead else {
+            return Ok(false);
+        };
+        if text.len() > ahead::HALF {
+            self.settle()?;
+            return Ok(false);
+        }
+        if !ahead.takes(text) {
+            self.settle_behind()?;
+            if let Some(ahead) = &mut self.ahead {
+                ahead.turn();
+            }
+        }
+        if let Some(ahead) = &self.ahead {
+            ahead.write(text)?;
+        }
+        Ok(true)
+    }
+
+    /// Removes what a refused group has left, here and ahead, and durably: it was never answered,
+    /// and after a power cut it must not stand where another was.
     pub(super) fn tidy(&mut self) -> io::Result<()> {
         if self.untidy {
-            self.file.set_len(self.offset)?;
-            self.file.seek(SeekFrom::Start(self.offset))?;
+            self.file.set_len(self.end.offset)?;
+            if let Some(ahead) = &self.ahead {
+                ahead.take_back()?;
+                self.settle()?;
+            }
             self.untidy = false;
         }
         Ok(())
     }
 
-    /// Writes a group. Durable when it returns, if `sync`.
-    pub(super) fn write(&mut self, text: &[u8], sync: bool) -> io::Result<()> {
-        self.tidy()?;
-        self.untidy = true;
-        self.file.write_all(text)?;
-        if sync {
-            self.file.sync_data()?;
+    /// Makes all of it durable that until now only the write-ahead file was.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        self.wait();
+        let Some(ahead) = &self.ahead else {
+            return Ok(());
+        };
+        if self.doubtful {
+            let text = ahead.after(&self.settled)?;
+            if self.settled.offset + text.len() as u64 != self.end.offset {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the write-ahead file does not have what the segment may have lost",
+                ));
+            }
+            self.file.write_all_at(&text, self.settled.offset)?;
         }
-        self.untidy = false;
-        self.offset += text.len() as u64;
+        self.doubtful = true;
+        self.file.sync_data()?;
+        self.doubtful = false;
+        self.settled.clone_from(&self.end);
         Ok(())
     }
+
+    /// Begins to [`settle`](Self::settle). What was begun so before is done when this returns.
+    fn settle_behind(&mut self) -> io::Result<()> {
+        self.wait();
+        if self.doubtful {
+            return self.settle();
+        }
+        let file = Arc::clone(&self.file);
+        let flush = Builder::new().name("journal-settles".to_owned());
+        let Ok(thread) = flush.spawn(move || file.sync_data()) else {
+            return self.settle();
+        };
+        let end = self.end.clone();
+        self.settling = Some(Settling { thread, end });
+        Ok(())
+    }
+
+    /// Waits for the flush that goes on.
+    fn wait(&mut self) {
+        if let Some(Settling { thread, end }) = self.settling.take() {
+            match thread.join() {
+                Ok(Ok(())) => self.settled = end,
+                _ => self.doubtful = true,
+            }
+        }
+    }
+}
+
+/// Writes as much of a segment's end again as may not be durable. After a flush that failed, the
+/// system may take for written what is not.
+fn write_end_again(file: &File) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(ahead::LENGTH as u64);
+    let mut text = Vec::new();
+    (&*file).seek(SeekFrom::Start(from))?;
+    file.take(ahead::LENGTH as u64).read_to_end(&mut text)?;
+    file.write_all_at(&text, from)
 }
 
 /// The last record of a damaged segment: of the lines that read like one, as far as so many can

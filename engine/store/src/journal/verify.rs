@@ -1,9 +1,10 @@
 //! Checking the chain, and finding where it ends or breaks.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use super::ahead;
 use super::line::{self, Chain, Link, Position};
 
 /// Where and how the chain breaks.
@@ -38,6 +39,9 @@ pub struct Report {
     /// Bytes at the very end that belong to a group that was never answered: being written at
     /// this moment, or torn by a crash. No break.
     pub torn_bytes: u64,
+    /// Bytes at the very end that are in the write-ahead file alone: being written at this moment,
+    /// or taken from the segment by a power cut.
+    pub ahead_bytes: u64,
 }
 
 /// Reads the whole journal and checks every record. `drained` is how far the store had taken it
@@ -62,13 +66,16 @@ pub fn verify(
         end: None,
         broken: None,
         torn_bytes: 0,
+        ahead_bytes: 0,
     };
     let last = paths.len().saturating_sub(1);
     for (position, path) in paths.iter().enumerate() {
         report.segments += 1;
+        let scan = if position == last { scan_last } else { scan };
         let scanned = scan(path, report.end.as_ref(), drained, signed, &mut each)?;
         progress(scanned.read);
         report.records += scanned.records;
+        report.ahead_bytes = scanned.ahead.len() as u64;
         if let Some(end) = scanned.end {
             report.end = Some(end);
         }
@@ -124,9 +131,23 @@ pub(super) struct Scan {
     pub(super) records: u64,
     pub(super) end: Option<Position>,
     pub(super) stopped: Option<Stop>,
+    /// What goes on from where the file ended or was torn: after a power cut, the text of groups
+    /// that were durable in the write-ahead file alone.
+    pub(super) ahead: Vec<u8>,
     line: u64,
     read: u64,
 }
+
+/// What records are held against.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    /// How far the store has taken the journal over.
+    drained: Option<&'k Position>,
+    /// What checkpoints say.
+    signed: &'k [Link],
+}
+
+type Each<'e> = &'e mut dyn FnMut(u64, &[u8]);
 
 /// Checks one segment. `before` is where the journal stood; none for the first segment kept.
 /// `drained` is how far the store has taken the journal over, `signed` what checkpoints say.
@@ -135,7 +156,7 @@ pub(super) fn scan(
     before: Option<&Position>,
     drained: Option<&Position>,
     signed: &[Link],
-    each: &mut dyn FnMut(u64, &[u8]),
+    each: Each<'_>,
 ) -> io::Result<Scan> {
     let file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -145,12 +166,13 @@ pub(super) fn scan(
         records: 0,
         end: None,
         stopped: None,
+        ahead: Vec::new(),
         line: 1,
         read: size,
     };
     reader.read_until(b'\n', &mut text)?;
     let header = text.strip_suffix(b"\n").and_then(line::parse_header);
-    let Some((first_seq, mut chain)) = header else {
+    let Some((first_seq, chain)) = header else {
         // Segments get their name only once their first line is durable.
         let what = line::NO_HEADER.to_owned();
         scan.stopped = Some(Stop::Broken { what });
@@ -169,59 +191,121 @@ pub(super) fn scan(
         });
         return Ok(scan);
     }
-    let mut seq = first_seq.saturating_sub(1);
-    let mut offset = text.len() as u64;
-    let name = line::name_of(path);
-    scan.end = Some(Position {
-        segment: name.clone(),
-        offset,
-        seq,
+    let begin = Position {
+        segment: line::name_of(path),
+        offset: text.len() as u64,
+        seq: first_seq.saturating_sub(1),
         chain,
-    });
+    };
+    scan.goes_on(begin, &mut reader, size, Known { drained, signed }, each)?;
+    Ok(scan)
+}
+
+/// The same for the last segment, with what the write-ahead file has of its end. What stands in
+/// the way of that, other than what a power cut leaves, stays: it is evidence.
+pub(super) fn scan_last(
+    path: &Path,
+    before: Option<&Position>,
+    drained: Option<&Position>,
+    signed: &[Link],
+    each: Each<'_>,
+) -> io::Result<Scan> {
+    let mut scan = scan(path, before, drained, signed, each)?;
+    let (Some(folder), Some(end)) = (path.parent(), scan.end.clone()) else {
+        return Ok(scan);
+    };
+    // It goes on from a later segment, which is gone.
+    if drained.is_some_and(|drained| drained.segment > end.segment) {
+        return Ok(scan);
+    }
+    let ahead = ahead::after(folder, &end)?;
+    let is_torn = matches!(scan.stopped, None | Some(Stop::Torn { .. }));
+    if !ahead.is_empty() && (is_torn || is_lost(path, end.offset, &ahead)?) {
+        let size = end.offset + ahead.len() as u64;
+        scan.stopped = None;
+        scan.line -= 1;
+        scan.goes_on(end, &mut &ahead[..], size, Known { drained, signed }, each)?;
+        scan.ahead = ahead;
+    }
+    Ok(scan)
+}
+
+/// What a disk writes whole or not at all, bytes.
+const SECTOR: u64 = 512;
+
+/// Whether all that stands from a place on is this text, but for ends of sectors that are zeros:
+/// what a power cut kept from the disk.
+fn is_lost(path: &Path, offset: u64, mut text: &[u8]) -> io::Result<bool> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut at = file.seek(SeekFrom::Start(offset))?;
+    let mut there = Vec::new();
     loop {
-        text.clear();
-        let length = reader.read_until(b'\n', &mut text)?;
-        scan.line += 1;
+        let rest = SECTOR - at % SECTOR;
+        there.clear();
+        let length = file.by_ref().take(rest).read_to_end(&mut there)?;
         if length == 0 {
-            scan.stopped = cut_off(&name, seq, drained);
-            return Ok(scan);
+            return Ok(true);
         }
-        match check(&text, seq + 1, chain, drained, signed) {
-            Ok((next, record)) => {
-                seq += 1;
-                chain = next;
-                each(seq, record);
-                offset += length as u64;
-                scan.records += 1;
-                scan.end = Some(Position {
-                    segment: name.clone(),
-                    offset,
-                    seq,
-                    chain,
-                });
-            }
-            Err(what) => {
-                scan.stopped = Some(if was_durable(&mut reader, text, chain)? {
-                    Stop::Broken { what }
-                } else {
-                    cut_off(&name, seq, drained).unwrap_or(Stop::Torn {
-                        bytes: size - offset,
-                    })
-                });
-                return Ok(scan);
-            }
+        let (wanted, more) = text.split_at(text.len().min(length));
+        let same = there.iter().zip(wanted).take_while(|(a, b)| a == b).count();
+        if there.iter().skip(same).any(|byte| *byte != 0) {
+            return Ok(false);
         }
+        (at, text) = (at + length as u64, more);
+    }
+}
+
+impl Scan {
+    /// Checks the records of a text that goes on from a place, up to so many bytes of the segment.
+    fn goes_on(
+        &mut self,
+        mut end: Position,
+        reader: &mut dyn BufRead,
+        size: u64,
+        known: Known<'_>,
+        each: Each<'_>,
+    ) -> io::Result<()> {
+        let mut text = Vec::new();
+        self.stopped = loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text)?;
+            self.line += 1;
+            if length == 0 {
+                break cut_off(&end, known.drained);
+            }
+            match check(&text, end.seq + 1, end.chain, known) {
+                Ok((chain, record)) => {
+                    end.seq += 1;
+                    end.chain = chain;
+                    end.offset += length as u64;
+                    each(end.seq, record);
+                    self.records += 1;
+                }
+                Err(what) => {
+                    break Some(if was_durable(reader, text, end.chain)? {
+                        Stop::Broken { what }
+                    } else {
+                        cut_off(&end, known.drained).unwrap_or(Stop::Torn {
+                            bytes: size - end.offset,
+                        })
+                    });
+                }
+            }
+        };
+        self.end = Some(end);
+        Ok(())
     }
 }
 
 /// What it means that a segment ends after a record, if the store has later ones from it.
-fn cut_off(segment: &str, seq: u64, drained: Option<&Position>) -> Option<Stop> {
-    let drained = drained.filter(|drained| drained.segment == segment && drained.seq > seq)?;
+fn cut_off(end: &Position, drained: Option<&Position>) -> Option<Stop> {
+    let is_beyond = |drained: &&Position| drained.segment == end.segment && drained.seq > end.seq;
+    let drained = drained.filter(is_beyond)?;
     Some(Stop::Broken {
         what: format!(
-            "the segment ends at record {seq}, but record {} was in the store already: its end \
-             has been cut off",
-            drained.seq
+            "the segment ends at record {}, but record {} was in the store already: its end has \
+             been cut off",
+            end.seq, drained.seq
         ),
     })
 }
@@ -230,8 +314,7 @@ fn check<'t>(
     text: &'t [u8],
     seq: u64,
     chain: Chain,
-    drained: Option<&Position>,
-    signed: &[Link],
+    Known { drained, signed }: Known<'_>,
 ) -> Result<(Chain, &'t [u8]), String> {
     let Some(text) = text.strip_suffix(b"\n") else {
         return Err("the line has no end".to_owned());
@@ -268,7 +351,7 @@ fn check<'t>(
 
 /// Whether a line that is wrong was durable once, `before` it the chain: the start of a group
 /// follows, or a line that its own chain says to be one.
-fn was_durable(reader: &mut BufReader<File>, mut text: Vec<u8>, before: Chain) -> io::Result<bool> {
+fn was_durable(reader: &mut dyn BufRead, mut text: Vec<u8>, before: Chain) -> io::Result<bool> {
     let mut before = Some(before);
     let mut follows = false;
     loop {
@@ -282,7 +365,7 @@ fn was_durable(reader: &mut BufReader<File>, mut text: Vec<u8>, before: Chain) -
         before = line.map(|line| line.chain);
         follows = true;
         text.clear();
-        if reader.by_ref().read_until(b'\n', &mut text)? == 0 {
+        if reader.read_until(b'\n', &mut text)? == 0 {
             return Ok(false);
         }
     }

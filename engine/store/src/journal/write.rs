@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::ahead::{self, Ahead};
 use super::line::{self, Position};
 use super::queue::{Announced, Queue, Waiting};
 use super::segment::{Draft, Folder, Segment};
 
 /// Those who are on their way are waited for no longer than this, however slow the disk.
 const PATIENCE_MAX: Duration = Duration::from_millis(1);
+
+const NOT_AHEAD: &str = "there is no write-ahead file, so that each group is flushed by itself";
 
 /// How the journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub enum AppendError {
 pub struct Recovery {
     /// The record after which the journal goes on.
     pub last_seq: u64,
+    /// Bytes that were durable in the write-ahead file alone, and that were put where they belong.
+    pub restored: u64,
     /// Bytes of a torn group that were cut off; none of it was answered.
     pub torn_bytes: u64,
     /// What was durable is damaged or gone. What is left stays as it is, for `verify` to show;
@@ -112,10 +117,19 @@ impl Journal {
             )
         })?;
         let opened = Folder::open(folder)?;
-        let (segment, recovery) = Segment::recover(&opened, drained)?;
+        let (mut segment, recovery) = Segment::recover(&opened, drained)?;
+        let mut trouble = Trouble::default();
+        if settings.sync {
+            match Ahead::open(&opened) {
+                Ok(ahead) => segment.ahead = Some(ahead),
+                Err(error) => trouble.is(NOT_AHEAD, &error),
+            }
+        } else {
+            ahead::remove(&opened)?;
+        }
         let queue = Queue::new(settings.queue_max);
-        let (told, durable) = watch::channel(segment.seq);
-        let (ends, end) = watch::channel(segment.end());
+        let (told, durable) = watch::channel(segment.end.seq);
+        let (ends, end) = watch::channel(segment.end.clone());
         let (settle, settled) = mpsc::unbounded_channel();
         tokio::spawn(release(settled));
         let mut writer = Writer {
@@ -126,7 +140,7 @@ impl Journal {
             ends,
             settle,
             between_segments: false,
-            trouble: Trouble::default(),
+            trouble,
             flush_takes: Duration::ZERO,
         };
         let written = Arc::clone(&queue);
@@ -247,12 +261,12 @@ impl Writer {
         loop {
             queue.take(&mut group, self.flush_takes.min(PATIENCE_MAX));
             if group.is_empty() {
-                return;
+                return self.ends_whole();
             }
             let written = match self.write_group(&group, &mut text) {
                 Ok(()) => {
-                    self.ends.send_replace(self.segment.end());
-                    self.told.send_replace(self.segment.seq);
+                    self.ends.send_replace(self.segment.end.clone());
+                    self.told.send_replace(self.segment.end.seq);
                     true
                 }
                 Err(error) => {
@@ -270,7 +284,9 @@ impl Writer {
     fn write_group(&mut self, group: &[Waiting], text: &mut Vec<u8>) -> io::Result<()> {
         let rotated = self.rotate()?;
         text.clear();
-        let (mut seq, mut chain) = (self.segment.seq, self.segment.chain);
+        let Position {
+            mut seq, mut chain, ..
+        } = self.segment.end;
         for (position, waiting) in group.iter().enumerate() {
             seq += 1;
             let first = position == 0;
@@ -278,31 +294,44 @@ impl Writer {
             line::write(text, first, seq, chain, &waiting.record);
         }
         let began = Instant::now();
-        self.segment.write(text, self.settings.sync)?;
+        self.segment.write(text, (seq, chain), self.settings.sync)?;
         if self.settings.sync {
             self.flush_takes = (self.flush_takes * 7 + began.elapsed()) / 8;
         }
-        self.segment.seq = seq;
-        self.segment.chain = chain;
         if rotated {
             self.trouble.is_over();
         }
         Ok(())
     }
 
+    /// Leaves a journal that is durable without the write-ahead file.
+    fn ends_whole(&mut self) {
+        let tidy = self.segment.tidy().and_then(|()| self.segment.settle());
+        if let Err(error) = tidy.and_then(|()| ahead::remove(&self.folder)) {
+            self.trouble
+                .is("it could not be flushed at the end", &error);
+        }
+    }
+
     /// Goes on to the next segment when this one is full; false when it should have and could
     /// not. A full segment takes more without harm, so that is no reason to refuse a group,
     /// unless the next one may have its name already: then its first record must go there.
     fn rotate(&mut self) -> io::Result<bool> {
-        if self.segment.offset < self.settings.segment_bytes {
+        let Position {
+            offset, seq, chain, ..
+        } = self.segment.end;
+        if offset < self.settings.segment_bytes {
             return Ok(true);
         }
         self.segment.tidy()?;
-        match Draft::make(&self.folder, self.segment.seq, self.segment.chain) {
+        self.segment.settle()?;
+        match Draft::make(&self.folder, seq, chain) {
             Ok(draft) => {
                 self.between_segments = true;
-                self.segment = draft.publish(&self.folder)?;
+                let mut next = draft.publish(&self.folder)?;
                 self.between_segments = false;
+                next.ahead = self.segment.ahead.take();
+                self.segment = next;
                 Ok(true)
             }
             Err(error) if self.between_segments => Err(error),

@@ -220,6 +220,7 @@ fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
         "last_seq": end,
         "chain": report.end.as_ref().map(|end| end.chain.to_string()),
         "torn_bytes": report.torn_bytes,
+        "ahead_bytes": report.ahead_bytes,
         "held_against_store": examined.has_store,
         "checkpoints": examined.kept.proven.len(),
         "signed_until": signed.map(|signed| json!({
@@ -270,6 +271,13 @@ fn told(examined: &Examined, settings: &Settings) -> (Value, String) {
     }
     for gap in &examined.gaps {
         text.push_str(&format!("\n{}", words(gap)));
+    }
+    if report.ahead_bytes > 0 {
+        text.push_str(&format!(
+            "\n{} bytes at the end are in the write-ahead file and not in the segment yet: being \
+             written, or taken by a power cut; the next start puts them there",
+            report.ahead_bytes
+        ));
     }
     if report.torn_bytes > 0 {
         text.push_str(&format!(
