@@ -48,18 +48,25 @@ pub(super) struct Ahead {
 impl Ahead {
     /// Makes it ready. What is in it must be durable elsewhere.
     pub(super) fn open(folder: &Folder) -> io::Result<Self> {
+        let path = folder.path.join(NAME);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(folder.path.join(NAME))?;
+            .open(&path)?;
         if file.metadata()?.len() != LENGTH as u64 {
-            file.set_len(0)?;
             // Written and not only set: what is written the first time changes more than itself.
-            file.write_all_at(&vec![0; LENGTH], 0)?;
-            file.sync_all()?;
+            let filled = file.set_len(0).and_then(|()| {
+                file.write_all_at(&vec![0; LENGTH], 0)?;
+                file.sync_all()
+            });
+            if let Err(error) = filled {
+                // The room is the segment's.
+                fs::remove_file(&path)?;
+                return Err(error);
+            }
         }
         folder.handle.sync_all()?;
         Ok(Self {
@@ -127,10 +134,10 @@ pub(super) fn remove(folder: &Folder) -> io::Result<()> {
     unless_missing(fs::remove_file(folder.path.join(NAME)))
 }
 
-/// Puts it aside where the journal goes on from another place: it may have what is missing, and
-/// must not go on from there.
-pub(super) fn put_aside(folder: &Folder) -> io::Result<()> {
-    let aside = folder.path.join("ahead.damaged");
+/// Puts it aside where the journal goes on from another place after a record: it may have what is
+/// missing, and must not go on from there.
+pub(super) fn put_aside(folder: &Folder, after: u64) -> io::Result<()> {
+    let aside = folder.path.join(format!("ahead.damaged-{after}"));
     unless_missing(fs::rename(folder.path.join(NAME), aside))
 }
 

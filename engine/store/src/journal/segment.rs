@@ -145,10 +145,10 @@ impl Segment {
     ) -> io::Result<(Self, Recovery)> {
         let paths = line::segments(&folder.path)?;
         let (mut seq, mut chain) = (0, Chain::GENESIS);
-        // The last segment, where it may be written on, and what a crash has torn of it.
+        // The last segment, where it may be written on.
         let mut whole = None;
         let mut damage = None;
-        let mut restored = 0;
+        let (mut restored, mut torn_bytes) = (0, 0);
         if let Some(path) = paths.last() {
             let scanned = scan_last(path, None, drained, &[], &mut |_, _| {})?;
             let Some(end) = scanned.end else {
@@ -157,24 +157,26 @@ impl Segment {
                     "no first line; move it away, and keep it to look into",
                 ));
             };
-            let file = OpenOptions::new().read(true).write(true).open(path)?;
-            if ahead::is_left(folder)? {
-                write_end_again(&file)?;
-            }
-            if scanned.stopped.is_none() && !scanned.ahead.is_empty() {
-                restored = scanned.ahead.len() as u64;
-                file.write_all_at(&scanned.ahead, end.offset - restored)?;
-                file.set_len(end.offset)?;
-            }
-            // The write-ahead file begins anew, and may be all that has the end of it.
-            file.sync_all()?;
             (seq, chain) = (end.seq, end.chain);
             match scanned.stopped {
-                None => whole = Some((file, end, 0)),
-                Some(Stop::Torn { bytes }) => whole = Some((file, end, bytes)),
                 Some(Stop::Broken { what }) => {
                     (seq, chain) = last_in(path, &end)?;
                     damage = Some(format!("{}: {what}", path.display()));
+                }
+                stopped => {
+                    let file = OpenOptions::new().read(true).write(true).open(path)?;
+                    if ahead::is_left(folder)? {
+                        write_end_again(&file)?;
+                    }
+                    restored = scanned.ahead.len() as u64;
+                    file.write_all_at(&scanned.ahead, end.offset - restored)?;
+                    if let Some(Stop::Torn { bytes }) = stopped {
+                        torn_bytes = bytes;
+                    }
+                    file.set_len(end.offset)?;
+                    // The write-ahead file begins anew, and may be all that has the end of it.
+                    file.sync_all()?;
+                    whole = Some((file, end));
                 }
             }
         }
@@ -189,19 +191,11 @@ impl Segment {
                 whole = None;
             }
         }
-        let mut torn_bytes = 0;
         let segment = match whole {
-            Some((file, end, torn)) => {
-                if torn > 0 {
-                    file.set_len(end.offset)?;
-                    file.sync_all()?;
-                    torn_bytes = torn;
-                }
-                Self::at(file, end)
-            }
+            Some((file, end)) => Self::at(file, end),
             // What is damaged stays as evidence.
             None => {
-                ahead::put_aside(folder)?;
+                ahead::put_aside(folder, seq)?;
                 Draft::make(folder, seq, chain)?.publish(folder)?
             }
         };
@@ -261,35 +255,35 @@ impl Segment {
         Ok(true)
     }
 
-    /// Removes what a refused group has left, here and ahead, and durably: it was never answered,
-    /// and after a power cut it must not stand where another was.
+    /// Removes what a refused group has left, and durably: it was never answered, and after a power
+    /// cut it must not stand where another was. Ahead it goes last: as long as the disk may have some
+    /// of it here, the next start has to know it as that.
     pub(super) fn tidy(&mut self) -> io::Result<()> {
         if self.untidy {
             self.file.set_len(self.end.offset)?;
+            self.settle()?;
             if let Some(ahead) = &self.ahead {
                 ahead.take_back()?;
-                self.settle()?;
             }
             self.untidy = false;
         }
         Ok(())
     }
 
-    /// Makes all of it durable that until now only the write-ahead file was.
+    /// Makes all of it durable by itself.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         self.wait();
-        let Some(ahead) = &self.ahead else {
-            return Ok(());
-        };
-        if self.doubtful {
+        if let Some(ahead) = self.ahead.as_ref().filter(|_| self.doubtful) {
             let text = ahead.after(&self.settled)?;
-            if self.settled.offset + text.len() as u64 != self.end.offset {
+            // A group that was refused may follow.
+            let length = usize::try_from(self.end.offset - self.settled.offset).ok();
+            let Some(text) = length.and_then(|length| text.get(..length)) else {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the write-ahead file does not have what the segment may have lost",
                 ));
-            }
-            self.file.write_all_at(&text, self.settled.offset)?;
+            };
+            self.file.write_all_at(text, self.settled.offset)?;
         }
         self.doubtful = true;
         self.file.sync_data()?;

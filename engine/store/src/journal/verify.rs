@@ -75,7 +75,9 @@ pub fn verify(
         let scanned = scan(path, report.end.as_ref(), drained, signed, &mut each)?;
         progress(scanned.read);
         report.records += scanned.records;
-        report.ahead_bytes = scanned.ahead.len() as u64;
+        if scanned.stopped.is_none() {
+            report.ahead_bytes = scanned.ahead.len() as u64;
+        }
         if let Some(end) = scanned.end {
             report.end = Some(end);
         }
@@ -219,7 +221,9 @@ pub(super) fn scan_last(
         return Ok(scan);
     }
     let ahead = ahead::after(folder, &end)?;
-    let is_torn = matches!(scan.stopped, None | Some(Stop::Torn { .. }));
+    // What a checkpoint was made of was never torn.
+    let is_torn = matches!(scan.stopped, Some(Stop::Torn { .. }))
+        && signed.last().is_none_or(|link| link.seq <= end.seq);
     if !ahead.is_empty() && (is_torn || is_lost(path, end.offset, &ahead)?) {
         let size = end.offset + ahead.len() as u64;
         scan.stopped = None;
@@ -234,7 +238,8 @@ pub(super) fn scan_last(
 const SECTOR: u64 = 512;
 
 /// Whether all that stands from a place on is this text, but for ends of sectors that are zeros:
-/// what a power cut kept from the disk.
+/// what a power cut kept from the disk. (Not so on an ext4 with `data=writeback`, where it may be
+/// anything: that is told as damage, and what is ahead of it is kept.)
 fn is_lost(path: &Path, offset: u64, mut text: &[u8]) -> io::Result<bool> {
     let mut file = BufReader::new(File::open(path)?);
     let mut at = file.seek(SeekFrom::Start(offset))?;
@@ -286,7 +291,7 @@ impl Scan {
                         Stop::Broken { what }
                     } else {
                         cut_off(&end, known.drained).unwrap_or(Stop::Torn {
-                            bytes: size - end.offset,
+                            bytes: size.saturating_sub(end.offset),
                         })
                     });
                 }

@@ -18,8 +18,6 @@ use super::segment::{Draft, Folder, Segment};
 /// Those who are on their way are waited for no longer than this, however slow the disk.
 const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
-const NOT_AHEAD: &str = "there is no write-ahead file, so that each group is flushed by itself";
-
 /// How the journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalSettings {
@@ -118,11 +116,13 @@ impl Journal {
         })?;
         let opened = Folder::open(folder)?;
         let (mut segment, recovery) = Segment::recover(&opened, drained)?;
-        let mut trouble = Trouble::default();
         if settings.sync {
             match Ahead::open(&opened) {
                 Ok(ahead) => segment.ahead = Some(ahead),
-                Err(error) => trouble.is(NOT_AHEAD, &error),
+                Err(error) => tracing::warn!(
+                    "the journal: there is no write-ahead file, so that each group is flushed by \
+                     itself: {error}"
+                ),
             }
         } else {
             ahead::remove(&opened)?;
@@ -140,7 +140,7 @@ impl Journal {
             ends,
             settle,
             between_segments: false,
-            trouble,
+            trouble: Trouble::default(),
             flush_takes: Duration::ZERO,
         };
         let written = Arc::clone(&queue);

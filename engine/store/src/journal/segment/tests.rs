@@ -92,6 +92,48 @@ fn a_group_that_was_refused_last_may_come_back_and_breaks_nothing() {
 }
 
 #[test]
+fn what_was_refused_is_known_as_that_until_the_disk_has_none_of_it() {
+    let (folder, mut segment) = begun();
+    put(&mut segment, &[b"one"]);
+    let begin = segment.end.offset;
+    put(&mut segment, &[&[b'x'; 3000]]);
+    let put_last = put(&mut segment, &[b"three"]);
+    refuse(folder.path(), &mut segment, &[b"four", b"five"], 100);
+    let end = segment.end.clone();
+    // A flush that fails, and would again.
+    segment.doubtful = true;
+    segment.settled.seq += 100;
+    let path = folder.path().join(&end.segment);
+    let written = fs::read(&path).unwrap();
+    assert!(segment.tidy().is_err());
+    drop(segment);
+    // The disk has the length as it was, and not all of what came before.
+    let mut left = written;
+    let sector = usize::try_from(begin).unwrap().next_multiple_of(512);
+    left[sector..sector + 512].fill(0);
+    fs::write(&path, left).unwrap();
+    let report = verify(folder.path(), Some(&end), &[], |_| {}, |_, _| {}).unwrap();
+    assert_eq!(report.broken, None);
+    let opened = Folder::open(folder.path()).unwrap();
+    let (_, recovery) = Segment::recover(&opened, Some(&end)).unwrap();
+    assert_eq!((recovery.last_seq, recovery.damaged), (5, None));
+    let text = fs::read(&path).unwrap();
+    assert!(text.windows(put_last.len()).any(|found| found == put_last));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_without_room_for_the_file_keeps_what_room_it_has() {
+    let folder = TempDir::new().unwrap();
+    let opened = Folder::open(folder.path()).unwrap();
+    let path = folder.path().join("ahead");
+    // What takes no length and no bytes.
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    assert!(Ahead::open(&opened).is_err());
+    assert!(fs::symlink_metadata(&path).is_err());
+}
+
+#[test]
 fn what_a_flush_that_failed_may_have_dropped_is_written_once_more() {
     let (folder, mut segment) = begun();
     let mut all = Vec::new();
@@ -137,7 +179,7 @@ fn what_is_ahead_goes_on_from_no_segment_that_was_begun_after_damage() {
     let opened = Folder::open(folder.path()).unwrap();
     let (mut segment, recovery) = Segment::recover(&opened, None).unwrap();
     assert!(recovery.damaged.is_some() && recovery.last_seq == 4);
-    assert!(folder.path().join("ahead.damaged").exists());
+    assert!(folder.path().join("ahead.damaged-4").exists());
     segment.ahead = Some(Ahead::open(&opened).unwrap());
     let begin = segment.end.offset;
     let next = put(&mut segment, &[b"answered"]);
