@@ -22,6 +22,7 @@ SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
 LISTENING = "listening on http://"
 
 DATA = Path(MOUNTED) / "var"
+FILLER = Path(MOUNTED) / "filler"
 QUESTION = {
     "subject": {"type": "User", "id": "alice"},
     "action": {"name": "read"},
@@ -57,15 +58,18 @@ class Engine:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         Engine.running = self.process
         for _ in range(300):
-            for line in self.log.read_text(encoding="utf-8").splitlines():
+            for line in self.told().splitlines():
                 if line.startswith(LISTENING):
                     self.address = line.removeprefix(LISTENING)
                     return
             time.sleep(0.1)
-        sys.exit(f"it does not start: {self.log.read_text(encoding='utf-8')}")
+        sys.exit(f"it does not start: {self.told()}")
 
     def connect(self):
         return http.client.HTTPConnection(self.address, timeout=5)
+
+    def told(self):
+        return self.log.read_text(encoding="utf-8")
 
     def end(self, how):
         getattr(self.process, how)()
@@ -108,8 +112,7 @@ def cut_the_power():
 
 def fill_the_disk():
     """Until nothing more fits on it, for a moment."""
-    filler = Path(MOUNTED) / "filler"
-    with filler.open("wb", buffering=0) as file:
+    with FILLER.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 10):
             try:
                 while True:
@@ -117,12 +120,14 @@ def fill_the_disk():
             except OSError:
                 pass
     time.sleep(0.5)
-    filler.unlink()
+    FILLER.unlink()
 
 
 def comes_back():
     subprocess.run(["umount", MOUNTED], check=True)
     subprocess.run(["mount", "-o", "loop", DISK, MOUNTED], check=True)
+    # Its removal may not have been on the disk either.
+    FILLER.unlink(missing_ok=True)
 
 
 def on_record():
@@ -163,14 +168,14 @@ def main():
         engine = Engine()
         connection = engine.connect()
         for decision in load.answered[-20:]:
-            for _ in range(50):
+            for _ in range(100):
                 connection.request("GET", f"/v1/decisions/{decision}", headers=headers)
                 answer = connection.getresponse()
                 answer.read()
                 if answer.status == 200:
                     break
                 time.sleep(0.1)
-            assert answer.status == 200, f"{decision}: {answer.status}"
+            assert answer.status == 200, f"{decision}: {answer.status}\n{engine.told()}"
         engine.end("terminate")
         assert told("audit", "verify")["ok"], "after a start"
         lost = answered.difference(on_record())
