@@ -254,7 +254,12 @@ pub async fn build(settings: Settings, inputs: Inputs) -> Result<Built, BuildErr
         .iter()
         .chain(signed.last().map(|last| &last.end))
         .max_by_key(|seen| seen.seq);
-    let (journal, recovery) = Journal::open(&journal_dir, settings.audit.journal, seen)?;
+    let opened = Journal::open(&journal_dir, settings.audit.journal, seen);
+    let (journal, recovery) = opened.map_err(|error| match error.raw_os_error() {
+        // What the system says names no file.
+        Some(_) => io::Error::new(error.kind(), format!("{}: {error}", journal_dir.display())),
+        None => error,
+    })?;
     if recovery.restored > 0 {
         notes.push(format!(
             "journal: {} bytes at its end were put back from the write-ahead file, where a power \
