@@ -145,10 +145,10 @@ impl Segment {
     ) -> io::Result<(Self, Recovery)> {
         let paths = line::segments(&folder.path)?;
         let (mut seq, mut chain) = (0, Chain::GENESIS);
-        // The last segment, where it may be written on.
+        // The last segment, where it may be written on, and what a crash has torn of it.
         let mut whole = None;
         let mut damage = None;
-        let (mut restored, mut torn_bytes) = (0, 0);
+        let mut restored = 0;
         if let Some(path) = paths.last() {
             let scanned = scan_last(path, None, drained, &[], &mut |_, _| {})?;
             let Some(end) = scanned.end else {
@@ -158,8 +158,10 @@ impl Segment {
                 ));
             };
             (seq, chain) = (end.seq, end.chain);
+            // Durable before anything else is: the write-ahead file may be all that has the end.
             match scanned.stopped {
                 Some(Stop::Broken { what }) => {
+                    File::open(path)?.sync_all()?;
                     (seq, chain) = last_in(path, &end)?;
                     damage = Some(format!("{}: {what}", path.display()));
                 }
@@ -168,15 +170,17 @@ impl Segment {
                     if ahead::is_left(folder)? {
                         write_end_again(&file)?;
                     }
-                    restored = scanned.ahead.len() as u64;
-                    file.write_all_at(&scanned.ahead, end.offset - restored)?;
-                    if let Some(Stop::Torn { bytes }) = stopped {
-                        torn_bytes = bytes;
+                    if !scanned.ahead.is_empty() {
+                        restored = scanned.ahead.len() as u64;
+                        file.write_all_at(&scanned.ahead, end.offset - restored)?;
+                        file.set_len(end.offset)?;
                     }
-                    file.set_len(end.offset)?;
-                    // The write-ahead file begins anew, and may be all that has the end of it.
                     file.sync_all()?;
-                    whole = Some((file, end));
+                    let torn = match stopped {
+                        Some(Stop::Torn { bytes }) => bytes,
+                        _ => 0,
+                    };
+                    whole = Some((file, end, torn));
                 }
             }
         }
@@ -191,8 +195,16 @@ impl Segment {
                 whole = None;
             }
         }
+        let mut torn_bytes = 0;
         let segment = match whole {
-            Some((file, end)) => Self::at(file, end),
+            Some((file, end, torn)) => {
+                if torn > 0 {
+                    file.set_len(end.offset)?;
+                    file.sync_all()?;
+                    torn_bytes = torn;
+                }
+                Self::at(file, end)
+            }
             // What is damaged stays as evidence.
             None => {
                 ahead::put_aside(folder, seq)?;

@@ -330,7 +330,7 @@ type Deed = fn(&Path);
 
 /// What somebody may do to a stopped journal of twenty records, all of them in the store, so
 /// that what is left looks whole, or torn by a crash.
-const DEEDS: [(&str, Deed); 6] = [
+const DEEDS: [(&str, Deed); 7] = [
     (
         "a record changed, the marks after it taken away",
         |folder| {
@@ -357,6 +357,15 @@ const DEEDS: [(&str, Deed); 6] = [
     ("the last segment removed", |folder| {
         fs::remove_file(segments(folder).pop().unwrap()).unwrap();
     }),
+    (
+        "the last segment removed, the one before it torn",
+        |folder| {
+            fs::remove_file(segments(folder).pop().unwrap()).unwrap();
+            let path = segments(folder).pop().unwrap();
+            let whole = fs::read(&path).unwrap();
+            fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+        },
+    ),
     ("everything removed", |folder| {
         for path in segments(folder) {
             fs::remove_file(path).unwrap();
