@@ -14,8 +14,8 @@
 //! one, and the next one starts only when the last is durable. What is torn by a crash can
 //! therefore only be the last group, none of which was answered; damage before a later `+` is
 //! something else. Where a group is flushed is the write-ahead file, `ahead`: what a power cut
-//! takes from the end of the last segment is there, and is put back by the next start. Where that
-//! goes on from another place, since the journal is damaged, it keeps the file as `ahead.damaged-…`.
+//! takes from the end of the last segment is there, and is put back by the next start. Where a
+//! start goes on elsewhere, since the journal is damaged, it keeps the file as `ahead.damaged-…`.
 //!
 //! The chain has no key: who can write here can work it out anew. Therefore the journal is held
 //! against what the store has taken over of it, number and chain of the last such record, at

@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use super::Recovery;
 use super::ahead::{self, Ahead};
 use super::line::{self, Chain, Position};
-use super::verify::{Stop, scan, scan_last};
+use super::verify::{Known, Stop, scan, scan_last};
 
 #[cfg(test)]
 mod tests;
@@ -150,7 +150,11 @@ impl Segment {
         let mut damage = None;
         let mut restored = 0;
         if let Some(path) = paths.last() {
-            let scanned = scan_last(path, None, drained, &[], &mut |_, _| {})?;
+            let known = Known {
+                drained,
+                signed: &[],
+            };
+            let scanned = scan_last(path, None, known, &mut |_, _| {})?;
             let Some(end) = scanned.end else {
                 return Err(damaged(
                     path,
@@ -267,9 +271,9 @@ impl Segment {
         Ok(true)
     }
 
-    /// Removes what a refused group has left, and durably: it was never answered, and after a power
-    /// cut it must not stand where another was. Ahead it goes last: as long as the disk may have some
-    /// of it here, the next start has to know it as that.
+    /// Removes what a refused group has left, and durably: it was never answered, and after a
+    /// power cut it must not stand where another was. Ahead it goes last: as long as the disk may
+    /// have some of it here, the next start has to know it as that.
     pub(super) fn tidy(&mut self) -> io::Result<()> {
         if self.untidy {
             self.file.set_len(self.end.offset)?;
@@ -358,7 +362,11 @@ fn last_in(path: &Path, whole: &Position) -> io::Result<(u64, Chain)> {
 /// What is wrong with the segment that the store has taken over last, if it is not the last one.
 fn damage_before(folder: &Folder, drained: &Position) -> io::Result<Option<String>> {
     let path = folder.path.join(&drained.segment);
-    let stopped = match scan(&path, None, Some(drained), &[], &mut |_, _| {}) {
+    let known = Known {
+        drained: Some(drained),
+        signed: &[],
+    };
+    let stopped = match scan(&path, None, known, &mut |_, _| {}) {
         Ok(scan) => scan.stopped,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Some(format!(

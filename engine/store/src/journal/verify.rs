@@ -72,7 +72,12 @@ pub fn verify(
     for (position, path) in paths.iter().enumerate() {
         report.segments += 1;
         let scan = if position == last { scan_last } else { scan };
-        let scanned = scan(path, report.end.as_ref(), drained, signed, &mut each)?;
+        let scanned = scan(
+            path,
+            report.end.as_ref(),
+            Known { drained, signed },
+            &mut each,
+        )?;
         progress(scanned.read);
         report.records += scanned.records;
         if scanned.stopped.is_none() {
@@ -142,22 +147,20 @@ pub(super) struct Scan {
 
 /// What records are held against.
 #[derive(Clone, Copy)]
-struct Known<'k> {
+pub(super) struct Known<'k> {
     /// How far the store has taken the journal over.
-    drained: Option<&'k Position>,
+    pub(super) drained: Option<&'k Position>,
     /// What checkpoints say.
-    signed: &'k [Link],
+    pub(super) signed: &'k [Link],
 }
 
 type Each<'e> = &'e mut dyn FnMut(u64, &[u8]);
 
 /// Checks one segment. `before` is where the journal stood; none for the first segment kept.
-/// `drained` is how far the store has taken the journal over, `signed` what checkpoints say.
 pub(super) fn scan(
     path: &Path,
     before: Option<&Position>,
-    drained: Option<&Position>,
-    signed: &[Link],
+    known: Known<'_>,
     each: Each<'_>,
 ) -> io::Result<Scan> {
     let file = File::open(path)?;
@@ -199,7 +202,7 @@ pub(super) fn scan(
         seq: first_seq.saturating_sub(1),
         chain,
     };
-    scan.goes_on(begin, &mut reader, size, Known { drained, signed }, each)?;
+    scan.goes_on(begin, &mut reader, size, known, each)?;
     Ok(scan)
 }
 
@@ -208,27 +211,29 @@ pub(super) fn scan(
 pub(super) fn scan_last(
     path: &Path,
     before: Option<&Position>,
-    drained: Option<&Position>,
-    signed: &[Link],
+    known: Known<'_>,
     each: Each<'_>,
 ) -> io::Result<Scan> {
-    let mut scan = scan(path, before, drained, signed, each)?;
+    let mut scan = scan(path, before, known, each)?;
     let (Some(folder), Some(end)) = (path.parent(), scan.end.clone()) else {
         return Ok(scan);
     };
     // It goes on from a later segment, which is gone.
-    if drained.is_some_and(|drained| drained.segment > end.segment) {
+    if known
+        .drained
+        .is_some_and(|drained| drained.segment > end.segment)
+    {
         return Ok(scan);
     }
     let ahead = ahead::after(folder, &end)?;
     // What a checkpoint was made of was never torn.
     let is_torn = matches!(scan.stopped, Some(Stop::Torn { .. }))
-        && signed.last().is_none_or(|link| link.seq <= end.seq);
+        && known.signed.last().is_none_or(|link| link.seq <= end.seq);
     if !ahead.is_empty() && (is_torn || is_lost(path, end.offset, &ahead)?) {
         let size = end.offset + ahead.len() as u64;
         scan.stopped = None;
         scan.line -= 1;
-        scan.goes_on(end, &mut &ahead[..], size, Known { drained, signed }, each)?;
+        scan.goes_on(end, &mut &ahead[..], size, known, each)?;
         scan.ahead = ahead;
     }
     Ok(scan)
